@@ -1,0 +1,38 @@
+"""Runs catsdogs models with ONNX Runtime and OpenCV; needs neither TensorFlow nor Keras.
+
+Example:
+    >>> from pathlib import Path
+    >>> from catsdogs_edge import Classifier, read
+    >>> classifier = Classifier.load(Path("model.int8.onnx"))
+    >>> classifier.classify([read(Path("picture.jpg"))])
+    [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002))]
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from catsdogs_edge.classifier import Classifier, Prediction
+    from catsdogs_edge.contract import Contract
+    from catsdogs_edge.errors import CatsDogsError
+    from catsdogs_edge.image import decode, read
+    from catsdogs_edge.providers import Provider
+
+__all__ = ["CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
+
+_MODULES = {
+    "CatsDogsError": "errors",
+    "Classifier": "classifier",
+    "Contract": "contract",
+    "Prediction": "classifier",
+    "Provider": "providers",
+    "decode": "image",
+    "read": "image",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: OpenCV and ONNX Runtime take a quarter of a second."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

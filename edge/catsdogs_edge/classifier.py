@@ -1,0 +1,123 @@
+"""Runs a self-describing ONNX file on pictures."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import onnxruntime as ort
+from numpy.typing import NDArray
+
+from catsdogs_edge.contract import Contract, Precision
+from catsdogs_edge.errors import ModelError, ProviderError
+from catsdogs_edge.image import RgbBatch, RgbImage, resize
+from catsdogs_edge.providers import Provider
+from catsdogs_edge.session import open_session
+
+Scores: TypeAlias = NDArray[np.float32]
+"""One row for each picture and one column for each class, shape (N, C), float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one picture."""
+
+    label: str
+    """Name of the most probable class."""
+    probability: float
+    """Its probability, 0 to 1."""
+    probabilities: tuple[float, ...]
+    """One for each class, in the order of `Contract.classes`; they add up to 1."""
+
+
+class Classifier:
+    """A model with its contract, ready to classify.
+
+    Attributes:
+        contract: What the model file says about itself.
+        provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
+    """
+
+    def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
+        self.contract = contract
+        self.provider: str = session.get_providers()[0]
+        self._session = session
+
+    @classmethod
+    def load(cls, path: Path, provider: Provider = Provider.AUTO, *, threads: int = 0) -> "Classifier":
+        """Opens a model file.
+
+        Args:
+            path: An ONNX file that `catsdogs-export` wrote.
+            provider: Where to run it.
+            threads: Threads of one inference; 0 takes one for each physical core.
+
+        Raises:
+            ModelError: The file is missing, broken, without a contract, or does not match its contract.
+            ProviderError: A named provider does not run here.
+        """
+        session = open_session(path, provider, threads=threads)
+        contract = Contract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+        _check_graph(session, contract, path)
+        if contract.precision is Precision.INT8 and session.get_providers()[0] == Provider.CUDA.onnx_name:
+            if provider is Provider.CUDA:
+                raise ProviderError(
+                    f"{path} is INT8, which ONNX Runtime's CUDA provider hands back to the CPU node by node: "
+                    "use the fp32 file (model.onnx) with --provider cuda",
+                )
+            session = open_session(path, Provider.CPU, threads=threads)
+        return cls(session, contract)
+
+    def logits(self, batch: RgbBatch) -> Scores:
+        """Gives the raw scores.
+
+        Args:
+            batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+        """
+        return self._run(self.contract.logits_name, batch)
+
+    def probabilities(self, batch: RgbBatch) -> Scores:
+        """Gives the probabilities; each row adds up to 1.
+
+        Args:
+            batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+        """
+        return self._run(self.contract.probabilities_name, batch)
+
+    def classify(self, images: Sequence[RgbImage]) -> list[Prediction]:
+        """Classifies pictures of any size as one batch.
+
+        Args:
+            images: uint8 RGB, each of shape (H, W, 3); empty gives an empty list.
+        """
+        if not images:
+            return []
+        batch = np.stack([resize(image, self.contract.image_size) for image in images])
+        return [self._prediction(row) for row in self.probabilities(batch)]
+
+    def _prediction(self, row: NDArray[np.float32]) -> Prediction:
+        best = int(row.argmax())
+        return Prediction(self.contract.classes[best], float(row[best]), tuple(float(value) for value in row))
+
+    def _run(self, output: str, batch: RgbBatch) -> Scores:
+        (result,) = self._session.run([output], {self.contract.input_name: batch})
+        return np.asarray(result, np.float32)
+
+
+def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:
+    """Refuses a graph that its contract does not describe."""
+    size = contract.image_size
+    inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
+    if inputs != [(contract.input_name, "tensor(uint8)", [size, size, 3])]:
+        raise ModelError(
+            f"{path} takes {inputs}, its contract promises one uint8 input '{contract.input_name}' "
+            f"(N,{size},{size},3): export it again",
+        )
+    outputs = {node.name: node.shape[1:] for node in session.get_outputs()}
+    for name in (contract.logits_name, contract.probabilities_name):
+        if outputs.get(name) != [len(contract.classes)]:
+            raise ModelError(
+                f"{path} has the outputs {outputs}, its contract promises '{name}' (N,{len(contract.classes)}): "
+                "export it again",
+            )

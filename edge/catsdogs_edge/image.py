@@ -1,0 +1,137 @@
+"""The one way from a picture file to the network's pixels.
+
+Training, calibration, parity checks and the edge all call this module, so that they cannot differ:
+
+    bytes -> `decode` (EXIF orientation applied, truncation refused) -> `resize` -> uint8 RGB (S, S, 3)
+
+Everything after uint8 RGB is inside the model.
+"""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.errors import ImageError
+
+RgbImage: TypeAlias = NDArray[np.uint8]
+"""One picture, shape (H, W, 3), RGB, 0 to 255."""
+
+RgbBatch: TypeAlias = NDArray[np.uint8]
+"""Pictures of one size, shape (N, S, S, 3), RGB, 0 to 255."""
+
+EXTENSIONS = frozenset(
+    {".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
+)
+"""File name endings, in lower case, that a search through a folder takes for pictures."""
+
+_JPEG_START = b"\xff\xd8"
+_JPEG_END = b"\xff\xd9"
+_JPEG_START_OF_SCAN = 0xDA
+
+
+def load(path: Path, size: int) -> RgbImage:
+    """Reads, decodes and resizes one file.
+
+    Args:
+        path: A picture in any format that OpenCV decodes; the name's ending does not matter.
+        size: Edge length in pixels.
+
+    Returns:
+        uint8 RGB, shape (size, size, 3).
+
+    Raises:
+        ImageError: The file cannot be read or decoded.
+    """
+    return resize(read(path), size)
+
+
+def read(path: Path) -> RgbImage:
+    """Reads and decodes one file at its own size; see `decode`.
+
+    Raises:
+        ImageError: The file cannot be read or decoded.
+    """
+    if not path.exists():
+        raise ImageError("no such file")
+    if not path.is_file():  # opening a FIFO would wait for ever
+        raise ImageError("not a regular file")
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error
+    return decode(data)
+
+
+def decode(data: bytes) -> RgbImage:
+    """Decodes an encoded picture and turns it upright.
+
+    The EXIF orientation is applied. Alpha is dropped, 16 bits become 8, grey and CMYK become RGB.
+
+    Args:
+        data: A whole file: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame) or AVIF.
+
+    Returns:
+        uint8 RGB, shape (H, W, 3), upright.
+
+    Raises:
+        ImageError: Empty, truncated, larger than OpenCV's pixel limit, or not a picture.
+    """
+    if not data:
+        raise ImageError("empty file")
+    if data.startswith(_JPEG_START) and not _jpeg_is_whole(data):
+        raise ImageError("truncated JPEG: its end-of-image marker is missing")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+    except cv2.error as error:
+        raise ImageError(f"OpenCV refuses it: {error.err or error}") from error
+    # OpenCV's annotations leave out that it answers None to what it cannot decode.
+    if image is None:
+        raise ImageError("not a picture, or a truncated one")  # type: ignore[unreachable, unused-ignore]
+    return np.asarray(image, np.uint8)
+
+
+def resize(image: RgbImage, size: int) -> RgbImage:
+    """Stretches a picture to a square.
+
+    An axis that shrinks is averaged over the area (no aliasing), then an axis that grows is
+    interpolated linearly: `cv2.INTER_AREA` alone would repeat pixels where it enlarges.
+
+    Args:
+        image: uint8, shape (H, W, 3); the order of the channels does not matter.
+        size: Edge length of the result in pixels.
+
+    Returns:
+        uint8, shape (size, size, 3), channels in the order they came.
+    """
+    height, width = image.shape[:2]
+    smaller = (min(width, size), min(height, size))
+    if smaller != (width, height):
+        image = np.asarray(cv2.resize(image, smaller, interpolation=cv2.INTER_AREA), np.uint8)
+    if smaller != (size, size):
+        image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Tells whether the end-of-image marker follows the picture's data.
+
+    OpenCV fills the missing part of a truncated JPEG with grey and reports success. The search
+    starts behind the first scan header: an EXIF thumbnail before it has an end marker of its own,
+    and inside entropy-coded data the marker cannot occur (ITU-T T.81, B.1.1.5).
+    """
+    position = len(_JPEG_START)
+    while position + 4 <= len(data):
+        if data[position] != 0xFF:
+            position += 1  # stray bytes between segments: decoders skip them too
+            continue
+        marker = data[position + 1]
+        if marker == _JPEG_START_OF_SCAN:
+            return data.find(_JPEG_END, position) != -1
+        if marker == 0xFF:  # fill byte
+            position += 1
+        else:
+            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+    return False

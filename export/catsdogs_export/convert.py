@@ -1,0 +1,79 @@
+"""Converts a Keras model to ONNX with tf2onnx, and keeps that converter's quirks in one place."""
+
+from pathlib import Path
+
+import keras
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from catsdogs_edge.contract import Contract
+from catsdogs_edge.errors import ParityError
+
+OPSET = 17
+"""From opset 18 on, tf2onnx writes global average pooling as ReduceMean, which no quantizer knows."""
+
+
+def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
+    """Converts a network and puts its contract inside.
+
+    `from_function`, because tf2onnx 1.17's `from_keras` fails with Keras 3 (onnx/tensorflow-onnx#2448).
+
+    Args:
+        network: uint8 RGB (N, S, S, 3) to float32 logits (N, C), on the TensorFlow backend.
+        contract: Names and sizes that the ONNX file must have.
+
+    Returns:
+        A checked model: uint8 RGB (N, S, S, 3) to float32 logits and probabilities (N, C), N free.
+
+    Raises:
+        ParityError: The converted graph is not valid, or has other inputs or outputs than promised.
+    """
+    shape = (None, contract.image_size, contract.image_size, 3)
+    signature = [tf.TensorSpec(shape, tf.uint8, name=contract.input_name)]
+
+    @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
+    def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits = network(image, training=False)
+        # A dictionary, because only its keys become the names of the outputs.
+        return {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(logits)}
+
+    model: onnx.ModelProto
+    model, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
+    check_graph(model, contract)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    onnx.helper.set_model_props(model, contract.to_metadata())
+    return model
+
+
+def save(model: onnx.ModelProto, path: Path) -> None:
+    """Writes an ONNX file.
+
+    Args:
+        model: A checked model.
+        path: Overwritten if it exists; write into a staging folder.
+    """
+    path.write_bytes(model.SerializeToString())
+
+
+def check_graph(model: onnx.ModelProto, contract: Contract) -> None:
+    """Refuses a graph that tf2onnx got wrong: it goes on where it cannot convert, and can leak inputs.
+
+    Raises:
+        ParityError: Not a valid graph, or other inputs or outputs than the contract promises.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ParityError(f"the converted graph is not valid ONNX: {error}") from error
+    inputs = [(value.name, value.type.tensor_type.elem_type) for value in model.graph.input]
+    if inputs != [(contract.input_name, onnx.TensorProto.UINT8)]:
+        raise ParityError(
+            f"the converted graph has the inputs {[name for name, _ in inputs]}, expected one of uint8: "
+            f"'{contract.input_name}'",
+        )
+    outputs = [value.name for value in model.graph.output]
+    expected = [contract.logits_name, contract.probabilities_name]
+    if sorted(outputs) != sorted(expected):
+        raise ParityError(f"the converted graph has the outputs {outputs}, expected {expected}")

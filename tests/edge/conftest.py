@@ -1,0 +1,46 @@
+"""Pictures made by code, and the tiny model."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from catsdogs_edge.image import RgbImage
+
+RED, BLUE = (220, 30, 40), (30, 40, 220)
+"""Colours (RGB) that the tiny model calls cat and dog."""
+
+
+def plain(colour: tuple[int, int, int], height: int = 60, width: int = 80) -> RgbImage:
+    """One colour all over, shape (height, width, 3), RGB."""
+    return np.full((height, width, 3), colour, np.uint8)
+
+
+def encode(rgb: RgbImage, ending: str = ".png") -> bytes:
+    """An encoded file's bytes."""
+    done, data = cv2.imencode(ending, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    assert done
+    return data.tobytes()
+
+
+@pytest.fixture(scope="session")
+def tiny() -> Path:
+    """The tiny model's file."""
+    return Path(__file__).with_name("tiny.onnx")
+
+
+@pytest.fixture
+def album(tmp_path: Path) -> Path:
+    """Two cats, a dog, a broken picture, and things that are no pictures."""
+    folder = tmp_path / "album"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    (folder / "a cat.png").write_bytes(encode(plain(RED)))
+    (folder / "sub" / "кот, 'б'.jpg").write_bytes(encode(plain(RED), ".jpg"))
+    (folder / "dog.JPG").write_bytes(encode(plain(BLUE), ".jpg"))
+    (folder / "torn.jpg").write_bytes(encode(plain(RED, 400, 400), ".jpg")[:2000])
+    (folder / "notes.txt").write_text("no picture")
+    (folder / "Thumbs.db").write_bytes(b"\0" * 9)
+    (folder / ".hidden" / "x.png").write_bytes(encode(plain(RED)))
+    return folder

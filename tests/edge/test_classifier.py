@@ -1,0 +1,74 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.edge.conftest import BLUE, RED, plain
+
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import Contract, Precision
+from catsdogs_edge.errors import ModelError, ProviderError
+from catsdogs_edge.providers import Provider
+
+
+def test_classify_takes_pictures_of_any_size(tiny: Path) -> None:
+    cat, dog = Classifier.load(tiny).classify([plain(RED), plain(BLUE, 1, 300)])
+    assert (cat.label, dog.label) == ("cat", "dog")
+    assert cat.probability == max(cat.probabilities) > 0.99
+    assert sum(dog.probabilities) == pytest.approx(1)
+
+
+def test_no_pictures_give_no_predictions(tiny: Path) -> None:
+    assert Classifier.load(tiny).classify([]) == []
+
+
+def test_probabilities_are_the_softmax_of_the_logits(tiny: Path) -> None:
+    classifier = Classifier.load(tiny, Provider.CPU)
+    batch = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    powers = np.exp(classifier.logits(batch))
+    # float32 rounding
+    np.testing.assert_allclose(classifier.probabilities(batch), powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x07" * 50])
+def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        Classifier.load(path)
+
+
+def test_a_truncated_model_is_refused(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(tiny.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        Classifier.load(path)
+
+
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        Classifier.load(tmp_path / "model.onnx")
+
+
+def test_a_graph_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="the edge environment has no onnx to make models with")
+    from tests.edge.make_tiny_model import PATH, make_tiny_model  # noqa: PLC0415
+
+    assert make_tiny_model().SerializeToString() == PATH.read_bytes(), "run make_tiny_model.py again"
+    path = tmp_path / "model.onnx"
+    path.write_bytes(make_tiny_model(Contract(("a", "b", "c"), 224, Precision.FP32)).SerializeToString())
+    with pytest.raises(ModelError, match=r"promises 'logits' \(N,3\)"):
+        Classifier.load(path)
+    model = make_tiny_model()
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 160
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ModelError, match=r"promises one uint8 input 'image' \(N,224,224,3\)"):
+        Classifier.load(path)
+
+
+def test_a_named_provider_that_is_missing_is_an_error(tiny: Path) -> None:
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
+        Classifier.load(tiny, Provider.CUDA)
+
+
+def test_auto_takes_what_works(tiny: Path) -> None:
+    assert Classifier.load(tiny, Provider.AUTO).provider == "CPUExecutionProvider"

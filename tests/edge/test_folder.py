@@ -1,0 +1,47 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.edge.conftest import BLUE, RED, encode, plain
+
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.folder import BATCH_SIZE, classify_files, find_pictures
+
+
+def test_folders_are_searched_and_names_given_are_taken(album: Path) -> None:
+    given = [album / "notes.txt", album]
+    found = [path.relative_to(album).as_posix() for path in find_pictures(given)]
+    assert found == ["notes.txt", "a cat.png", "dog.JPG", "torn.jpg", "sub/кот, 'б'.jpg"]
+
+
+def test_a_loop_of_links_ends(album: Path) -> None:
+    (album / "sub" / "loop").symlink_to(album)
+    assert len(list(find_pictures([album]))) == 4
+
+
+def test_a_bad_picture_is_a_row_and_the_rest_goes_on(album: Path, tiny: Path) -> None:
+    rows = list(classify_files(Classifier.load(tiny), find_pictures([album])))
+    outcome = {row.path.name: row.prediction.label if row.prediction else row.error for row in rows}
+    assert outcome.pop("torn.jpg").startswith("truncated JPEG")
+    assert outcome == {"a cat.png": "cat", "кот, 'б'.jpg": "cat", "dog.JPG": "dog"}
+
+
+def test_rows_keep_the_order_over_many_batches(tmp_path: Path, tiny: Path) -> None:
+    colours = [RED, BLUE, BLUE] * BATCH_SIZE
+    for number, colour in enumerate(colours):
+        (tmp_path / f"{number:03}.png").write_bytes(encode(plain(colour)))
+    rows = list(classify_files(Classifier.load(tiny), find_pictures([tmp_path])))
+    assert [row.prediction.label for row in rows if row.prediction] == ["cat", "dog", "dog"] * BATCH_SIZE
+    assert [row.path.stem for row in rows] == [f"{number:03}" for number in range(len(colours))]
+
+
+def test_files_are_taken_as_needed(tmp_path: Path, tiny: Path) -> None:
+    taken = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            taken.append(1)
+            yield tmp_path / "missing.jpg"
+
+    row = next(classify_files(Classifier.load(tiny), endless()))
+    assert row.error == "no such file"
+    assert len(taken) == BATCH_SIZE

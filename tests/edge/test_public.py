@@ -1,0 +1,57 @@
+"""What others may rely on, and what the edge must never need."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+import catsdogs_edge
+
+WORKSTATION_ONLY = (
+    "tensorflow",
+    "keras",
+    "tf2onnx",
+    "onnx",
+    "matplotlib",
+    "catsdogs_train",
+    "catsdogs_export",
+)
+
+
+def test_public_names() -> None:
+    assert catsdogs_edge.__all__ == [
+        "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read",
+    ]  # fmt: skip
+    for name in catsdogs_edge.__all__:
+        assert getattr(catsdogs_edge, name).__module__.startswith("catsdogs_edge.")
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="nothing"):
+        importlib.import_module("catsdogs_edge").nothing  # noqa: B018
+
+
+def run_python(code: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["camera", "classifier", "cli", "drawings", "folder", "overlay", "sinks", "sources", "tables"],
+)
+def test_the_edge_works_without_the_workstation_s_packages(module: str) -> None:
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({WORKSTATION_ONLY!r}))"  # None makes an import fail
+    done = run_python(f"{blocked}; import catsdogs_edge.{module}")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("command", ["classify_main", "cam_main"])
+def test_help_loads_neither_opencv_nor_onnx_runtime(command: str) -> None:
+    done = run_python(
+        f"import sys; sys.argv = ['x', '--help']\nfrom catsdogs_edge.cli import {command}\n"
+        f"try: {command}()\nfinally: print({{'cv2', 'onnxruntime', 'numpy'}} & set(sys.modules))"
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage:" in done.stdout
+    assert done.stdout.strip().endswith("set()")

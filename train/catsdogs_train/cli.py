@@ -1,0 +1,54 @@
+"""The command `catsdogs-train`.
+
+TensorFlow is imported inside the call, so that `--help` answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catsdogs_edge.command import run, tensorflow_quiet
+
+_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def main() -> None:
+    """Entry point of `catsdogs-train`."""
+    run(_app)
+
+
+@_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")
+def _train(
+    data: Annotated[Path, typer.Argument(help="Folder with one folder of pictures for each class.")],
+    out: Annotated[Path, typer.Option(help="Run folder to write.")],
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="imagenet|none|FILE",
+            help="Backbone: ImageNet's weights, downloaded; a file of them; 'none': random, to try things.",
+        ),
+    ] = "imagenet",
+    val: Annotated[
+        Path | None,
+        typer.Option(help="Folder to validate on, laid out like DATA; else a part of DATA is kept back."),
+    ] = None,
+    train_size: Annotated[int | None, typer.Option(min=1, help="Train on so many pictures, not on all.")] = None,
+    val_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Validate on so many pictures, not on all (a fifth, without --val)."),
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 10,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same figures.")] = 0,
+) -> None:
+    """Train a ResNet50 with a frozen backbone to tell the classes of DATA apart.
+
+    OUT gets model.keras, run.json, split.csv, history.csv and curves.png, anew after every epoch.
+    """
+    with tensorflow_quiet():
+        from catsdogs_train.fit import train  # noqa: PLC0415
+    from catsdogs_train.report import Settings  # noqa: PLC0415
+
+    last = train(Settings(data, out, weights, val, train_size, val_size, epochs, batch_size, seed))
+    typer.echo(f"{out}: validation accuracy {last.val_accuracy:.2%} after epoch {last.epoch}")

@@ -1,0 +1,96 @@
+"""Trains the output layer on a frozen backbone and keeps the run folder up to date."""
+
+import logging
+import time
+from typing import Any
+
+import keras
+
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.files import staged
+from catsdogs_train.batches import PictureBatches
+from catsdogs_train.dataset import Split, make_split
+from catsdogs_train.model import IMAGE_SIZE, build_network, build_trainer
+from catsdogs_train.progress import Progress
+from catsdogs_train.report import Epoch, Settings, write_report
+
+_log = logging.getLogger(__name__)
+
+LEARNING_RATE = 1e-3
+"""Of Adam, on the output layer alone."""
+
+
+def train(settings: Settings) -> Epoch:
+    """Trains a classifier and writes its run folder after every epoch.
+
+    Args:
+        settings: What to train on, how, and where to.
+
+    Returns:
+        The figures of the last epoch.
+
+    Raises:
+        DataError: The pictures or the weights cannot be used.
+        OutputError: `settings.out` holds a run already, or cannot be written.
+    """
+    if (settings.out / "model.keras").exists():
+        raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
+    with staged(settings.out):
+        pass  # better to hear now than after the first epoch that nothing can be written there
+    keras.utils.set_random_seed(settings.seed)
+    split = make_split(
+        settings.data,
+        val=settings.val,
+        train_size=settings.train_size,
+        val_size=settings.val_size,
+        seed=settings.seed,
+    )
+    _log.info(
+        "%d pictures to train, %d to validate; classes: %s",
+        len(split.train), len(split.val), ", ".join(split.classes),
+    )  # fmt: skip
+    for path, reason in split.unreadable:
+        _log.info("left out: %s: %s", path, reason)
+
+    network = build_network(len(split.classes), settings.weights)
+    trainer = build_trainer(network, settings.seed)
+    trainer.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+    keeper = _RunKeeper(network, settings, split)
+    trainer.fit(
+        PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, shuffle_seed=settings.seed),
+        validation_data=PictureBatches(split.val, IMAGE_SIZE, settings.batch_size),
+        epochs=settings.epochs,
+        callbacks=[Progress(), keeper],
+        verbose=0,
+    )
+    return keeper.history[-1]
+
+
+class _RunKeeper(keras.callbacks.Callback):  # type: ignore[misc]
+    """Writes the whole run folder after each epoch, so that an interrupted training is not lost."""
+
+    def __init__(self, network: keras.Model, settings: Settings, split: Split) -> None:
+        super().__init__()
+        self.history: list[Epoch] = []
+        self._network = network
+        self._settings = settings
+        self._split = split
+        self._started = 0.0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Starts the clock."""
+        self._started = time.perf_counter()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes everything anew."""
+        figures = {name: float(value) for name, value in (logs or {}).items()}
+        done = Epoch(epoch + 1, seconds=time.perf_counter() - self._started, **figures)
+        self.history.append(done)
+        _log.info("epoch %d of %d: %s", done.epoch, self._settings.epochs, done.describe())
+        with staged(self._settings.out) as stage:
+            self._network.save(stage / "model.keras")
+            write_report(stage, self._settings, self._split, self.history)

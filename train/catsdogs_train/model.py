@@ -1,0 +1,100 @@
+"""The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
+
+from pathlib import Path
+
+import keras
+
+from catsdogs_edge.errors import DataError
+
+IMAGE_SIZE = 224
+"""Edge length of the input in pixels."""
+
+IMAGENET_MEAN = (123.68, 116.779, 103.939)
+"""Mean of red, green and blue over ImageNet, as the published ResNet50 weights expect it.
+
+From "caffe" mode of `keras.applications.imagenet_utils.preprocess_input`: the mean is subtracted and
+nothing is divided. Scaling by 1/255 is the well-known mistake with these weights.
+"""
+
+
+def build_network(class_count: int, weights: str) -> keras.Model:
+    """Builds a ResNet50 with a frozen backbone and a new output layer.
+
+    He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
+
+    The published weights expect blue, green, red. Instead of turning every picture around, the input
+    channels of the first convolution are turned around once, here: the same sums, in another order.
+
+    Args:
+        class_count: Number of output neurons.
+        weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
+            `keras.applications.ResNet50(include_top=False)`.
+
+    Returns:
+        A model from uint8 RGB (N, 224, 224, 3) to float32 logits (N, class_count).
+
+    Raises:
+        DataError: The weights cannot be downloaded or do not fit.
+    """
+    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
+    backbone = _build_backbone(shape, weights)
+    if weights != "none":
+        stem = backbone.get_layer("conv1_conv")
+        kernel, bias = stem.get_weights()
+        stem.set_weights([kernel[:, :, ::-1, :], bias])
+    backbone.trainable = False
+
+    image = keras.Input(shape, dtype="uint8", name="image")
+    # A Rescaling layer, because Keras' own preprocess_input leaks a second input into the ONNX graph.
+    centred = keras.layers.Rescaling(1.0, [-mean for mean in IMAGENET_MEAN], name="subtract_imagenet_mean")(image)
+    # training=False keeps batch normalization on its stored statistics, also if somebody unfreezes it.
+    features = backbone(centred, training=False)
+    logits = keras.layers.Dense(class_count, name="logits")(features)
+    return keras.Model(image, logits, name="catsdogs")
+
+
+def build_trainer(network: keras.Model, seed: int) -> keras.Model:
+    """Puts random shear, zoom and horizontal flip before the network; both share their weights.
+
+    Kept apart from the network, so that what is saved and exported has no augmentation in it.
+
+    Args:
+        network: From `build_network`.
+        seed: Of the augmentation.
+    """
+    return keras.Sequential(
+        [
+            keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8"),
+            # Up to a tenth of the width sideways and of the height upwards, up to a fifth larger or smaller.
+            keras.layers.RandomShear(0.1, 0.1, fill_mode="nearest", seed=seed),
+            keras.layers.RandomZoom(0.2, fill_mode="nearest", seed=seed + 1),
+            keras.layers.RandomFlip("horizontal", seed=seed + 2),
+            network,
+        ],
+        name="trainer",
+    )
+
+
+def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
+    if weights == "imagenet":
+        try:
+            return keras.applications.ResNet50(include_top=False, input_shape=shape, pooling="avg")
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            if "URL fetch failure" not in str(error):
+                raise
+            raise DataError(
+                f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
+                "file that holds them with --weights FILE",
+            ) from error
+    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    if weights == "none":
+        return backbone
+    if not Path(weights).is_file():
+        raise DataError(f"--weights {weights}: no such file (expected 'imagenet', 'none' or a weights file)")
+    try:
+        backbone.load_weights(weights)
+    except (OSError, ValueError, KeyError) as error:
+        raise DataError(
+            f"--weights {weights}: not weights of keras.applications.ResNet50(include_top=False) ({error})"
+        ) from error
+    return backbone

@@ -1,6 +1,7 @@
 """What all tests share."""
 
 import importlib
+import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -42,3 +43,42 @@ def shared() -> Path:
 def scripts() -> Path:
     """Folder of the installed console scripts."""
     return Path(sys.executable).parent
+
+
+@pytest.fixture(scope="session")
+def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of 20 drawn cats and 20 drawn dogs."""
+    folder = tmp_path_factory.mktemp("drawings")
+    importlib.import_module("catsdogs_edge.drawings").write_folder(folder, per_class=20)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def run_folder(drawings: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch."""
+    out = tmp_path_factory.mktemp("train") / "run"
+    command: list[str | Path] = [
+        scripts / "catsdogs-train",
+        drawings,
+        "--out",
+        out,
+        "--weights",
+        "none",
+        "--epochs",
+        "1",
+    ]
+    done = subprocess.run([*command, "--batch-size", "8"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (out / "printed.txt").write_text(done.stdout + done.stderr)
+    return out
+
+
+@pytest.fixture(scope="session")
+def published(run_folder: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `catsdogs-export --int8` makes of that run."""
+    out = tmp_path_factory.mktemp("export") / "out"
+    command: list[str | Path] = [scripts / "catsdogs-export", run_folder, "--int8", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    (out / "printed.txt").write_text(done.stdout + done.stderr)
+    return out

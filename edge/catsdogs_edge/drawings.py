@@ -1,12 +1,12 @@
 """Draws small pictures of cats and dogs: for demos, self-tests and tests, where no photograph may be.
 
-They are cartoons. A network trained on photographs owes them nothing; one trained on them learns
-pointed ears and whiskers from hanging ears and a tongue within a minute.
+They are cartoons: cats sit before a striped wall, dogs on a lawn. A network trained on photographs owes
+them nothing; and one trained on them has learned walls and lawns as well as ears.
 
-    python -m catsdogs_edge.drawings FOLDER [PICTURES_PER_CLASS]
+    python -m catsdogs_edge.drawings FOLDER PICTURES_PER_CLASS [--first-seed N]
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,8 @@ from catsdogs_edge.image import RgbImage
 
 KINDS = ("cat", "dog")
 """What `draw` knows."""
+
+_FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
 
 
 def draw(kind: str, seed: int, size: int = 256) -> RgbImage:
@@ -37,7 +39,10 @@ def draw(kind: str, seed: int, size: int = 256) -> RgbImage:
         raise ValueError(f"cannot draw {kind!r}: expected one of {', '.join(KINDS)}")
     random = np.random.default_rng([seed, KINDS.index(kind)])
     image = np.empty((size, size, 3), np.uint8)
-    image[:] = random.integers(120, 256, 3)
+    if kind == "cat":
+        _wall(image, random)
+    else:
+        _lawn(image, random)
     pen = _Pen(image, size * random.uniform(0.4, 0.6, 2), size * random.uniform(0.2, 0.27), random)
     if kind == "cat":
         _cat(pen)
@@ -69,7 +74,7 @@ class _Pen:
         self._image = image
         self._centre = centre
         self._radius = radius
-        self.fur = tuple(int(value) for value in random.integers(40, 200, 3))
+        self.fur = _FURS[int(random.integers(len(_FURS)))]
         self.dark = tuple(value // 2 for value in self.fur)
 
     def polygon(self, points: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
@@ -86,6 +91,22 @@ class _Pen:
     def _place(self, point: tuple[float, float]) -> tuple[int, int]:
         x, y = self._centre + self._radius * np.array(point)
         return round(x), round(y)
+
+
+def _wall(image: RgbImage, random: np.random.Generator) -> None:
+    """A wall paper with upright stripes in two warm shades."""
+    light = np.array([240, 200, 160]) + random.integers(-25, 16, 3)
+    width = image.shape[1] // int(random.integers(6, 11))
+    image[:] = light
+    for left in range(0, image.shape[1], 2 * width):
+        image[:, left : left + width] = light - 30
+
+
+def _lawn(image: RgbImage, random: np.random.Generator) -> None:
+    """A sky above a lawn."""
+    horizon = int(image.shape[0] * random.uniform(0.35, 0.55))
+    image[:horizon] = np.array([150, 200, 240]) + random.integers(-20, 16, 3)
+    image[horizon:] = np.array([90, 160, 70]) + random.integers(-25, 26, 3)
 
 
 def _cat(pen: _Pen) -> None:
@@ -113,4 +134,9 @@ def _dog(pen: _Pen) -> None:
 
 
 if __name__ == "__main__":
-    write_folder(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 8)
+    parser = argparse.ArgumentParser(prog="python -m catsdogs_edge.drawings")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("per_class", type=int)
+    parser.add_argument("--first-seed", type=int, default=0)
+    arguments = parser.parse_args()
+    write_folder(arguments.folder, arguments.per_class, arguments.first_seed)

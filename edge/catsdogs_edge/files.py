@@ -13,6 +13,23 @@ from catsdogs_edge.errors import OutputError
 _WRITE_ERRORS = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
 
 
+def check_writable(folder: Path) -> None:
+    """Finds out early, and without leaving anything, whether files can be put into a folder.
+
+    Args:
+        folder: Need not exist yet.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder whose files are moved into `folder` when the block ends well.

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import staged, staged_file
+from catsdogs_edge.files import check_writable, staged, staged_file
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -35,6 +35,14 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="cannot be written"), staged_file(tmp_path / "file" / "x.csv"):
         pass
+
+
+def test_asking_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) -> None:
+    check_writable(tmp_path / "x" / "y")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be written"):
+        check_writable(tmp_path / "file" / "x")
 
 
 def test_a_full_disk_is_one_error(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import staged
+from catsdogs_edge.files import check_writable, staged
 from catsdogs_train.batches import PictureBatches
 from catsdogs_train.dataset import Split, make_split
 from catsdogs_train.model import IMAGE_SIZE, build_network, build_trainer
@@ -35,8 +35,7 @@ def train(settings: Settings) -> Epoch:
     """
     if (settings.out / "model.keras").exists():
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
-    with staged(settings.out):
-        pass  # better to hear now than after the first epoch that nothing can be written there
+    check_writable(settings.out)  # better to hear it now than after the first epoch
     keras.utils.set_random_seed(settings.seed)
     split = make_split(
         settings.data,

@@ -1,5 +1,6 @@
 """The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
 
+import warnings
 from pathlib import Path
 
 import keras
@@ -92,8 +93,11 @@ def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
     if not Path(weights).is_file():
         raise DataError(f"--weights {weights}: no such file (expected 'imagenet', 'none' or a weights file)")
     try:
-        backbone.load_weights(weights)
-    except (OSError, ValueError, KeyError) as error:
+        with warnings.catch_warnings():
+            # Keras only warns about layers that it does not find in the file, and leaves them random.
+            warnings.filterwarnings("error", message=".*freshly-initialized")
+            backbone.load_weights(weights)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
         raise DataError(
             f"--weights {weights}: not weights of keras.applications.ResNet50(include_top=False) ({error})"
         ) from error

@@ -1,0 +1,42 @@
+"""The three commands of the README on real photographs: a subset, because CI has two cores."""
+
+import csv
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.shared
+
+
+def run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def labels(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:
+    """Classifies a folder; gives file name -> label."""
+    run([scripts / "catsdogs-classify", pictures, "--model", model, "--csv", out])
+    with out.open(newline="") as stream:
+        return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}
+
+
+def test_train_export_classify(shared: Path, scripts: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    weights = shared / "weights" / "resnet50_notop.weights.h5"
+    run(
+        [scripts / "catsdogs-train", shared / "data" / "train", "--val", shared / "data" / "val", "--weights", weights,
+         "--train-size", "400", "--val-size", "200", "--epochs", "2", "--out", folder]
+    )  # fmt: skip
+    run([scripts / "catsdogs-export", folder, "--int8"])
+    assert json.loads((folder / "run.json").read_text())["last_epoch"]["val_accuracy"] >= 0.97
+    assert json.loads((folder / "parity.json").read_text())["fp32"]["max_logit_difference"] <= 1e-3
+    inbox = shared / "data" / "inbox"
+    fp32 = labels(scripts, inbox, folder / "model.onnx", tmp_path / "fp32.csv")
+    int8 = labels(scripts, inbox, folder / "model.int8.onnx", tmp_path / "int8.csv")
+    assert len(int8) == 200
+    right = sum(name.startswith(label) for name, label in int8.items())
+    agree = sum(fp32[name] == label for name, label in int8.items())
+    assert right >= 0.97 * 200
+    assert agree >= 0.99 * 200

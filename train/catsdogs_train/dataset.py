@@ -105,7 +105,7 @@ def _problem(sample: Sample) -> str:
 def _draw(samples: Sequence[Sample], count: int, seed: int, origin: Path) -> list[Sample]:
     """Draws so many samples by lot, every class in its share of the whole."""
     if count > len(samples):
-        raise DataError(f"{count} pictures were asked for, {origin} has {len(samples)} readable ones")
+        raise DataError(f"{count} pictures were asked for, {origin} has {len(samples)} readable ones to draw from")
     by_label: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_label[sample.label].append(sample)

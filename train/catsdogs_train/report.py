@@ -123,14 +123,19 @@ def _draw_curves(history: Sequence[Epoch]) -> Figure:
     FigureCanvasAgg(figure)
     accuracy, loss = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
-    for axes, name, unit in ((accuracy, "accuracy", "right answers"), (loss, "loss", "cross-entropy (nats)")):
+    for axes, name, unit, form in (
+        (accuracy, "accuracy", "right answers", ".2%"),
+        (loss, "loss", "cross-entropy (nats)", ".4f"),
+    ):
         for kind, prefix in (("training", ""), ("validation", "val_")):
             values = [getattr(epoch, prefix + name) for epoch in history]
-            axes.plot(epochs, values, "o-", color=_COLOURS[kind], markersize=4, label=f"{kind} {values[-1]:.4g}")
+            axes.plot(
+                epochs, values, "o-", color=_COLOURS[kind], markersize=4, label=f"{kind}: {values[-1]:{form}} at last"
+            )
         axes.set(title=name.capitalize(), xlabel="epoch", ylabel=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend()
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     loss.set_ylim(bottom=0)
     return figure

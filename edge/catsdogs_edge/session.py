@@ -4,6 +4,9 @@ ONNX Runtime falls back to the CPU with no more than a warning when a provider i
 libraries do not load. Here a named provider is strict: the session is asked afterwards what it runs on.
 """
 
+import contextlib
+import io
+import re
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.providers import Provider
 
 _CUDA = Provider.CUDA.onnx_name
+
+_WARNING, _FATAL = 2, 4  # ONNX Runtime's numbers for severities; it starts with warnings
 
 _SESSION_ERRORS = (
     ort_errors.EPFail,
@@ -59,16 +64,23 @@ def _open_cuda(path: Path, threads: int) -> ort.InferenceSession:
             f"{_CUDA} is missing: {_installed_wheels()} has {', '.join(ort.get_available_providers())}; "
             "in a fresh environment, install 'catsdogs[edge-cuda]' instead of 'catsdogs[edge]'",
         )
-    ort.preload_dlls()
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):  # it prints what it does not find
+        ort.preload_dlls()
+    missing = re.findall(r"Failed to load (\S+):", printed.getvalue())
+    ort.set_default_logger_severity(_FATAL)  # the error below says the same in one line
     try:
         session = _open(path, Provider.CUDA, threads)
     except ModelError as error:
         _open(path, Provider.CPU, threads)  # a file that is broken everywhere is reported as that
         raise ProviderError(f"{_CUDA} does not open {path}: {error}") from error
+    finally:
+        ort.set_default_logger_severity(_WARNING)
     if session.get_providers()[0] != _CUDA:
+        found = f"{', '.join(missing)} cannot be loaded" if missing else "no NVIDIA driver or GPU that it can use"
         raise ProviderError(
-            f"{_CUDA} is built into {_installed_wheels()} but does not load: it needs an NVIDIA driver, CUDA 13 "
-            "and cuDNN 9 (run nvidia-smi; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries)",
+            f"{_CUDA} of {_installed_wheels()} does not work here: {found}; it needs an NVIDIA driver (see "
+            "nvidia-smi), CUDA 13 and cuDNN 9 (pip install 'onnxruntime-gpu[cuda,cudnn]' brings both)",
         )
     return session
 
@@ -76,7 +88,7 @@ def _open_cuda(path: Path, threads: int) -> ort.InferenceSession:
 def _open(path: Path, provider: Provider, threads: int) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    options.log_severity_level = 4  # errors arrive as exceptions; ONNX Runtime would also print them
+    options.log_severity_level = _FATAL  # errors arrive as exceptions; ONNX Runtime would also print them
     try:
         return ort.InferenceSession(str(path), options, providers=[provider.onnx_name])
     except _SESSION_ERRORS as error:

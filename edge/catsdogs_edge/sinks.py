@@ -52,7 +52,9 @@ class Window:
     _TITLE = "catsdogs"
 
     def __init__(self) -> None:
-        cv2.namedWindow(self._TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+        # Qt without a toolbar; the user may resize it.
+        cv2.namedWindow(self._TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        self._sized = False
 
     @staticmethod
     def why_not() -> str | None:
@@ -68,7 +70,11 @@ class Window:
 
     def write(self, sighting: Sighting) -> bool:
         """Shows one; returns False when a key or the closed window says stop."""
-        cv2.imshow(self._TITLE, draw_overlay(sighting.frame.bgr, sighting.prediction, sighting.latency_ms))
+        image = draw_overlay(sighting.frame.bgr, sighting.prediction, sighting.latency_ms)
+        if not self._sized:
+            cv2.resizeWindow(self._TITLE, image.shape[1], image.shape[0])
+            self._sized = True
+        cv2.imshow(self._TITLE, image)
         key = cv2.waitKey(1) & 0xFF
         closed = cv2.getWindowProperty(self._TITLE, cv2.WND_PROP_VISIBLE) < 1
         return not closed and key not in {ord("q"), 27}

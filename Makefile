@@ -16,7 +16,7 @@ demo: $(FULL)/stamp $(EDGE)/stamp ## Draw cats and dogs, train on them, export t
 	$(FULL)/bin/python -m catsdogs_edge.drawings $(DEMO)/new 6 --first-seed 1000
 	$(FULL)/bin/catsdogs-train $(DEMO)/train --weights none --epochs 3 --batch-size 8 --out $(DEMO)/run
 	$(FULL)/bin/catsdogs-export $(DEMO)/run --int8
-	$(EDGE)/bin/catsdogs-classify $(DEMO)/new --model $(DEMO)/run/model.int8.onnx
+	$(EDGE)/bin/catsdogs-classify $(DEMO)/new --model $(DEMO)/run/onnx/model.int8.onnx
 
 test: $(FULL)/stamp $(EDGE)/stamp ## Run all tests, and those of the edge once more where there is no TensorFlow
 	$(FULL)/bin/python -m pytest

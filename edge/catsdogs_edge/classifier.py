@@ -1,6 +1,6 @@
 """Runs a self-describing ONNX file on pictures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -36,16 +36,18 @@ class Classifier:
 
     Attributes:
         contract: What the model file says about itself.
+        metadata: All entries of the file's `metadata_props`.
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
     """
 
     def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
         self.contract = contract
+        self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.provider: str = session.get_providers()[0]
         self._session = session
 
     @classmethod
-    def load(cls, path: Path, provider: Provider = Provider.AUTO, *, threads: int = 0) -> "Classifier":
+    def load(cls, path: str | Path, provider: Provider = Provider.AUTO, *, threads: int = 0) -> "Classifier":
         """Opens a model file.
 
         Args:
@@ -57,6 +59,7 @@ class Classifier:
             ModelError: The file is missing, broken, without a contract, or does not match its contract.
             ProviderError: A named provider does not run here.
         """
+        path = Path(path)
         session = open_session(path, provider, threads=threads)
         contract = Contract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         _check_graph(session, contract, path)

@@ -14,6 +14,8 @@ from catsdogs_edge.providers import Provider
 _classify_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 _cam_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
+_doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
 _Model = Annotated[Path, typer.Option("--model", help="ONNX file that catsdogs-export wrote.")]
 _Provider = Annotated[
     Provider,
@@ -23,12 +25,17 @@ _Provider = Annotated[
 
 def classify_main() -> None:
     """Entry point of `catsdogs-classify`."""
-    run(_classify_app)
+    run(_classify_app, extra="edge")
 
 
 def cam_main() -> None:
     """Entry point of `catsdogs-cam`."""
-    run(_cam_app)
+    run(_cam_app, extra="edge")
+
+
+def doctor_main() -> None:
+    """Entry point of `catsdogs-doctor`."""
+    run(_doctor_app, extra="edge")
 
 
 @_classify_app.command(epilog="Example: catsdogs-classify holiday/ --model model.int8.onnx --csv labels.csv")
@@ -46,7 +53,8 @@ def _classify(
     A picture that cannot be read is a row with its error. Exit code 3 says that there was one.
     """
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.folder import classify_files, find_pictures  # noqa: PLC0415
+    from catsdogs_edge.folder import classify_files  # noqa: PLC0415
+    from catsdogs_edge.pictures import find_pictures  # noqa: PLC0415
     from catsdogs_edge.tables import Summary, write_csv, write_table  # noqa: PLC0415
 
     classifier = Classifier.load(model, provider)
@@ -89,3 +97,20 @@ def _cam(
         sinks = open_sinks(classifier.contract.classes, window=not no_window, jsonl=jsonl)
         count = watch(classifier, video, sinks, limit=frames)
     typer.echo(f"{count} frames of {video.name}; {model.name} on {classifier.provider}", err=True)
+
+
+@_doctor_app.command(epilog="Example: catsdogs-doctor --model model.int8.onnx")
+def _doctor(
+    model: _Model,
+    provider: _Provider = Provider.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Prove that a model file is whole and answers on this machine as it did where it was made.
+
+    The file brings its own test: pictures, and the logits that it must give. Exit code 1 says that it fails.
+    """
+    from catsdogs_edge.doctor import examine  # noqa: PLC0415
+
+    report = examine(model, provider)
+    typer.echo(report.to_json() if as_json else report.describe())
+    raise typer.Exit(0 if report.outcome.passed else 1)

@@ -6,22 +6,33 @@ language, can read it; catsdogs refuses a file that has none.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from typing import Any
 
 from catsdogs_edge.errors import ModelError
 
 KEY = "catsdogs.contract"
 """Name of the entry in `metadata_props`."""
 
-VERSION = 1
-"""Raised when an older reader would misunderstand a newer file."""
+VERSION = "1.0"
+"""Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
+
+_ONNX_IMAGE_KEYS = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.ColorSpaceGamma": "SRGB",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+"""The same in ONNX's own words (onnx/docs/MetadataProps.md), for tools that know those."""
+
+_DAMAGE = (AttributeError, KeyError, TypeError, ValueError)
 
 
 class Precision(StrEnum):
     """Number format of the weights and activations."""
 
     FP32 = "fp32"
+    FP16 = "fp16"
     INT8 = "int8"
 
 
@@ -42,8 +53,22 @@ class Preprocessing:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """What the network learned from, and how well."""
+
+    pictures: int
+    """Number of training pictures."""
+    val_pictures: int
+    """Number of pictures it was judged by while it was trained."""
+    val_accuracy: float
+    """Share of those with the right label in Keras, 0 to 1."""
+    split_sha256: str
+    """Of the run's `split.csv`, in hexadecimal: which pictures these were."""
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
-    """Everything needed to use a model file correctly."""
+    """Everything needed to use a model file correctly, and to know where it comes from."""
 
     classes: tuple[str, ...]
     """Names in the order of the output neurons; two or more."""
@@ -51,20 +76,32 @@ class Contract:
     """Edge length of the square input in pixels."""
     precision: Precision
     """What the file was converted to."""
+    keras_sha256: str
+    """Of the Keras file that it was made from, in hexadecimal."""
+    training: Training
+    """What that was trained on."""
+    tools: Mapping[str, str] = field(default_factory=dict)
+    """Versions of the packages that made the file, by name."""
+    temperature: float = 1.0
+    """What the logits are divided by before the softmax; 1 until it is fitted."""
     preprocessing: Preprocessing = Preprocessing()
-    """How a file becomes the input tensor."""
+    """How a picture file becomes the input tensor."""
     input_name: str = "image"
     """Graph input: uint8, shape (N, image_size, image_size, 3); N is free."""
     logits_name: str = "logits"
     """Graph output: float32, shape (N, len(classes))."""
     probabilities_name: str = "probabilities"
     """Graph output: softmax of the logits, float32, shape (N, len(classes)), each row adds up to 1."""
-    version: int = VERSION
+    version: str = VERSION
     """Version of the contract itself."""
 
     def to_metadata(self) -> dict[str, str]:
         """Gives the entries to store in the file's `metadata_props`."""
-        return {KEY: json.dumps(asdict(self))}
+        return {KEY: self.to_json(), **_ONNX_IMAGE_KEYS}
+
+    def to_json(self, *, indent: int | None = None) -> str:
+        """Gives the contract as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=indent)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], origin: str) -> "Contract":
@@ -79,31 +116,45 @@ class Contract:
         """
         if KEY not in metadata:
             raise ModelError(f"{origin} has no catsdogs contract inside: export it with catsdogs-export")
-        damage = (AttributeError, KeyError, TypeError, ValueError)
         try:
-            fields = json.loads(metadata[KEY])
-            version = int(fields["version"])
-        except damage as error:
+            entries = json.loads(metadata[KEY])
+            version = str(entries["version"])
+            major = int(version.partition(".")[0])
+        except _DAMAGE as error:
             raise ModelError(f"{origin} has a damaged contract ({error!r}): export it again") from error
-        if version > VERSION:  # before anything else is read: a newer contract may have other fields
+        if major > int(VERSION.partition(".")[0]):  # before the rest: a newer one may have other fields
             raise ModelError(
                 f"{origin} has contract version {version}, this catsdogs reads up to {VERSION}: "
                 "upgrade catsdogs, or export the model again",
             )
         try:
-            contract = cls(
-                **fields
-                | {
-                    "classes": tuple(str(name) for name in fields["classes"]),
-                    "image_size": int(fields["image_size"]),
-                    "precision": Precision(fields["precision"]),
-                    "preprocessing": Preprocessing(**fields["preprocessing"]),
-                },
-            )
-        except damage as error:
+            contract = _parse(entries)
+        except _DAMAGE as error:
             raise ModelError(f"{origin} has a damaged contract ({error!r}): export it again") from error
         if contract.preprocessing != Preprocessing():
             raise ModelError(f"{origin} asks for preprocessing that is not known here: {contract.preprocessing}")
         if len(contract.classes) < 2:
             raise ModelError(f"{origin} names {len(contract.classes)} classes, expected two or more")
         return contract
+
+
+def _parse(entries: Mapping[str, Any]) -> Contract:
+    preprocessing = Preprocessing(**_known(Preprocessing, entries["preprocessing"]))
+    training = Training(**_known(Training, entries["training"]))
+    return Contract(
+        **_known(Contract, entries)
+        | {
+            "classes": tuple(str(name) for name in entries["classes"]),
+            "image_size": int(entries["image_size"]),
+            "precision": Precision(entries["precision"]),
+            "temperature": float(entries["temperature"]),
+            "preprocessing": preprocessing,
+            "training": training,
+        },
+    )
+
+
+def _known(kind: type, entries: Mapping[str, Any]) -> dict[str, Any]:
+    """Leaves out what a newer minor version added."""
+    names = {known.name for known in fields(kind)}
+    return {name: value for name, value in entries.items() if name in names}

@@ -21,13 +21,14 @@ KINDS = ("cat", "dog")
 _FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
 
 
-def draw(kind: str, seed: int, size: int = 256) -> RgbImage:
+def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:
     """Draws one head, its place, size and colours drawn by lot.
 
     Args:
         kind: One of `KINDS`.
         seed: The same seed gives the same picture.
         size: Edge length in pixels.
+        grain: Standard deviation of the noise, in grey levels; a picture without it makes a small file.
 
     Returns:
         uint8 RGB, shape (size, size, 3).
@@ -48,7 +49,7 @@ def draw(kind: str, seed: int, size: int = 256) -> RgbImage:
         _cat(pen)
     else:
         _dog(pen)
-    noise = random.normal(0, 6, image.shape)
+    noise = random.normal(0, grain, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 

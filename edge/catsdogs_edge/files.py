@@ -1,16 +1,28 @@
 """Writes files whole or not at all: beside their place first, then moved there."""
 
 import contextlib
+import ctypes
 import errno
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from catsdogs_edge.errors import OutputError
 
-_WRITE_ERRORS = {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.ENOSPC, errno.EPERM, errno.EROFS}
+WRITE_ERRORS = frozenset(
+    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS},
+)
+"""Error numbers that tell of the place that is written to, not of a bug."""
+
+
+def open_csv(path: Path) -> TextIO:
+    """Opens a CSV file for writing; a path that is not UTF-8 goes through it byte for byte."""
+    return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
 
 
 def check_writable(folder: Path) -> None:
@@ -50,14 +62,11 @@ def staged(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
     try:
-        yield stage
-        for file in sorted(stage.iterdir()):
-            file.replace(folder / file.name)
+        with _write_errors(folder):
+            yield stage
+            for file in sorted(stage.iterdir()):
+                file.replace(folder / file.name)
         created.clear()
-    except OSError as error:
-        if error.errno in _WRITE_ERRORS:
-            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
-        raise
     finally:
         shutil.rmtree(stage, ignore_errors=True)
         with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
@@ -66,7 +75,79 @@ def staged(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def swapped(folder: Path, own: frozenset[str]) -> Iterator[Path]:
+    """Gives a temporary folder that takes the place of `folder` as a whole when the block ends well.
+
+    On Linux and macOS the two change places in one step: whoever looks, even after a power cut, finds
+    all the old files or all the new ones, never some of each. Elsewhere there is a moment between.
+
+    Args:
+        folder: The destination; absent, empty, or holding nothing but files named in `own`.
+        own: Names of the files that it may hold; they are replaced or removed.
+
+    Raises:
+        OutputError: `folder` holds something else, cannot be written, or the disk is full.
+    """
+    folder = folder.resolve()
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else []
+    if others:
+        raise OutputError(f"{folder} holds other files ({others[0]}): choose a folder of its own, or a new one")
+    stage = folder.with_name(f".{folder.name}.new")
+    try:
+        with _write_errors(folder):
+            shutil.rmtree(stage, ignore_errors=True)  # what a killed process left
+            stage.mkdir(parents=True)
+            yield stage
+            _exchange(stage, folder)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Lets two folders change places, or moves the new one where there is no old one."""
+    if not old.exists():
+        new.rename(old)
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    here, there = os.fsencode(new), os.fsencode(old)
+    if sys.platform == "linux":
+        at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+        failed = libc.renameat2(at_cwd, here, at_cwd, there, exchange)
+    elif sys.platform == "darwin":
+        swap = 2  # RENAME_SWAP of renamex_np(2)
+        failed = libc.renamex_np(here, there, swap)
+    else:
+        failed = -1
+    if failed:  # also on file systems that cannot do it
+        aside = old.with_name(f".{old.name}.old")
+        old.rename(aside)
+        new.rename(old)
+        aside.rename(new)
+
+
+@contextmanager
 def staged_file(path: Path) -> Iterator[Path]:
-    """Gives a temporary path whose file is moved to `path` when the block ends well; see `staged`."""
+    """Gives a temporary path whose file is moved to `path` when the block ends well; see `staged`.
+
+    A link stays a link: the file that it points to is replaced. A device or a pipe is written directly.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected the name of a file")
+    if path.exists() and not path.is_file():
+        with _write_errors(path):
+            yield path
+        return
+    path = path.resolve()
     with staged(path.parent) as stage:
         yield stage / path.name
+
+
+@contextmanager
+def _write_errors(folder: Path) -> Iterator[None]:
+    """Turns a full disk and its like into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WRITE_ERRORS:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise

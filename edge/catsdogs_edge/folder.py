@@ -1,4 +1,4 @@
-"""Classifies picture files and folders of them."""
+"""Classifies picture files, one batch after the other."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catsdogs_edge.classifier import Classifier, Prediction
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.image import EXTENSIONS, RgbImage, load
+from catsdogs_edge.image import RgbImage, load
 
 BATCH_SIZE = 8
 """Pictures in one inference: 4 to 8 are fastest on a CPU, more only take memory."""
@@ -25,24 +25,6 @@ class Row:
     """None where there is an error."""
     error: str
     """Why the file could not be classified; empty where it was."""
-
-
-def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:
-    """Expands folders, in the order of the arguments and sorted inside each.
-
-    A path that is not a folder is given back as it is, whatever its name: it was asked for by
-    name. Inside a folder hidden entries and files without a picture's ending are left out, and
-    links to folders are not followed (they may form a loop).
-    """
-    for path in paths:
-        if not path.is_dir():
-            yield path
-            continue
-        for folder, subfolders, names in os.walk(path):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                    yield Path(folder, name)
 
 
 def classify_files(classifier: Classifier, paths: Iterable[Path]) -> Iterator[Row]:

@@ -7,6 +7,8 @@ Training, calibration, parity checks and the edge all call this module, so that 
 Everything after uint8 RGB is inside the model.
 """
 
+import stat
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -32,7 +34,7 @@ _JPEG_END = b"\xff\xd9"
 _JPEG_START_OF_SCAN = 0xDA
 
 
-def load(path: Path, size: int) -> RgbImage:
+def load(path: str | Path, size: int) -> RgbImage:
     """Reads, decodes and resizes one file.
 
     Args:
@@ -48,21 +50,47 @@ def load(path: Path, size: int) -> RgbImage:
     return resize(read(path), size)
 
 
-def read(path: Path) -> RgbImage:
+def read(path: str | Path) -> RgbImage:
     """Reads and decodes one file at its own size; see `decode`.
 
     Raises:
         ImageError: The file cannot be read or decoded.
     """
-    if not path.exists():
-        raise ImageError("no such file")
-    if not path.is_file():  # opening a FIFO would wait for ever
-        raise ImageError("not a regular file")
+    path = Path(path)
     try:
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise ImageError("a folder, or one that cannot be opened")
+        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
+            raise ImageError("not a regular file")
         data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ImageError("no such file") from error
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
     return decode(data)
+
+
+def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
+    """Loads several files, all of which must be readable.
+
+    Args:
+        paths: At least one.
+        size: Edge length in pixels.
+
+    Returns:
+        uint8 RGB, shape (N, size, size, 3).
+
+    Raises:
+        ImageError: One cannot be read or decoded; the message names it.
+    """
+    images = []
+    for path in paths:
+        try:
+            images.append(load(path, size))
+        except ImageError as error:
+            raise ImageError(f"{path}: {error}") from error
+    return np.stack(images)
 
 
 def decode(data: bytes) -> RgbImage:
@@ -105,7 +133,12 @@ def resize(image: RgbImage, size: int) -> RgbImage:
 
     Returns:
         uint8, shape (size, size, 3), channels in the order they came.
+
+    Raises:
+        ImageError: Another dtype or shape.
     """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ImageError(f"pixels are {image.dtype} of shape {image.shape}, expected uint8 of shape (H, W, 3)")
     height, width = image.shape[:2]
     smaller = (min(width, size), min(height, size))
     if smaller != (width, height):

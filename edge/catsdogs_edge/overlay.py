@@ -24,7 +24,7 @@ def draw_overlay(bgr: BgrImage, prediction: Prediction, latency_ms: float) -> Bg
     """
     image = bgr.copy()
     height, width = image.shape[:2]
-    unit = max(height, 240) / 480  # all lengths are for a frame of 480 lines
+    unit = max(min(height, width * 3 / 4), 240) / 480  # all lengths are for a frame of 640 x 480
     strip = min(height, round(64 * unit))
     image[height - strip :] //= 4
 

@@ -13,6 +13,7 @@ import cv2
 
 from catsdogs_edge.classifier import Prediction
 from catsdogs_edge.errors import OutputError
+from catsdogs_edge.files import WRITE_ERRORS
 from catsdogs_edge.overlay import draw_overlay
 from catsdogs_edge.sources import Frame
 
@@ -106,7 +107,11 @@ class JsonLines:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
     def write(self, sighting: Sighting) -> bool:
-        """Writes one row; never asks to stop."""
+        """Writes one row; never asks to stop.
+
+        Raises:
+            OutputError: The disk is full.
+        """
         row = {
             "schema": JSONL_SCHEMA,
             "frame": sighting.frame.number,
@@ -119,8 +124,13 @@ class JsonLines:
             },
             "latency_ms": round(sighting.latency_ms, 2),
         }
-        self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            self._stream.flush()
+        except OSError as error:
+            if error.errno not in WRITE_ERRORS:  # a reader that has gone away is no failure of ours
+                raise
+            raise OutputError(f"JSON Lines cannot be written: {error.strerror}") from error
         return True
 
     def close(self) -> None:

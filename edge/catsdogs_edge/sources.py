@@ -52,7 +52,8 @@ class VideoSource:
             SourceError: It cannot be opened.
         """
         cv2.utils.logging.setLogLevel(0)  # OpenCV prints its own lines to standard error; ours says the same in one
-        return cls._open_camera(int(source)) if source.isdecimal() else cls._open_file(Path(source))
+        is_index = source.isdecimal() and len(source) < 6
+        return cls._open_camera(int(source)) if is_index else cls._open_file(Path(source))
 
     @classmethod
     def _open_camera(cls, index: int) -> "VideoSource":

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from catsdogs_edge.files import staged_file
+from catsdogs_edge.files import open_csv, staged_file
 from catsdogs_edge.folder import Row
 
 
@@ -31,7 +31,7 @@ def write_csv(rows: Iterable[Row], classes: tuple[str, ...], path: Path) -> None
     if path == Path("-"):
         _write_csv(rows, classes, sys.stdout)
         return
-    with staged_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as stream:
+    with staged_file(path) as temporary, open_csv(temporary) as stream:
         _write_csv(rows, classes, stream)
 
 

@@ -1,9 +1,11 @@
-"""The command `catsdogs-export`.
+"""The commands `catsdogs-export` and `catsdogs-eval`.
 
 TensorFlow is imported inside the call, so that `--help` answers at once.
 """
 
+import json
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,54 +13,153 @@ import typer
 
 from catsdogs_edge.command import run as run_command
 from catsdogs_edge.command import tensorflow_quiet
+from catsdogs_edge.cpu import Target
+from catsdogs_edge.providers import Provider
 
 if TYPE_CHECKING:
+    from catsdogs_export.check import Checked
+    from catsdogs_export.evaluate import Evaluation
     from catsdogs_export.publish import Published
 
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_export_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_eval_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def main() -> None:
     """Entry point of `catsdogs-export`."""
-    run_command(_app)
+    run_command(_export_app, extra="export")
 
 
-@_app.command(epilog="Example: catsdogs-export run --int8")
+def eval_main() -> None:
+    """Entry point of `catsdogs-eval`."""
+    run_command(_eval_app, extra="export")
+
+
+@_export_app.command(epilog="Example: catsdogs-export run --int8")
 def _export(
-    run: Annotated[Path, typer.Argument(help="Run folder that catsdogs-train wrote.")],
+    run: Annotated[Path | None, typer.Argument(help="Run folder that catsdogs-train wrote.")] = None,
     *,
-    int8: Annotated[bool, typer.Option("--int8", help="Also write model.int8.onnx.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to publish in; else the run folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to publish in, of its own; else RUN/onnx.")] = None,
+    int8: Annotated[bool, typer.Option("--int8", help="Also write model.int8.onnx, for CPUs.")] = False,
+    fp16: Annotated[bool, typer.Option("--fp16", help="Also write model.fp16.onnx, for CUDA.")] = False,
     calibrate: Annotated[
         Path | None,
         typer.Option(help="With --int8: folder of pictures to calibrate on; else the run's training pictures."),
     ] = None,
+    max_drop: Annotated[
+        float, typer.Option(min=0, help="Accuracy that INT8 and fp16 may lose, in percentage points.")
+    ] = 0.3,
+    target: Annotated[
+        Target | None, typer.Option(help="With --int8: the kind of CPU to quantize for; else this machine's.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of calibration pictures.")] = 0,
+    describe: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Print the contract inside an ONNX file, and do nothing else.")
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Compare an ONNX file with the run of --against again.")
+    ] = None,
+    against: Annotated[Path | None, typer.Option(metavar="RUN", help="With --check: its run folder.")] = None,
 ) -> None:
-    """Export a trained model to ONNX, and to INT8, and prove that it answers alike.
+    """Export a trained model to ONNX, INT8 and fp16, and prove that it answers alike.
 
-    Writes model.onnx, model.int8.onnx and parity.json. When a check fails, nothing is written.
+    Writes model.onnx, model.int8.onnx, model.fp16.onnx, parity.json and parity.png. When a check fails,
+    nothing is written, and an earlier export stays as it was.
     """
-    if calibrate is not None and not int8:
-        raise typer.BadParameter("only goes with --int8", param_hint="--calibrate")
+    if sum(value is not None for value in (run, describe, check)) != 1:
+        raise typer.BadParameter("expected one of RUN, --describe FILE, --check FILE --against RUN")
+    if (check is None) != (against is None):
+        raise typer.BadParameter("--check and --against go together")
+    if not int8 and (calibrate is not None or target is not None):
+        raise typer.BadParameter("--calibrate and --target only go with --int8")
+    if describe is not None:
+        from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+
+        typer.echo(Classifier.load(describe, Provider.CPU).contract.to_json(indent=2))
+        return
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was trained with: tf2onnx reads TensorFlow's graph
     with tensorflow_quiet():
-        from catsdogs_export.publish import export  # noqa: PLC0415
+        from catsdogs_export.check import check as check_file  # noqa: PLC0415
+        from catsdogs_export.publish import Request, export  # noqa: PLC0415
 
-    folder = out or run
-    for line in _describe(export(run, folder, int8=int8, calibrate=calibrate)):
-        typer.echo(line)
+    if check is not None and against is not None:
+        _print_checked(check, check_file(check, against, max_drop=max_drop))
+    elif run is not None:
+        folder = out or run / "onnx"
+        _print_published(folder, export(Request(run, folder, int8, fp16, calibrate, max_drop, target, seed)))
+
+
+@_eval_app.command(epilog="Example: catsdogs-eval data/val --model run/onnx/model.int8.onnx")
+def _evaluate(
+    data: Annotated[Path, typer.Argument(help="Folder with one folder of pictures for each class.")],
+    model: Annotated[Path, typer.Option(help="ONNX file of catsdogs-export, or the model.keras of a run folder.")],
+    *,
+    provider: Annotated[Provider, typer.Option(help="Where an ONNX file runs.")] = Provider.AUTO,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    png: Annotated[Path | None, typer.Option(help="Draw confusion matrix and reliability to this file.")] = None,
+) -> None:
+    """Measure a model on labelled pictures: accuracy, calibration, log loss, speed."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    with tensorflow_quiet():
+        from catsdogs_export.evaluate import evaluate  # noqa: PLC0415
+        from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
+    from catsdogs_edge.files import staged_file  # noqa: PLC0415
+
+    result, probabilities, truth = evaluate(data, model, provider)
+    if png is not None:
+        title = f"{model.name} on {result.pictures} pictures: {result.accuracy:.2%}"
+        with staged_file(png) as temporary:
+            draw_evaluation(probabilities, truth, result.classes, title, temporary)
+    if as_json:
+        typer.echo(json.dumps(asdict(result), indent=2))
+    else:
+        _print_evaluation(result)
+
+
+def _print_published(folder: Path, published: "Published") -> None:
+    tensors, files = published.same_tensors, published.same_files
+    typer.echo(
+        f"level A, fp32 against Keras on {tensors.tensors} tensors: largest difference of logits "
+        f"{tensors.max_logit_difference:.2g} (limit {tensors.limit:g})",
+    )
+    typer.echo(
+        f"level B, the same on {files.files} files: {files.agreement:.2%} of the labels agree, largest difference of "
+        f"probabilities {files.max_probability_difference:.2g} (limit {files.limit:g})",
+    )
+    if published.fp16 is not None:
+        typer.echo(f"level C, fp16 against fp32: {published.fp16.describe()}")
+    if published.int8 is not None:
+        chosen = published.int8.chosen
+        typer.echo(
+            f"level C, INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms) against fp32: "
+            f"{chosen.loss.describe()}",
+        )
     typer.echo(f"Published in {folder}")
 
 
-def _describe(published: "Published") -> list[str]:
-    fp32, int8 = published.fp32, published.int8
-    lines = [
-        f"fp32 against Keras: largest difference of logits {fp32.max_logit_difference:.2g} on {fp32.tensors} tensors "
-        f"(limit {fp32.limit:g})",
-    ]
-    if int8 is not None:
-        lines.append(
-            f"INT8 against fp32: same label on {int8.agreement:.2%} of {int8.pictures} validation pictures "
-            f"(limit {int8.limit:.0%}); accuracy {int8.accuracy_int8:.2%}, fp32 {int8.accuracy_fp32:.2%}",
+def _print_checked(file: Path, checked: "Checked") -> None:
+    if checked.same_tensors is not None and checked.same_files is not None:
+        typer.echo(
+            f"{file}: largest difference of logits {checked.same_tensors.max_logit_difference:.2g}, of probabilities "
+            f"on the same files {checked.same_files.max_probability_difference:.2g}",
         )
-    return lines
+    if checked.loss is not None:
+        typer.echo(f"{file} against Keras: {checked.loss.describe()}")
+
+
+def _print_evaluation(result: "Evaluation") -> None:
+    low, high = result.accuracy_interval
+    typer.echo(
+        f"accuracy            {result.accuracy:.2%} of {result.pictures} pictures (95 %: {low:.2%} to {high:.2%})"
+    )
+    for name, share in result.class_accuracy.items():
+        typer.echo(f"  {name:<17} {share:.2%}")
+    typer.echo(f"calibration error   {result.calibration_error:.2%} (15 bins)")
+    typer.echo(f"log loss            {result.log_loss:.4f} nats")
+    typer.echo(f"throughput          {result.pictures_per_second:.1f} pictures a second, decoding included")
+    typer.echo("answers, a row for each true class")
+    width = max(len(name) for name in result.classes)
+    for name, row in zip(result.classes, result.confusion, strict=True):
+        typer.echo(f"  {name:<{width}} " + " ".join(f"{count:6d}" for count in row))
+    if result.unreadable:
+        typer.echo(f"{result.unreadable} pictures could not be read and were left out", err=True)

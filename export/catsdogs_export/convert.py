@@ -1,7 +1,5 @@
 """Converts a Keras model to ONNX with tf2onnx, and keeps that converter's quirks in one place."""
 
-from pathlib import Path
-
 import keras
 import onnx
 import tensorflow as tf
@@ -15,13 +13,13 @@ OPSET = 17
 
 
 def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
-    """Converts a network and puts its contract inside.
+    """Converts a network.
 
     `from_function`, because tf2onnx 1.17's `from_keras` fails with Keras 3 (onnx/tensorflow-onnx#2448).
 
     Args:
         network: uint8 RGB (N, S, S, 3) to float32 logits (N, C), on the TensorFlow backend.
-        contract: Names and sizes that the ONNX file must have.
+        contract: Names and sizes that the ONNX file must have, and its temperature.
 
     Returns:
         A checked model: uint8 RGB (N, S, S, 3) to float32 logits and probabilities (N, C), N free.
@@ -35,26 +33,16 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
         logits = network(image, training=False)
+        tempered = logits if contract.temperature == 1 else logits / contract.temperature
         # A dictionary, because only its keys become the names of the outputs.
-        return {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(logits)}
+        return {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(tempered)}
 
     model: onnx.ModelProto
     model, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
     check_graph(model, contract)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"
-    onnx.helper.set_model_props(model, contract.to_metadata())
     return model
-
-
-def save(model: onnx.ModelProto, path: Path) -> None:
-    """Writes an ONNX file.
-
-    Args:
-        model: A checked model.
-        path: Overwritten if it exists; write into a staging folder.
-    """
-    path.write_bytes(model.SerializeToString())
 
 
 def check_graph(model: onnx.ModelProto, contract: Contract) -> None:

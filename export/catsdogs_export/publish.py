@@ -1,135 +1,222 @@
-"""The whole export: convert, check, quantize, check, and only then publish."""
+"""The whole export: convert, check, quantize within the budget, check, and only then publish."""
 
 import json
 import logging
-import zipfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
+import onnx
 
 from catsdogs_edge.classifier import Classifier, Scores
 from catsdogs_edge.contract import Contract, Precision
-from catsdogs_edge.errors import DataError, ImageError
-from catsdogs_edge.files import staged
-from catsdogs_edge.folder import find_pictures
+from catsdogs_edge.cpu import Target
+from catsdogs_edge.errors import DataError, ImageError, ParityError
+from catsdogs_edge.files import swapped
 from catsdogs_edge.image import RgbBatch, read
+from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.providers import Provider
-from catsdogs_export.convert import convert, save
-from catsdogs_export.parity import Fp32Parity, Int8Parity, check_fp32, check_int8
-from catsdogs_export.quantize import CALIBRATION_PICTURES, quantize
-from catsdogs_export.run_folder import Picture, RunFolder
+from catsdogs_export.budget import Search, search
+from catsdogs_export.convert import convert
+from catsdogs_export.finish import finish
+from catsdogs_export.half import to_fp16
+from catsdogs_export.parity import (
+    Loss,
+    SameFiles,
+    SameTensors,
+    measure_loss,
+    predict,
+    same_files,
+    same_tensors,
+)
+from catsdogs_export.plots import draw_parity
+from catsdogs_export.quantize import Quantizer
+from catsdogs_export.run_folder import Picture, RunFolder, sha256
 
 _log = logging.getLogger(__name__)
 
-FP32_FILE = "model.onnx"
-INT8_FILE = "model.int8.onnx"
-PARITY_FILE = "parity.json"
+FILES = {Precision.FP32: "model.onnx", Precision.FP16: "model.fp16.onnx", Precision.INT8: "model.int8.onnx"}
+"""Names of the published models."""
 
-_FP32_PICTURES = 32  # Keras takes 60 ms for each, and the tensors matter more than their number
-_INT8_PICTURES = 500
+OWN_FILES = frozenset({*FILES.values(), "parity.json", "parity.png"})
+"""All that an export folder may hold."""
+
+SAME_PICTURES = 64
+"""Of levels A and B: Keras takes 60 ms for each, and what they find shows on every picture."""
+
+LABELLED_PICTURES = 2000
+"""Of level C: one label is then 0.05 points."""
+
+CALIBRATION_PICTURES = 128
+"""Enough for stable ranges."""
 
 _Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the user asked for."""
+
+    run: Path
+    """Folder that `catsdogs-train` wrote."""
+    out: Path
+    """Folder to publish in, of its own."""
+    int8: bool = False
+    """Also write an INT8 file."""
+    fp16: bool = False
+    """Also write an fp16 file."""
+    calibrate: Path | None = None
+    """Pictures to calibrate with; None takes the run's own training pictures."""
+    max_drop: float = 0.3
+    """Accuracy that INT8 and fp16 may lose, in percentage points."""
+    target: Target | None = None
+    """The kind of CPU that INT8 is for; None takes this machine's."""
+    seed: int = 0
+    """Of the choice of calibration pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
     """What an export wrote, and how it was proven."""
 
-    fp32: Fp32Parity
-    """Keras against ONNX."""
-    int8: Int8Parity | None
-    """FP32 against INT8; None where no INT8 file was asked for."""
-    calibration_pictures: int
-    """Training pictures that set the INT8 ranges; 0 without INT8."""
+    same_tensors: SameTensors
+    """Level A."""
+    same_files: SameFiles
+    """Level B."""
+    fp16: Loss | None
+    """Level C of the fp16 file; None where none was asked for."""
+    int8: Search | None
+    """Level C of the INT8 settings; None where none was asked for."""
+    calibration: tuple[str, ...]
+    """Pictures that set the INT8 ranges."""
+    seed: int
+    """Of their choice."""
 
 
-def export(run: Path, out: Path, *, int8: bool = False, calibrate: Path | None = None) -> Published:
-    """Exports a run folder to `model.onnx`, `model.int8.onnx` and `parity.json`.
+def export(request: Request) -> Published:
+    """Exports a run folder to ONNX files, `parity.json` and `parity.png`.
 
-    The files appear in `out` together, after all checks; when one fails, `out` stays as it was.
-
-    Args:
-        run: Folder that `catsdogs-train` wrote.
-        out: Where to publish; made if it is missing.
-        int8: Also write an INT8 file.
-        calibrate: Folder of pictures to calibrate with; None takes the run's own training pictures.
+    They take the place of an earlier export together, after all checks; when one fails, that stays.
 
     Raises:
-        DataError: `run` is no run folder, or its pictures or those of `calibrate` cannot be used.
-        ParityError: The exported models do not answer like the Keras model.
-        OutputError: `out` cannot be written.
+        DataError: The run folder, its pictures or those to calibrate on cannot be used.
+        ParityError: An exported model does not answer like the Keras model.
+        OutputError: `request.out` cannot be written, or holds something else.
     """
-    folder = RunFolder.load(run)
-    network = _load_network(folder.model)
-    contract = Contract(folder.classes, folder.image_size, Precision.FP32)
-    calibration = _calibration_pictures(folder, calibrate) if int8 else []
-    _require(folder.val)
-    with staged(out) as stage:
+    run = RunFolder.load(request.run)
+    network = run.load_network()
+    contract = make_contract(run, Precision.FP32)
+    calibration = _calibration_pictures(run, request) if request.int8 else []
+    _require(run.val)
+    with swapped(request.out, OWN_FILES) as stage:
+        fp32_file = stage / FILES[Precision.FP32]
         _log.info("converting to ONNX")
-        save(convert(network, contract), stage / FP32_FILE)
-        fp32_model = Classifier.load(stage / FP32_FILE, Provider.CPU)
-
-        def keras_logits(batch: RgbBatch) -> Scores:
-            return np.asarray(network(batch, training=False), np.float32)
-
-        _log.info("comparing ONNX with Keras")
-        fp32_parity = check_fp32(
-            keras_logits, fp32_model.logits, _spread(folder.val, _FP32_PICTURES), folder.image_size
-        )
-        int8_parity = None
-        if int8:
-            _log.info("quantizing to INT8, calibrated on %d pictures", len(calibration))
-            quantize(
-                stage / FP32_FILE,
-                stage / INT8_FILE,
-                replace(contract, precision=Precision.INT8),
-                calibration,
-            )
-            _log.info("comparing INT8 with FP32")
-            int8_model = Classifier.load(stage / INT8_FILE, Provider.CPU)
-            pictures = _spread(folder.val, _INT8_PICTURES)
-            int8_parity = check_int8(fp32_model.logits, int8_model.logits, pictures, folder.image_size)
-        published = Published(fp32_parity, int8_parity, len(calibration))
-        _write_parity(stage / PARITY_FILE, published)
+        onnx.save(convert(network, contract), fp32_file)
+        finish(fp32_file, contract)
+        runner = Classifier.load(fp32_file, Provider.CPU)
+        keras_logits = keras_model(network)
+        pictures = spread(run.val, SAME_PICTURES)
+        _log.info("level A: same tensors")
+        tensors = same_tensors(keras_logits, runner.logits, pictures, run.image_size)
+        _log.info("level B: same files")
+        files = same_files(keras_logits, runner, pictures)
+        fp16 = int8 = None
+        labelled = spread(run.val, LABELLED_PICTURES)
+        drawn: dict[str, Scores] = {}
+        if request.fp16 or request.int8:
+            _log.info("level C: labelled pictures, %d of them", len(labelled))
+            drawn["fp32"] = predict(runner.logits, labelled, run.image_size)
+        if request.fp16:
+            path = stage / FILES[Precision.FP16]
+            to_fp16(fp32_file, path, contract)
+            finish(path, replace(contract, precision=Precision.FP16))
+            drawn["fp16"] = predict(Classifier.load(path, Provider.CPU).logits, labelled, run.image_size)
+            fp16 = measure_loss(drawn["fp32"], drawn["fp16"], labelled, request.max_drop)
+            if fp16.why_not:
+                raise ParityError(f"level C: fp16 {fp16.why_not}")
+        if request.int8:
+            path = stage / FILES[Precision.INT8]
+            target = request.target or Target.this()
+            _log.info("quantizing to INT8 for %s, calibrated on %d pictures", target.value, len(calibration))
+            if target is not Target.this():
+                _log.info("this CPU is %s: its latencies say little about %s", Target.this().value, target.value)
+            with tempfile.TemporaryDirectory(dir=stage) as scratch:
+                quantizer = Quantizer(fp32_file, Path(scratch), contract, calibration)
+                trial_file = Path(scratch, "int8.onnx")
+                int8 = search(quantizer, trial_file, contract, target, drawn["fp32"], labelled, request.max_drop)
+                trial_file.replace(path)
+            finish(path, replace(contract, precision=Precision.INT8))
+            drawn["INT8"] = predict(Classifier.load(path, Provider.CPU).logits, labelled, run.image_size)
+        published = Published(tensors, files, fp16, int8, tuple(map(str, calibration)), request.seed)
+        if len(drawn) > 1:
+            draw_parity(drawn, [picture.label for picture in labelled], stage / "parity.png")
+        _write_report(stage, published, contract)
     return published
 
 
-def _load_network(path: Path) -> keras.Model:
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a model that Keras {keras.__version__} opens: {error}") from error
+def make_contract(run: RunFolder, precision: Precision) -> Contract:
+    """Says what the files of a run are."""
+    packages = ("catsdogs", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
+    return Contract(
+        run.classes,
+        run.image_size,
+        precision,
+        run.model_sha256,
+        run.training,
+        {name: version(name) for name in packages},
+    )
 
 
-def _calibration_pictures(folder: RunFolder, calibrate: Path | None) -> list[Path]:
-    """Chooses readable training pictures of all classes, never one that the model is judged by."""
-    if calibrate is None:
-        _require(folder.train)
-        return [picture.path for picture in _spread(folder.train, CALIBRATION_PICTURES)]
-    if not calibrate.is_dir():
-        raise DataError(f"--calibrate {calibrate}: no such folder")
-    judges = {picture.path for picture in folder.val}
-    readable = []
-    for path in _spread(list(find_pictures([calibrate])), CALIBRATION_PICTURES):
+def keras_model(network: keras.Model) -> Any:
+    """Wraps a Keras model as a `parity.Model`."""
+
+    def logits(batch: RgbBatch) -> Scores:
+        return np.asarray(network(batch, training=False), np.float32)
+
+    return logits
+
+
+def spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    """Takes so many items, evenly spread: pictures are listed class after class."""
+    count = min(count, len(items))
+    return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
+
+
+def _calibration_pictures(run: RunFolder, request: Request) -> list[Path]:
+    """Draws readable pictures by lot, never one that the model is judged by."""
+    random = np.random.default_rng(request.seed)
+    if request.calibrate is None:
+        _require(run.train)
+        candidates = [picture.path for picture in run.train]
+    else:
+        if not request.calibrate.is_dir():
+            raise DataError(f"--calibrate {request.calibrate}: no such folder")
+        candidates = list(find_pictures([request.calibrate]))
+    judges = {picture.path for picture in run.val}
+    chosen: list[Path] = []
+    for place in random.permutation(len(candidates)):
+        path = candidates[place]
         if path.resolve() in judges:
             raise DataError(
-                f"--calibrate {calibrate}: {path} is a validation picture of the run; a model calibrated on it "
-                "would be judged by what it knows. Calibrate on training pictures"
+                f"{path} is a validation picture of the run: a model calibrated on it would be judged by what it "
+                "knows; calibrate on training pictures",
             )
         try:
             read(path)
         except ImageError as error:
             _log.info("left out: %s: %s", path, error)
-        else:
-            readable.append(path)
-    if not readable:
-        raise DataError(f"--calibrate {calibrate}: no readable picture in it")
-    return readable
+            continue
+        chosen.append(path)
+        if len(chosen) == CALIBRATION_PICTURES:
+            break
+    if not chosen:
+        raise DataError(f"no readable picture to calibrate on in {request.calibrate or request.run}")
+    return chosen
 
 
 def _require(pictures: Sequence[Picture]) -> None:
@@ -143,16 +230,13 @@ def _require(pictures: Sequence[Picture]) -> None:
         )
 
 
-def _spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    """Takes so many items, evenly spread: pictures are listed class after class."""
-    count = min(count, len(items))
-    return [items[int(place)] for place in np.linspace(0, len(items) - 1, count)]
-
-
-def _write_parity(path: Path, published: Published) -> None:
+def _write_report(folder: Path, published: Published, contract: Contract) -> None:
+    """Writes `parity.json`, with the hash of every file that is published beside it."""
     report = {
         "version": 1,
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+        "keras_sha256": contract.keras_sha256,
+        "tools": contract.tools,
         **asdict(published),
-        "versions": {name: version(name) for name in ("catsdogs", "tensorflow", "keras", "tf2onnx", "onnx")},
     }
-    path.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
+    (folder / "parity.json").write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

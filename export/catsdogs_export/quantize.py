@@ -1,11 +1,15 @@
-"""Quantizes an ONNX file to INT8: static, per channel, QDQ, uint8 activations and int8 weights.
+"""Quantizes an ONNX file to INT8: static, QDQ, int8 weights for each channel.
 
-Uint8 activations because ONNX Runtime's defaults (int8) leave 20 convolutions and every addition of a
-ResNet50 in float on x86: its int8-to-uint8 rewrite gives up where a tensor has two readers, as every
-residual does (onnxruntime/core/optimizer/qdq_transformer/qdq_s8_to_u8.cc).
+Activations are uint8 on x86, because ONNX Runtime's defaults (int8) leave 20 convolutions and every
+addition of a ResNet50 in float there: its int8-to-uint8 rewrite gives up where a tensor has two readers,
+as every residual does (onnxruntime/core/optimizer/qdq_transformer/qdq_s8_to_u8.cc).
 """
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
@@ -17,72 +21,164 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
+from onnxruntime.quantization.qdq_loss_debug import (
+    collect_activations,
+    compute_activation_error,
+    create_activation_matching,
+    modify_model_output_intermediate_tensors,
+)
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from catsdogs_edge.contract import Contract
+from catsdogs_edge.cpu import Target
 from catsdogs_edge.image import RgbBatch, load
+from catsdogs_export.graph import preprocessing_and_softmax
 
-CALIBRATION_PICTURES = 200
-"""Enough for stable ranges; all classes must be among them."""
+_PART = 4
+"""Pictures whose activations are in memory together: 90 MB each for ResNet50 at 224 pixels."""
 
 
-def quantize(fp32: Path, int8: Path, contract: Contract, calibration: Sequence[Path]) -> None:
-    """Writes an INT8 version of an ONNX file.
+class Calibration(StrEnum):
+    """How the ranges of the activations follow from what was seen."""
 
-    Batch normalization is folded first. What is left in float: the subtraction of the mean, whose
-    input and constant would be rounded for nothing, and the softmax, whose output would be.
+    MINMAX = "minmax"
+    """Smallest to largest value."""
+    PERCENTILE = "percentile"
+    """The values but for 0.01 % at either end."""
+    ENTROPY = "entropy"
+    """The range that loses the least information (Migacz, "8-bit inference with TensorRT", 2017)."""
 
-    Args:
-        fp32: From `convert`.
-        int8: To write; overwritten if it exists.
-        contract: To put inside the INT8 file.
-        calibration: Training pictures, all readable; their activations' smallest and largest values
-            become the ranges (MinMax, which keeps no activation in memory).
+
+_METHODS = {
+    Calibration.MINMAX: (CalibrationMethod.MinMax, {}),
+    # Symmetric by default, which would waste half of the range behind a ReLU.
+    Calibration.PERCENTILE: (
+        CalibrationMethod.Percentile,
+        {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False},
+    ),
+    Calibration.ENTROPY: (CalibrationMethod.Entropy, {}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One way to quantize."""
+
+    calibration: Calibration
+    """How the ranges are found."""
+    target: Target
+    """What CPU for: decides the types."""
+    float_layers: tuple[str, ...] = ()
+    """Nodes left in float, besides those that always are."""
+
+    def describe(self) -> str:
+        """Says it in a few words."""
+        words = f"{self.calibration.value}, {self.target.value}"
+        if not self.float_layers:
+            return words
+        return f"{words}, {len(self.float_layers)} layer{'s' if len(self.float_layers) > 1 else ''} in float"
+
+
+class Quantizer:
+    """Quantizes one FP32 file in several ways, calibrating once for each method.
+
+    Batch normalization is folded first. The files are for trying; they carry no contract.
     """
-    folded = int8.with_suffix(".folded.onnx")
-    try:
+
+    def __init__(self, fp32: Path, folder: Path, contract: Contract, pictures: Sequence[Path]) -> None:
+        """Folds the model.
+
+        Args:
+            fp32: From `convert`.
+            folder: For what comes in between.
+            contract: Of the FP32 file.
+            pictures: Training pictures to calibrate on, all readable.
+        """
+        self._folder = folder
+        self._contract = contract
+        self._pictures = pictures
+        self._folded = folder / "folded.onnx"
         # Symbolic shape inference is for transformers, and would need another package.
-        quant_pre_process(str(fp32), str(folded), skip_symbolic_shape=True)
-        quantize_static(
-            str(folded),
-            str(int8),
-            _Calibration(calibration, contract),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            nodes_to_exclude=_left_in_float(folded, contract),
-            calibrate_method=CalibrationMethod.MinMax,
-        )
-    finally:
-        folded.unlink(missing_ok=True)
-    model = onnx.load(int8)
-    onnx.helper.set_model_props(model, contract.to_metadata())
-    int8.write_bytes(model.SerializeToString())
+        quant_pre_process(str(fp32), str(self._folded), skip_symbolic_shape=True)
+        self._kept = preprocessing_and_softmax(onnx.load(self._folded).graph.node, contract)
+
+    def quantize(self, setting: Setting, path: Path) -> None:
+        """Writes an INT8 file.
+
+        Args:
+            setting: How.
+            path: To write; overwritten if it exists.
+        """
+        method, options = _METHODS[setting.calibration]
+        arm = setting.target is Target.ARM64
+        reader = _Reader(self._pictures, self._contract)
+        if method is not CalibrationMethod.MinMax:  # the others keep all activations: fed in parts
+            part = min(_PART, len(reader))
+            options = {**options, "CalibStridedMinMax": part}
+            reader.trim(part)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
+            quantize_static(
+                str(self._folded),
+                str(path),
+                reader,
+                quant_format=QuantFormat.QDQ,
+                activation_type=QuantType.QInt8 if arm else QuantType.QUInt8,
+                weight_type=QuantType.QInt8,
+                per_channel=True,
+                reduce_range=setting.target is Target.X86,
+                nodes_to_exclude=[*self._kept, *setting.float_layers],
+                calibrate_method=method,
+                calibration_cache_path=self._folder / f"{setting.calibration.value}.json",
+                extra_options=options,
+            )
+
+    def rank_layers(self, quantized: Path) -> list[str]:
+        """Names the convolutions, the one whose output quantization disturbs most first.
+
+        By signal-to-noise ratio against the float model on a few pictures (`qdq_loss_debug`).
+
+        Args:
+            quantized: A file from `quantize`.
+        """
+        outputs = {}
+        for name, path in (("float", self._folded), ("int8", quantized)):
+            watched = self._folder / f"watched-{name}.onnx"
+            modify_model_output_intermediate_tensors(str(path), str(watched))
+            reader = _Reader(self._pictures[:_PART], self._contract)
+            outputs[name] = collect_activations(str(watched), reader)
+        errors = compute_activation_error(create_activation_matching(outputs["int8"], outputs["float"]))
+        nodes = onnx.load(self._folded).graph.node
+        # A ReLU is part of its convolution when quantized: only its output is there to compare.
+        outputs_of = {node.input[0]: node.output[0] for node in nodes if node.op_type == "Relu"}
+        noise = {}
+        for node in nodes:
+            if node.op_type == "Conv":
+                error = errors.get(node.output[0]) or errors.get(outputs_of.get(node.output[0], ""))
+                if error is not None:
+                    noise[node.name] = float(error["xmodel_err"])
+        return sorted(noise, key=lambda name: noise[name])
 
 
-def _left_in_float(path: Path, contract: Contract) -> list[str]:
-    """Names the softmax, and everything from the input to the first convolution."""
-    nodes = onnx.load(path).graph.node
-    names = [node.name for node in nodes if contract.probabilities_name in node.output]
-    reached = {contract.input_name}
-    for node in nodes:  # in topological order
-        if node.op_type != "Conv" and reached & set(node.input):
-            names.append(node.name)
-            reached |= set(node.output)
-    return names
-
-
-class _Calibration(CalibrationDataReader):  # type: ignore[misc]
-    """Gives one picture at a time: a batch would only take memory."""
+class _Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Gives one picture at a time, from a range that the calibrator may set."""
 
     def __init__(self, pictures: Sequence[Path], contract: Contract) -> None:
-        self._batches = self._read(pictures, contract)
+        self._pictures = pictures
+        self._contract = contract
+        self.set_range(0, len(pictures))
+
+    def __len__(self) -> int:
+        return len(self._pictures)
+
+    def trim(self, part: int) -> None:
+        """Leaves out what does not fill a part; the calibrator insists on full ones."""
+        self._pictures = self._pictures[: len(self) // part * part]
+
+    def set_range(self, start_index: int, end_index: int) -> None:
+        self._remaining = iter(self._pictures[start_index:end_index])
 
     def get_next(self) -> dict[str, RgbBatch] | None:
-        return next(self._batches, None)
-
-    @staticmethod
-    def _read(pictures: Sequence[Path], contract: Contract) -> Iterator[dict[str, RgbBatch]]:
-        for path in pictures:
-            yield {contract.input_name: load(path, contract.image_size)[np.newaxis]}
+        path = next(self._remaining, None)
+        if path is None:
+            return None
+        return {self._contract.input_name: load(path, self._contract.image_size)[np.newaxis]}

@@ -1,24 +1,31 @@
 """Reads what `catsdogs-train` left in a run folder; the files are all that the two packages share."""
 
 import csv
+import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+
+from catsdogs_edge.contract import Training
 from catsdogs_edge.errors import DataError
 
 RUN_VERSION = 1
 """Newest layout of `run.json` and `split.csv` that is understood here."""
 
+_DAMAGE = (KeyError, TypeError, ValueError)
+
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A picture of the run's split."""
+    """A labelled picture."""
 
     path: Path
     """Absolute, as it was when the run was trained."""
     label: int
-    """Index of its class in `RunFolder.classes`."""
+    """Index of its class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +34,8 @@ class RunFolder:
 
     model: Path
     """The Keras model: uint8 RGB (N, S, S, 3) to logits (N, C)."""
+    model_sha256: str
+    """Of that file, in hexadecimal."""
     classes: tuple[str, ...]
     """In the order of the output neurons."""
     image_size: int
@@ -35,6 +44,8 @@ class RunFolder:
     """What the model has learned from: calibration may use these."""
     val: tuple[Picture, ...]
     """What it has not learned from: checks use these, calibration never does."""
+    training: Training
+    """For the contract."""
 
     @classmethod
     def load(cls, folder: Path) -> "RunFolder":
@@ -46,21 +57,53 @@ class RunFolder:
         for name in ("model.keras", "run.json", "split.csv"):
             if not (folder / name).is_file():
                 raise DataError(f"{folder} is not a run folder: {name} is missing (catsdogs-train writes it)")
-        damage = (KeyError, TypeError, ValueError)
         try:
             run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
             version = int(run["version"])
-        except damage as error:
+        except _DAMAGE as error:
             raise DataError(f"{folder}/run.json is damaged ({error!r}): train again") from error
         if version > RUN_VERSION:
             raise DataError(f"{folder} was written by a newer catsdogs: upgrade, or train again")
         try:
             classes = tuple(str(name) for name in run["classes"])
             pictures: dict[str, list[Picture]] = {"train": [], "val": []}
-            with (folder / "split.csv").open(newline="", encoding="utf-8") as stream:
+            with (folder / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
                 for row in csv.DictReader(stream):
                     pictures[row["set"]].append(Picture(Path(row["path"]), classes.index(row["label"])))
+            training = Training(
+                pictures=len(pictures["train"]),
+                val_pictures=len(pictures["val"]),
+                val_accuracy=float(run["last_epoch"]["val_accuracy"]),
+                split_sha256=sha256(folder / "split.csv"),
+            )
             size = int(run["image_size"])
-        except damage as error:
+        except _DAMAGE as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
-        return cls(folder / "model.keras", classes, size, tuple(pictures["train"]), tuple(pictures["val"]))
+        model = folder / "model.keras"
+        return cls(model, sha256(model), classes, size, tuple(pictures["train"]), tuple(pictures["val"]), training)
+
+    def load_network(self) -> keras.Model:
+        """Opens the Keras model.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        return load_network(self.model)
+
+
+def load_network(path: Path) -> keras.Model:
+    """Opens a Keras file.
+
+    Raises:
+        DataError: It is not a whole Keras file.
+    """
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, *_DAMAGE, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} is not a model that Keras {keras.__version__} opens: {error}") from error
+
+
+def sha256(path: Path) -> str:
+    """Gives the hash of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnxruntime as ort
 import pytest
 
 from catsdogs_edge.image import RgbImage
+
+no_cuda = pytest.mark.skipif(
+    "CUDAExecutionProvider" in ort.get_available_providers(), reason="this ONNX Runtime may really have CUDA"
+)
 
 RED, BLUE = (220, 30, 40), (30, 40, 220)
 """Colours (RGB) that the tiny model calls cat and dog."""

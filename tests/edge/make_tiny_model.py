@@ -1,8 +1,8 @@
-"""Writes tiny.onnx: a model of a few hundred bytes that says "cat" to red pictures and "dog" to blue ones.
+"""Writes tiny.onnx: a model of one layer that says "cat" to red pictures and "dog" to blue ones.
 
-    python tests/edge/make_tiny_model.py
+    python -m tests.edge.make_tiny_model
 
-Its input, outputs and contract are those of a real model, so that every test of the edge can use it.
+Its input, outputs, contract and self-test are those of a real model, so that every test of the edge can use it.
 """
 
 from pathlib import Path
@@ -11,15 +11,14 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from catsdogs_edge.contract import Contract, Precision
+from catsdogs_export.finish import finish
+from tests.edge.contracts import CONTRACT
 
 PATH = Path(__file__).with_name("tiny.onnx")
 
 
-def make_tiny_model(contract: Contract | None = None) -> onnx.ModelProto:
-    """Builds mean colour -> linear layer -> softmax, with `contract` inside."""
-    contract = contract or Contract(("cat", "dog"), 224, Precision.FP32)
-    size = contract.image_size
+def make_tiny_model(size: int = 224) -> onnx.ModelProto:
+    """Builds mean colour -> linear layer -> softmax."""
     weights = np.array([[0.05, -0.05], [0, 0], [-0.05, 0.05]], np.float32)  # red, green, blue -> cat, dog
     graph = helper.make_graph(
         [
@@ -33,10 +32,9 @@ def make_tiny_model(contract: Contract | None = None) -> onnx.ModelProto:
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 2]) for name in ("logits", "probabilities")],
         [numpy_helper.from_array(weights, "weights")],
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    helper.set_model_props(model, contract.to_metadata())
-    return model
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
 if __name__ == "__main__":
-    PATH.write_bytes(make_tiny_model().SerializeToString())
+    onnx.save(make_tiny_model(), PATH)
+    finish(PATH, CONTRACT)

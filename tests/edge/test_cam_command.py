@@ -6,10 +6,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from tests.edge.conftest import BLUE, RED, plain
 
 from catsdogs_edge.classifier import Prediction
 from catsdogs_edge.overlay import draw_overlay
+from tests.edge.conftest import BLUE, RED, plain
 
 
 @pytest.fixture(scope="session")

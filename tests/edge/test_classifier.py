@@ -1,13 +1,15 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.edge.conftest import BLUE, RED, plain
 
 from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.contract import Contract, Precision
-from catsdogs_edge.errors import ModelError, ProviderError
+from catsdogs_edge.errors import ImageError, ModelError, ProviderError
+from catsdogs_edge.image import RgbImage
 from catsdogs_edge.providers import Provider
+from tests.edge.conftest import BLUE, RED, no_cuda, plain
+from tests.edge.contracts import CONTRACT
 
 
 def test_classify_takes_pictures_of_any_size(tiny: Path) -> None:
@@ -50,25 +52,42 @@ def test_a_missing_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_graph_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("onnx", reason="the edge environment has no onnx to make models with")
+    onnx = pytest.importorskip("onnx", reason="the edge environment has no onnx to make models with")
     from tests.edge.make_tiny_model import PATH, make_tiny_model  # noqa: PLC0415
 
-    assert make_tiny_model().SerializeToString() == PATH.read_bytes(), "run make_tiny_model.py again"
+    assert make_tiny_model().graph == onnx.load(PATH).graph, "run make_tiny_model.py again"
     path = tmp_path / "model.onnx"
-    path.write_bytes(make_tiny_model(Contract(("a", "b", "c"), 224, Precision.FP32)).SerializeToString())
+    model = make_tiny_model()
+    onnx.helper.set_model_props(model, replace(CONTRACT, classes=("a", "b", "c")).to_metadata())
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"promises 'logits' \(N,3\)"):
         Classifier.load(path)
-    model = make_tiny_model()
-    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 160
-    path.write_bytes(model.SerializeToString())
+    model = make_tiny_model(160)
+    onnx.helper.set_model_props(model, CONTRACT.to_metadata())
+    onnx.save(model, path)
     with pytest.raises(ModelError, match=r"promises one uint8 input 'image' \(N,224,224,3\)"):
         Classifier.load(path)
 
 
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((9, 9, 3), np.float32), "float32"),
+        (np.zeros((9, 9), np.uint8), "expected uint8 of shape"),
+        (np.zeros((9, 9, 4), np.uint8), "expected uint8 of shape"),
+    ],
+)
+def test_pixels_of_another_kind_are_refused(tiny: Path, pixels: RgbImage, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        Classifier.load(str(tiny)).classify([pixels])
+
+
+@no_cuda
 def test_a_named_provider_that_is_missing_is_an_error(tiny: Path) -> None:
     with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
         Classifier.load(tiny, Provider.CUDA)
 
 
+@no_cuda
 def test_auto_takes_what_works(tiny: Path) -> None:
     assert Classifier.load(tiny, Provider.AUTO).provider == "CPUExecutionProvider"

@@ -1,27 +1,31 @@
 import csv
 import os
+import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tests.edge.conftest import RED, encode, plain
 
 from catsdogs_edge.drawings import write_folder
+from tests.edge.conftest import RED, encode, no_cuda, plain
 
 
 class Command:
     """Runs `catsdogs-classify` as a user does."""
 
     def __init__(self, script: Path) -> None:
-        self._script = script
+        self.script = script
 
-    def __call__(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    def __call__(
+        self, *arguments: str | Path, env: dict[str, str] | None = None, text: bool = True
+    ) -> subprocess.CompletedProcess[Any]:
         return subprocess.run(
-            [self._script, *arguments],
+            [self.script, *arguments],
             capture_output=True,
-            text=True,
+            text=text,
             check=False,
-            env=os.environ | {"COLUMNS": "120"},
+            env=os.environ | {"COLUMNS": "120"} | (env or {}),
         )
 
 
@@ -81,6 +85,7 @@ def test_nothing_to_classify_is_a_failure(what: str, classify: Command, tmp_path
     assert "0 cat" not in done.stderr
 
 
+@no_cuda
 def test_cuda_where_there_is_none_fails_with_one_line(classify: Command, album: Path, tiny: Path) -> None:
     done = classify(album, "--model", tiny, "--provider", "cuda")
     assert done.returncode == 1
@@ -107,6 +112,53 @@ def test_a_csv_that_cannot_be_written_fails_with_one_line(classify: Command, alb
 def test_wrong_usage_is_exit_code_2(classify: Command, album: Path, tiny: Path) -> None:
     assert classify(album).returncode == 2
     assert classify(album, "--model", tiny, "--provider", "abacus").returncode == 2
+
+
+def test_a_csv_target_is_treated_as_what_it_is(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
+    """A link stays a link, a device stays a device, a folder is refused."""
+    (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
+    (tmp_path / "real.csv").write_text("old")
+    assert classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "link.csv").returncode == 0
+    assert (tmp_path / "link.csv").is_symlink()
+    assert "a cat.png" in (tmp_path / "real.csv").read_text()
+    os.mkfifo(tmp_path / "pipe")
+    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+        assert classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "pipe").returncode == 0
+        assert "a cat.png,cat" in reader.communicate(timeout=30)[0]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+    done = classify(album, "--model", tiny, "--csv", tmp_path)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "is a folder" in line
+
+
+def test_names_that_are_no_utf8_go_through(classify: Command, tiny: Path, tmp_path: Path) -> None:
+    name = b"caf\xe9.png"
+    (tmp_path / os.fsdecode(name)).write_bytes(encode(plain(RED)))
+    assert classify(tmp_path, "--model", tiny, "--csv", tmp_path / "rows.csv").returncode == 0
+    assert name in (tmp_path / "rows.csv").read_bytes()
+    strict = {"PYTHONIOENCODING": "cp1252:strict"}
+    assert name in classify(tmp_path, "--model", tiny, "--csv", "-", env=strict, text=False).stdout
+    assert classify(tmp_path, "--model", tiny, env=strict, text=False).returncode == 0
+
+
+def test_paths_that_cannot_be_looked_at_are_rows(classify: Command, album: Path, tiny: Path) -> None:
+    done = classify("x" * 300, album / "a cat.png", album / "a cat.png" / "x", "--model", tiny, "--csv", "-")
+    assert done.returncode == 3
+    assert [line.split(",")[1] for line in done.stdout.splitlines()] == ["label", "", "cat", ""]
+
+
+def test_a_full_disk_behind_standard_output_is_one_line(classify: Command, album: Path, tiny: Path) -> None:
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        done = subprocess.run(
+            [classify.script, album / "a cat.png", "--model", tiny, "--csv", "-"],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "catsdogs-classify: standard output cannot be written: No space left on device"
+    )
+    assert "Traceback" not in done.stderr
 
 
 def test_a_real_folder_of_drawings(classify: Command, tiny: Path, tmp_path: Path) -> None:

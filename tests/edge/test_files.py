@@ -1,11 +1,15 @@
 import errno
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import check_writable, staged, staged_file
+from catsdogs_edge.files import check_writable, staged, staged_file, swapped
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -48,3 +52,52 @@ def test_asking_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) ->
 def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No space left"), staged(tmp_path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_folder_is_exchanged_as_a_whole(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+    for content in ("1", "2"):
+        with swapped(out, frozenset("abc")) as stage:
+            (stage / "a").write_text(content)
+            if content == "1":
+                (stage / "b").write_text(content)
+    assert [(path.name, path.read_text()) for path in out.iterdir()] == [("a", "2")]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+
+
+def test_a_failed_exchange_changes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("old")
+    with pytest.raises(ZeroDivisionError), swapped(tmp_path, frozenset("a")) as stage:
+        (stage / "a").write_text("new")
+        raise ZeroDivisionError
+    assert (tmp_path / "a").read_text() == "old"
+    assert not stage.exists()
+
+
+def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"holds other files \(thesis.txt\)"), swapped(tmp_path, frozenset("a")):
+        pass
+
+
+def test_whenever_it_is_killed_a_folder_is_old_or_new(tmp_path: Path) -> None:
+    """A process exchanges two files without end and is killed twenty times; each time both must be of one kind."""
+    out = tmp_path / "out"
+    code = f"""
+import itertools, pathlib
+from catsdogs_edge.files import swapped
+for number in itertools.count():
+    with swapped(pathlib.Path({str(out)!r}), frozenset("ab")) as stage:
+        for name in "ab":
+            (stage / name).write_text(str(number))
+    print(number, flush=True)
+"""
+    random = Random(0)  # noqa: S311 - no secret
+    for _ in range(20):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(random.uniform(0, 0.05))
+            process.kill()
+        first, second = ((out / name).read_text() for name in "ab")
+        assert first == second

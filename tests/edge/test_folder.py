@@ -1,10 +1,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.edge.conftest import BLUE, RED, encode, plain
+import pytest
 
 from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.folder import BATCH_SIZE, classify_files, find_pictures
+from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.folder import BATCH_SIZE, classify_files
+from catsdogs_edge.pictures import find_labelled, find_pictures
+from tests.edge.conftest import BLUE, RED, encode, plain
 
 
 def test_folders_are_searched_and_names_given_are_taken(album: Path) -> None:
@@ -45,3 +49,13 @@ def test_files_are_taken_as_needed(tmp_path: Path, tiny: Path) -> None:
     row = next(classify_files(Classifier.load(tiny), endless()))
     assert row.error == "no such file"
     assert len(taken) == BATCH_SIZE
+
+
+def test_class_folders_a_level_deeper_are_noticed(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        write_folder(tmp_path / part, per_class=1)
+    with pytest.raises(DataError, match=r"did you mean .*/train instead of"):
+        find_labelled(tmp_path)
+    classes, labelled = find_labelled(tmp_path / "train")
+    assert classes == ("cat", "dog")
+    assert [(path.parent.name, label) for path, label in labelled] == [("cat", 0), ("dog", 1)]

@@ -1,3 +1,4 @@
+import os
 import struct
 from pathlib import Path
 
@@ -6,11 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.edge.conftest import RED, encode, plain
 
 from catsdogs_edge.drawings import draw
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import decode, load, read, resize
+from tests.edge.conftest import RED, encode, plain
 
 
 def with_exif(jpeg: bytes, orientation: int, thumbnail: bytes = b"") -> bytes:
@@ -80,8 +81,11 @@ def test_decode_raises_nothing_but_image_errors(data: bytes) -> None:
 def test_reading_says_what_is_wrong_with_the_path(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="no such file"):
         read(tmp_path / "missing.jpg")
-    with pytest.raises(ImageError, match="not a regular file"):
+    with pytest.raises(ImageError, match="a folder"):
         read(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ImageError, match="not a regular file"):
+        read(tmp_path / "pipe")
 
 
 def test_resize_averages_where_it_shrinks() -> None:

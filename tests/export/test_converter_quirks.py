@@ -1,5 +1,7 @@
 """The converter's known faults, each with the reason why `convert` does what it does."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import onnx
@@ -8,11 +10,11 @@ import pytest
 import tensorflow as tf
 import tf2onnx
 
-from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ParityError
 from catsdogs_export.convert import OPSET, check_graph, convert
+from tests.edge import contracts
 
-CONTRACT = Contract(("cat", "dog"), 32, Precision.FP32)
+CONTRACT = replace(contracts.CONTRACT, image_size=32)
 
 
 def network(*, leaky: bool = False) -> keras.Model:

@@ -1,19 +1,17 @@
+"""`catsdogs-export` on a real ResNet50, as a user runs it."""
+
 import json
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
 
-import keras
 import onnx
 import onnxruntime as ort
 import pytest
 
-from catsdogs_edge.contract import KEY, Contract, Precision
-from catsdogs_edge.errors import DataError, ParityError
-from catsdogs_export import publish
-from catsdogs_export.convert import convert
-from catsdogs_export.quantize import quantize
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import Contract, Precision
+from catsdogs_edge.selftest import run as run_selftest
 
 
 def export(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -26,7 +24,10 @@ def test_the_files_describe_themselves(published: Path) -> None:
         onnx.checker.check_model(model, full_check=True)
         assert [entry.version for entry in model.opset_import if entry.domain == ""] == [17]
         metadata = {entry.key: entry.value for entry in model.metadata_props}
-        assert Contract.from_metadata(metadata, name) == Contract(("cat", "dog"), 224, precision)
+        contract = Contract.from_metadata(metadata, name)
+        assert (contract.classes, contract.image_size, contract.precision) == (("cat", "dog"), 224, precision)
+        assert (contract.training.pictures, contract.training.val_pictures) == (32, 8)
+        assert contract.tools.keys() >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
         session = ort.InferenceSession(published / name, providers=["CPUExecutionProvider"])
         assert [(node.name, node.type, node.shape) for node in session.get_inputs()] == [
             ("image", "tensor(uint8)", ["N", 224, 224, 3])
@@ -35,6 +36,11 @@ def test_the_files_describe_themselves(published: Path) -> None:
             "logits": ("tensor(float)", ["N", 2]),
             "probabilities": ("tensor(float)", ["N", 2]),
         }
+
+
+def test_the_files_pass_their_own_test(published: Path) -> None:
+    for name in ("model.onnx", "model.int8.onnx"):
+        assert run_selftest(Classifier.load(published / name), published / name).passed
 
 
 def test_int8_runs_as_int8(published: Path, tmp_path: Path) -> None:
@@ -54,103 +60,44 @@ def test_int8_runs_as_int8(published: Path, tmp_path: Path) -> None:
 
 def test_parity_is_printed_and_written(published: Path) -> None:
     parity = json.loads((published / "parity.json").read_text())
-    assert 0 <= parity["fp32"]["max_logit_difference"] <= parity["fp32"]["limit"] == 1e-3
-    assert parity["fp32"]["tensors"] == 8 + 6
-    assert parity["int8"]["pictures"] == 8
-    assert parity["int8"]["agreement"] >= parity["int8"]["limit"]
-    assert parity["calibration_pictures"] == 32
+    assert 0 <= parity["same_tensors"]["max_logit_difference"] <= parity["same_tensors"]["limit"] == 1e-3
+    assert parity["same_tensors"]["tensors"] == 8 + 6
+    assert parity["same_files"] == {"files": 8, "agreement": 1.0} | {
+        name: parity["same_files"][name] for name in ("max_probability_difference", "limit")
+    }
+    assert [trial["setting"]["calibration"] for trial in parity["int8"]["trials"]] == [
+        "minmax",
+        "percentile",
+        "entropy",
+    ]
+    assert parity["int8"]["chosen"] in parity["int8"]["trials"]
+    assert len(parity["calibration"]) == 32
     printed = (published / "printed.txt").read_text()
-    assert "fp32 against Keras: largest difference of logits" in printed
-    assert "INT8 against fp32: same label on" in printed
-    assert len(printed.splitlines()) == 3 + 4, printed  # three results, four steps, and no noise of TensorFlow
+    assert "level A, fp32 against Keras on 14 tensors: largest difference of logits" in printed
+    assert "level B, the same on 8 files: 100.00% of the labels agree" in printed
+    assert "level C, INT8 (" in printed
+    assert len(printed.splitlines()) == 4 + 8, printed  # four results, eight steps, and no noise of TensorFlow
 
 
-def snapshot(folder: Path) -> dict[str, int]:
-    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+def test_describe_prints_the_contract(scripts: Path, published: Path) -> None:
+    done = export(scripts, "--describe", published / "model.int8.onnx")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["precision"] == "int8"
 
 
-def test_a_conversion_that_goes_wrong_publishes_nothing(
-    run_folder: Path, published: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Breaks the conversion on purpose: one weight of the first convolution is changed."""
-
-    def convert_badly(network: keras.Model, contract: Contract) -> onnx.ModelProto:
-        model = convert(network, contract)
-        stem = next(node for node in model.graph.node if node.op_type == "Conv")
-        weights = next(tensor for tensor in model.graph.initializer if tensor.name == stem.input[1])
-        values = onnx.numpy_helper.to_array(weights).copy()
-        values[0, 0, 0, 0] += 0.5
-        weights.CopyFrom(onnx.numpy_helper.from_array(values, weights.name))
-        return model
-
-    before = snapshot(published)
-    monkeypatch.setattr("catsdogs_export.publish.convert", convert_badly)
-    with pytest.raises(ParityError, match="ONNX and Keras disagree"):
-        publish.export(run_folder, published)
-    assert snapshot(published) == before
-
-
-def test_a_quantization_that_goes_wrong_publishes_nothing(
-    run_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Turns the two answers of the INT8 file around."""
-
-    def quantize_badly(fp32: Path, int8: Path, contract: Contract, calibration: list[Path]) -> None:
-        quantize(fp32, int8, contract, calibration)
-        model = onnx.load(int8)
-        for node in model.graph.node:
-            if node.op_type == "DequantizeLinear" and node.output[0] == "logits":
-                node.output[0] = "turned"
-        model.graph.node.append(onnx.helper.make_node("Neg", ["turned"], ["logits"]))
-        model.graph.node.sort(key=lambda node: node.op_type == "Softmax")
-        int8.write_bytes(model.SerializeToString())
-
-    monkeypatch.setattr("catsdogs_export.publish.quantize", quantize_badly)
-    with pytest.raises(ParityError, match=r"INT8 and FP32 give the same label on 0\.0%"):
-        publish.export(run_folder, tmp_path / "out", int8=True)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("missing", ["model.keras", "run.json", "split.csv"])
-def test_what_is_no_run_folder_is_refused(missing: str, run_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(run_folder, tmp_path / "run")
-    (tmp_path / "run" / missing).unlink()
-    with pytest.raises(DataError, match=f"is not a run folder: {missing} is missing"):
-        publish.export(tmp_path / "run", tmp_path / "out")
-
-
-@pytest.mark.parametrize("name", ["model.keras", "run.json", "split.csv"])
-def test_a_damaged_run_folder_is_refused(name: str, run_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(run_folder, tmp_path / "run")
-    (tmp_path / "run" / name).write_text("set,label,path\nx,y,z\n")
-    with pytest.raises(DataError, match=r"damaged|is not a model"):
-        publish.export(tmp_path / "run", tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-def test_calibration_on_validation_pictures_is_refused(
-    scripts: Path, run_folder: Path, drawings: Path, tmp_path: Path
-) -> None:
-    done = export(scripts, run_folder, "--int8", "--calibrate", drawings, "--out", tmp_path / "out")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
-    assert "is a validation picture of the run" in line
-    assert not (tmp_path / "out").exists()
-
-
-def test_calibrate_without_int8_is_wrong_usage(scripts: Path, run_folder: Path, drawings: Path) -> None:
-    done = export(scripts, run_folder, "--calibrate", drawings)
-    assert done.returncode == 2
-    assert "--int8" in done.stderr
-
-
-def test_pictures_that_are_gone_are_named(run_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(run_folder, tmp_path / "run")
-    split = tmp_path / "run" / "split.csv"
-    split.write_text(split.read_text().replace("/cat/", "/gone/"))
-    with pytest.raises(DataError, match=r"4 of the run's 8 pictures in split.csv are gone, such as .*/gone/"):
-        publish.export(tmp_path / "run", tmp_path / "out")
-
-
-def test_the_key_of_the_contract_is_for_ever() -> None:
-    assert KEY == "catsdogs.contract"
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["RUN", "--describe", "x.onnx"],
+        ["--check", "x.onnx"],
+        ["RUN", "--against", "RUN"],
+        ["RUN", "--calibrate", "x"],
+        ["RUN", "--target", "arm64"],
+        ["RUN", "--int8", "--target", "z80"],
+        ["RUN", "--max-drop", "-1"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(arguments: list[str], scripts: Path, small_run: Path) -> None:
+    given = [str(small_run) if argument == "RUN" else argument for argument in arguments]
+    assert export(scripts, *given).returncode == 2

@@ -31,10 +31,10 @@ def test_train_export_classify(shared: Path, scripts: Path, tmp_path: Path) -> N
     )  # fmt: skip
     run([scripts / "catsdogs-export", folder, "--int8"])
     assert json.loads((folder / "run.json").read_text())["last_epoch"]["val_accuracy"] >= 0.97
-    assert json.loads((folder / "parity.json").read_text())["fp32"]["max_logit_difference"] <= 1e-3
+    assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3
     inbox = shared / "data" / "inbox"
-    fp32 = labels(scripts, inbox, folder / "model.onnx", tmp_path / "fp32.csv")
-    int8 = labels(scripts, inbox, folder / "model.int8.onnx", tmp_path / "int8.csv")
+    fp32 = labels(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv")
+    int8 = labels(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv")
     assert len(int8) == 200
     right = sum(name.startswith(label) for name, label in int8.items())
     agree = sum(fp32[name] == label for name, label in int8.items())

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from catsdogs_edge.drawings import draw
+from catsdogs_edge.drawings import draw, write_folder
 
 
 def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -40,10 +41,11 @@ def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings:
 
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
-    assert len(lines) == 3, lines
+    assert len(lines) == 4, lines
     assert lines[0].endswith("after epoch 1")
-    assert lines[1] == "32 pictures to train, 8 to validate; classes: cat, dog"
-    assert lines[2].startswith("epoch 1 of 1: accuracy ")
+    assert lines[1].startswith("reading 40 pictures of ")
+    assert lines[2] == "32 pictures to train, 8 to validate; classes: cat, dog"
+    assert lines[3].startswith("epoch 1 of 1: accuracy ")
 
 
 def test_the_model_takes_pictures_and_has_no_augmentation(run_folder: Path) -> None:
@@ -77,7 +79,10 @@ def test_bad_input_fails_with_one_line_and_leaves_nothing(
     given = [str(drawings) if argument == "DATA" else argument for argument in arguments]
     done = train(scripts, *given, "--out", tmp_path / "run")
     assert done.returncode == 1
-    assert message in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("catsdogs-train: ")
+    assert message in line
     assert not (tmp_path / "run").exists()
 
 
@@ -98,6 +103,26 @@ def test_without_a_network_imagenet_names_the_way_out(scripts: Path, drawings: P
     assert "Traceback" not in done.stderr
 
 
+def test_a_picture_that_vanishes_while_training_is_named(scripts: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", per_class=6)
+    out = tmp_path / "run"
+    command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "pictures", "--out", out, "--weights", "none"]
+    with subprocess.Popen([*command, "--epochs", "500"], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(out / "model.keras")
+        shutil.rmtree(tmp_path / "pictures" / "cat")
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith("catsdogs-train: a picture is gone or has changed since the start: ")
+    assert "no such file" in printed.splitlines()[-1]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
 def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command: list[str | Path] = [
@@ -111,9 +136,7 @@ def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: P
         "500",
     ]
     with subprocess.Popen([*command, "--train-size", "8", "--val-size", "4"], stderr=subprocess.PIPE) as process:
-        deadline = time.monotonic() + 120
-        while not (out / "model.keras").exists() and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_for(out / "model.keras")
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
     assert process.returncode == 130

@@ -8,7 +8,8 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_edge.image import RgbBatch, load
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.image import RgbBatch, load_batch
 from catsdogs_train.dataset import Sample
 
 
@@ -20,12 +21,16 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         image_size: Edge length in pixels.
         batch_size: Pictures in a batch; the last one may be smaller.
         shuffle_seed: Seed of a new order for every epoch; None keeps the order.
+
+    Attributes:
+        failure: Why a batch could not be read; the backend wraps the exception itself beyond recognition.
     """
 
     def __init__(
         self, samples: Sequence[Sample], image_size: int, batch_size: int, shuffle_seed: int | None = None
     ) -> None:
         super().__init__(workers=os.cpu_count() or 1)
+        self.failure: ImageError | None = None
         self._samples = samples
         self._image_size = image_size
         self._batch_size = batch_size
@@ -40,7 +45,11 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Gives pictures of shape (N, S, S, 3), uint8 RGB, and labels of shape (N,)."""
         places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         chosen = [self._samples[place] for place in places]
-        images = np.stack([load(sample.path, self._image_size) for sample in chosen])
+        try:
+            images = load_batch([sample.path for sample in chosen], self._image_size)
+        except ImageError as error:
+            self.failure = error
+            raise
         return images, np.array([sample.label for sample in chosen], np.int32)
 
     def on_epoch_end(self) -> None:

@@ -15,7 +15,7 @@ _app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 def main() -> None:
     """Entry point of `catsdogs-train`."""
-    run(_app)
+    run(_app, extra="train")
 
 
 @_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")

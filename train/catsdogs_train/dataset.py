@@ -1,5 +1,6 @@
 """Finds labelled pictures, leaves out those that cannot be read, and splits the rest."""
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -8,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError, ImageError
-from catsdogs_edge.folder import find_pictures
 from catsdogs_edge.image import read
+from catsdogs_edge.pictures import find_labelled
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +51,7 @@ def make_split(data: Path, *, val: Path | None, train_size: int | None, val_size
 
     Raises:
         DataError: Fewer than two classes, a class without a readable picture, other classes in
-            `val` than in `data`, or fewer pictures than asked for.
+            `val` than in `data`, a picture in both, or fewer pictures than asked for.
     """
     classes, samples, unreadable = _scan(data)
     if val is None:
@@ -60,6 +63,12 @@ def make_split(data: Path, *, val: Path | None, train_size: int | None, val_size
         val_classes, val_samples, val_unreadable = _scan(val)
         if val_classes != classes:
             raise DataError(f"{val} has the classes {_names(val_classes)}, expected {_names(classes)} as in {data}")
+        both = {sample.path.resolve() for sample in samples} & {sample.path.resolve() for sample in val_samples}
+        if both:
+            raise DataError(
+                f"{len(both)} pictures are in {data} and in {val}, such as {min(both)}: a model judged by what it "
+                "has learned looks better than it is",
+            )
         unreadable += val_unreadable
         if val_size is not None:
             val_samples = _draw(val_samples, val_size, seed, val)
@@ -74,24 +83,18 @@ def make_split(data: Path, *, val: Path | None, train_size: int | None, val_size
 
 def _scan(root: Path) -> tuple[tuple[str, ...], list[Sample], list[tuple[Path, str]]]:
     """Finds the classes and the readable pictures of a folder."""
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder (expected one with a folder of pictures for each class)")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if len(folders) < 2:
-        raise DataError(
-            f"{root} has {len(folders)} class folders {_names(path.name for path in folders)}, "
-            "expected two or more: one folder of pictures for each class",
-        )
-    found = [Sample(path, label) for label, folder in enumerate(folders) for path in find_pictures([folder])]
+    classes, labelled = find_labelled(root)
+    found = [Sample(path, label) for path, label in labelled]
+    _log.info("reading %d pictures of %s", len(found), root)
     # Everything is decoded once: better a list of bad files now than a crash in the third epoch.
     with ThreadPoolExecutor() as pool:
         problems = list(pool.map(_problem, found))
     samples = [sample for sample, problem in zip(found, problems, strict=True) if not problem]
     unreadable = [(sample.path, problem) for sample, problem in zip(found, problems, strict=True) if problem]
-    for label, folder in enumerate(folders):
+    for label, name in enumerate(classes):
         if not any(sample.label == label for sample in samples):
-            raise DataError(f"{folder} holds no readable picture")
-    return tuple(folder.name for folder in folders), samples, unreadable
+            raise DataError(f"{root / name} holds no readable picture")
+    return classes, samples, unreadable
 
 
 def _problem(sample: Sample) -> str:

@@ -6,11 +6,11 @@ from typing import Any
 
 import keras
 
-from catsdogs_edge.errors import OutputError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.files import check_writable, staged
 from catsdogs_train.batches import PictureBatches
 from catsdogs_train.dataset import Split, make_split
-from catsdogs_train.model import IMAGE_SIZE, build_network, build_trainer
+from catsdogs_train.model import IMAGE_SIZE, build_network, build_trainer, check_weights
 from catsdogs_train.progress import Progress
 from catsdogs_train.report import Epoch, Settings, write_report
 
@@ -36,6 +36,7 @@ def train(settings: Settings) -> Epoch:
     if (settings.out / "model.keras").exists():
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
     check_writable(settings.out)  # better to hear it now than after the first epoch
+    check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
     split = make_split(
         settings.data,
@@ -59,13 +60,22 @@ def train(settings: Settings) -> Epoch:
         metrics=["accuracy"],
     )
     keeper = _RunKeeper(network, settings, split)
-    trainer.fit(
-        PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, shuffle_seed=settings.seed),
-        validation_data=PictureBatches(split.val, IMAGE_SIZE, settings.batch_size),
-        epochs=settings.epochs,
-        callbacks=[Progress(), keeper],
-        verbose=0,
-    )
+    batches = PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, shuffle_seed=settings.seed)
+    val_batches = PictureBatches(split.val, IMAGE_SIZE, settings.batch_size)
+    with Progress() as progress:
+        try:
+            trainer.fit(
+                batches,
+                validation_data=val_batches,
+                epochs=settings.epochs,
+                callbacks=[progress, keeper],
+                verbose=0,
+            )
+        except Exception:  # whatever the backend makes of it
+            failure = batches.failure or val_batches.failure
+            if failure is None:
+                raise
+            raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
     return keeper.history[-1]
 
 

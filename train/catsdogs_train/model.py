@@ -1,5 +1,7 @@
 """The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
 
+import contextlib
+import sys
 import warnings
 from pathlib import Path
 
@@ -76,10 +78,21 @@ def build_trainer(network: keras.Model, seed: int) -> keras.Model:
     )
 
 
+def check_weights(weights: str) -> None:
+    """Looks whether the weights can be there at all, before anything that takes long.
+
+    Raises:
+        DataError: `weights` is neither `imagenet` nor `none` nor a file.
+    """
+    if weights not in {"imagenet", "none"} and not Path(weights).is_file():
+        raise DataError(f"--weights {weights}: no such file (expected 'imagenet', 'none' or a weights file)")
+
+
 def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
     if weights == "imagenet":
         try:
-            return keras.applications.ResNet50(include_top=False, input_shape=shape, pooling="avg")
+            with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+                return keras.applications.ResNet50(include_top=False, input_shape=shape, pooling="avg")
         except Exception as error:  # Keras raises a bare Exception when a download fails
             if "URL fetch failure" not in str(error):
                 raise
@@ -90,8 +103,7 @@ def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
     if weights == "none":
         return backbone
-    if not Path(weights).is_file():
-        raise DataError(f"--weights {weights}: no such file (expected 'imagenet', 'none' or a weights file)")
+    check_weights(weights)
     try:
         with warnings.catch_warnings():
             # Keras only warns about layers that it does not find in the file, and leaves them random.

@@ -9,7 +9,10 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows the batches of the running epoch with the time left; hides where there is no terminal."""
+    """Shows the batches of the running epoch with the time left; use it in a `with` block.
+
+    Where there is no terminal it shows nothing.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -42,3 +45,9 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         """Removes it."""
         self._bar.remove_task(self._task)
         self._bar.stop()
+
+    def __enter__(self) -> "Progress":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()  # also when training breaks off: it had hidden the cursor

@@ -13,6 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from catsdogs_edge.files import open_csv
 from catsdogs_train.dataset import Sample, Split
 from catsdogs_train.model import IMAGE_SIZE
 
@@ -83,7 +84,7 @@ def write_report(folder: Path, settings: Settings, split: Split, history: Sequen
     """
     run = {
         "version": RUN_VERSION,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
         "classes": split.classes,
         "image_size": IMAGE_SIZE,
         "settings": asdict(settings),
@@ -92,7 +93,7 @@ def write_report(folder: Path, settings: Settings, split: Split, history: Sequen
         "epochs_done": len(history),
         "last_epoch": asdict(history[-1]),
         "backend": keras.backend.backend(),
-        "versions": {name: version(name) for name in ("catsdogs", "keras", "numpy")},
+        "versions": {name: version(name) for name in ("catsdogs", "keras", keras.backend.backend(), "numpy")},
     }
     text = json.dumps(run, indent=2, default=str)
     (folder / "run.json").write_text(text + "\n", encoding="utf-8")
@@ -111,7 +112,7 @@ def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) ->
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with open_csv(path) as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(header)
         writer.writerows(rows)

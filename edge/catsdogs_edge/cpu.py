@@ -1,0 +1,58 @@
+"""What this CPU can do for INT8."""
+
+import platform
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """A processor as far as INT8 speed and accuracy depend on it."""
+
+    machine: str
+    """`x86_64`, `arm64` or what else the system calls it, in lower case."""
+    features: frozenset[str]
+    """Flags in the system's spelling; empty where the system does not tell."""
+
+    @classmethod
+    def this(cls) -> "Cpu":
+        """Looks at the machine that this runs on; features are known on Linux only."""
+        machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
+        listing = Path("/proc/cpuinfo")
+        flags: set[str] = set()
+        if listing.is_file():
+            for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
+                name, _, value = line.partition(":")
+                if name.strip() in {"flags", "Features"}:
+                    flags.update(value.split())
+        return cls(machine, frozenset(flags))
+
+    @property
+    def has_vnni(self) -> bool:
+        """x86 adds up products of 8-bit numbers in 32 bits; without it, in 16 bits that can overflow."""
+        return bool({"avx512_vnni", "avx_vnni"} & self.features)
+
+    @property
+    def has_dot_product(self) -> bool:
+        """ARM multiplies and adds four 8-bit numbers at once; without it, INT8 is hardly faster than FP32."""
+        return "asimddp" in self.features
+
+
+class Target(StrEnum):
+    """The kind of CPU that an INT8 file is for."""
+
+    X86_VNNI = "x86-vnni"
+    """Adds up 8-bit products in 32 bits."""
+    X86 = "x86"
+    """Adds them up in 16 bits, which can overflow: weights get 7 bits."""
+    ARM64 = "arm64"
+    """Is fastest with int8 for activations, too."""
+
+    @classmethod
+    def this(cls) -> "Target":
+        """The kind that this machine is; x86 without VNNI, the careful choice, where that is not known."""
+        cpu = Cpu.this()
+        if cpu.machine == "arm64":
+            return cls.ARM64
+        return cls.X86_VNNI if cpu.has_vnni else cls.X86

@@ -1,0 +1,138 @@
+"""Measures how good a model is on labelled pictures, Keras or ONNX alike."""
+
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_edge.classifier import Classifier, Scores
+from catsdogs_edge.errors import DataError, ImageError
+from catsdogs_edge.image import RgbImage, load
+from catsdogs_edge.pictures import find_labelled
+from catsdogs_edge.providers import Provider
+from catsdogs_export.metrics import Labels, accuracy_interval, calibration_error, confusion_matrix, log_loss, softmax
+from catsdogs_export.parity import Model
+from catsdogs_export.publish import keras_model
+from catsdogs_export.run_folder import RunFolder
+
+_log = logging.getLogger(__name__)
+
+_BATCH_SIZE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Figures about one model on one folder."""
+
+    model: str
+    """File that was evaluated."""
+    classes: tuple[str, ...]
+    """In the order of the matrix."""
+    pictures: int
+    """How many were classified."""
+    unreadable: int
+    """How many could not be read; they count nowhere else."""
+    accuracy: float
+    """Share of right labels, 0 to 1."""
+    accuracy_interval: tuple[float, float]
+    """Of 95 % (Wilson)."""
+    class_accuracy: dict[str, float]
+    """Share of right labels among the pictures of each class."""
+    confusion: tuple[tuple[int, ...], ...]
+    """Counts; rows are the true classes, columns the answers."""
+    calibration_error: float
+    """Expected calibration error in 15 bins, 0 to 1."""
+    log_loss: float
+    """Mean negative log-likelihood of the true class, in nats."""
+    pictures_per_second: float
+    """Decoding and inference together."""
+
+
+def evaluate(data: Path, model: Path, provider: Provider) -> tuple[Evaluation, Scores, Labels]:
+    """Classifies a folder with one folder for each class.
+
+    Args:
+        data: Its class folders must be those of the model.
+        model: An ONNX file of ours, or a `model.keras` in its run folder.
+        provider: For ONNX.
+
+    Returns:
+        The figures, the probabilities (N, C) and the true classes (N,).
+
+    Raises:
+        DataError: The folder does not fit the model, or holds no readable picture.
+        ModelError: The model cannot be used.
+    """
+    logits, classes, size, temperature = _open(model, provider)
+    folders, labelled = find_labelled(data)
+    if set(folders) != set(classes):
+        raise DataError(f"{data} has the classes {', '.join(folders)}, the model knows {', '.join(classes)}")
+    label_of = [classes.index(name) for name in folders]
+    start = time.perf_counter()
+    scores, truth = [], []
+    for images, labels in _batches([(path, label_of[label]) for path, label in labelled], size):
+        scores.append(logits(images))
+        truth += labels
+    seconds = time.perf_counter() - start
+    if not truth:
+        raise DataError(f"{data} holds no readable picture")
+    probabilities = softmax(np.concatenate(scores) / np.float32(temperature))
+    return (
+        _summarize(model, classes, probabilities, np.array(truth), len(labelled) - len(truth), seconds),
+        probabilities,
+        np.array(truth),
+    )
+
+
+def _open(model: Path, provider: Provider) -> tuple[Model, tuple[str, ...], int, float]:
+    if model.suffix == ".keras":
+        run = RunFolder.load(model.parent)
+        return keras_model(run.load_network()), run.classes, run.image_size, 1.0
+    classifier = Classifier.load(model, provider)
+    contract = classifier.contract
+    return classifier.logits, contract.classes, contract.image_size, contract.temperature
+
+
+def _batches(labelled: Sequence[tuple[Path, int]], size: int) -> Iterator[tuple[RgbImage, list[int]]]:
+    """Decodes with all cores; leaves out and names what cannot be read."""
+
+    def read(entry: tuple[Path, int]) -> tuple[RgbImage, int] | None:
+        try:
+            return load(entry[0], size), entry[1]
+        except ImageError as error:
+            _log.info("left out: %s: %s", entry[0], error)
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        for start in range(0, len(labelled), _BATCH_SIZE):
+            read_ones = [entry for entry in pool.map(read, labelled[start : start + _BATCH_SIZE]) if entry]
+            if read_ones:
+                yield np.stack([image for image, _ in read_ones]), [label for _, label in read_ones]
+
+
+def _summarize(
+    model: Path, classes: tuple[str, ...], probabilities: Scores, truth: Labels, unreadable: int, seconds: float
+) -> Evaluation:
+    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classes))
+    hits, count = int(matrix.trace()), len(truth)
+    return Evaluation(
+        model=str(model),
+        classes=classes,
+        pictures=count,
+        unreadable=unreadable,
+        accuracy=hits / count,
+        accuracy_interval=accuracy_interval(hits, count),
+        class_accuracy={
+            name: float(matrix[place, place] / matrix[place].sum())
+            for place, name in enumerate(classes)
+            if matrix[place].sum()
+        },
+        confusion=tuple(tuple(int(value) for value in row) for row in matrix),
+        calibration_error=calibration_error(probabilities, truth),
+        log_loss=log_loss(probabilities, truth),
+        pictures_per_second=count / seconds,
+    )

@@ -1,0 +1,91 @@
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge import integrity, selftest
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.errors import ModelError
+from catsdogs_edge.image import decode
+
+
+def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([scripts / "catsdogs-doctor", *arguments], capture_output=True, text=True, check=False)
+
+
+def changed(path: Path, out: Path, old: bytes, new: bytes) -> Path:
+    """Copies a file with one thing in it replaced by another of the same length."""
+    data = path.read_bytes()
+    assert data.count(old) == 1
+    assert len(old) == len(new)
+    out.write_bytes(data.replace(old, new))
+    return out
+
+
+def test_a_whole_file_passes(scripts: Path, tiny: Path) -> None:
+    done = doctor(scripts, "--model", tiny)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1].startswith("PASS: largest difference of logits ")
+    assert "unchanged" in done.stdout
+
+
+def test_json(scripts: Path, tiny: Path) -> None:
+    report = json.loads(doctor(scripts, "--model", tiny, "--json").stdout)
+    assert report["passed"] is True
+    assert report["largest_difference"] <= report["outcome"]["tolerance"]
+    assert report["provider"] == "CPUExecutionProvider"
+    assert report["outcome"]["differences"].keys() == {"shrink.png", "grow.png", "pattern.png", "rotated.jpg"}
+
+
+def test_a_changed_weight_fails_by_its_answers_and_by_its_hash(scripts: Path, tiny: Path, tmp_path: Path) -> None:
+    weights = bytes.fromhex("cdcc4c3dcdcc4cbd")  # 0.05, -0.05 as little-endian float32
+    other = bytes.fromhex("cdcc4c3ecdcc4cbd")  # 0.2, -0.05
+    done = doctor(scripts, "--model", changed(tiny, tmp_path / "m.onnx", weights, other))
+    assert done.returncode == 1
+    assert "CHANGED" in done.stdout
+    difference = float(done.stdout.splitlines()[-1].split("logits ")[1].split(",")[0])
+    assert difference > 1
+
+
+def test_a_change_too_small_for_the_answers_fails_by_its_hash(scripts: Path, tiny: Path, tmp_path: Path) -> None:
+    done = doctor(scripts, "--model", changed(tiny, tmp_path / "m.onnx", b"\x12\x04tiny", b"\x12\x04tinY"))
+    assert done.returncode == 1
+    assert "CHANGED" in done.stdout
+    assert "FAIL: largest difference of logits 0" in done.stdout
+
+
+def test_what_carries_no_test_is_refused(tiny: Path, tmp_path: Path) -> None:
+    renamed = changed(tiny, tmp_path / "m.onnx", selftest.KEY.encode(), b"catsdogs.selftesT")
+    with pytest.raises(ModelError, match="carries no self-test"):
+        selftest.run(Classifier.load(renamed), renamed)
+    renamed = changed(tiny, tmp_path / "m.onnx", integrity.KEY.encode(), b"catsdogs.sha25X")
+    with pytest.raises(ModelError, match="holds no hash"):
+        selftest.run(Classifier.load(renamed), renamed)
+    damaged = changed(tiny, tmp_path / "m.onnx", b'{"tolerance"', b'["tolerance"')
+    with pytest.raises(ModelError, match="damaged self-test"):
+        selftest.run(Classifier.load(damaged), damaged)
+
+
+def test_a_missing_file_is_one_line(scripts: Path) -> None:
+    done = doctor(scripts, "--model", "missing.onnx")
+    assert (done.returncode, done.stderr) == (1, "catsdogs-doctor: missing.onnx: no such model file\n")
+
+
+def test_the_pictures_are_small_and_of_each_kind() -> None:
+    probes = selftest.draw_probes()
+    assert sum(map(len, probes.values())) < 60_000
+    sizes = {name: decode(data).shape[:2] for name, data in probes.items()}
+    assert sizes == {
+        "shrink.png": (300, 270),
+        "grow.png": (96, 96),
+        "pattern.png": (500, 500),
+        "rotated.jpg": (280, 240),
+    }
+
+
+def test_sealing_needs_one_place(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ModelError, match="no single place"):
+        integrity.seal(path)

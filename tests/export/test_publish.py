@@ -1,0 +1,269 @@
+"""The gate: what does not answer alike is never published. On a small network, through the whole export."""
+
+import json
+import shutil
+import subprocess
+import time
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+
+import cv2
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from catsdogs_edge import folder as edge_folder
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import Contract, Precision
+from catsdogs_edge.cpu import Target
+from catsdogs_edge.errors import DataError, OutputError, ParityError
+from catsdogs_edge.image import RgbImage, load, read
+from catsdogs_edge.selftest import run as run_selftest
+from catsdogs_export import publish
+from catsdogs_export.budget import BudgetError
+from catsdogs_export.check import check
+from catsdogs_export.convert import convert
+from catsdogs_export.publish import Request, export, make_contract
+from catsdogs_export.run_folder import RunFolder, sha256
+
+
+@pytest.fixture(scope="module")
+def exported(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("publish") / "onnx"
+    export(Request(small_run, out, int8=True, fp16=True, max_drop=3))
+    return out
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in folder.iterdir()}
+
+
+def test_everything_is_published_together(exported: Path) -> None:
+    names = {"model.onnx", "model.fp16.onnx", "model.int8.onnx", "parity.json", "parity.png"}
+    assert {path.name for path in exported.iterdir()} == names
+    assert [path.name for path in exported.parent.iterdir()] == ["onnx"]
+    parity = json.loads((exported / "parity.json").read_text())
+    assert parity["files"] == {name: sha256(exported / name) for name in names - {"parity.json"}}
+    assert parity["fp16"]["agreement"] == 1
+    assert parity["int8"]["chosen"]["loss"]["pictures"] == 48
+    plot = cv2.imread(str(exported / "parity.png"))
+    assert plot is not None
+    assert plot.std() > 10
+
+
+@pytest.mark.parametrize("precision", ["", ".fp16", ".int8"])
+def test_each_file_passes_its_own_test(precision: str, exported: Path) -> None:
+    path = exported / f"model{precision}.onnx"
+    outcome = run_selftest(Classifier.load(path), path)
+    assert outcome.passed
+    assert outcome.tolerance > 0
+
+
+def test_fp16_keeps_inputs_and_outputs_and_halves_the_weights(exported: Path) -> None:
+    whole, half = (onnx.load(exported / name).graph for name in ("model.onnx", "model.fp16.onnx"))
+    assert list(half.input) == list(whole.input)
+    types = {value.name: value.type.tensor_type.elem_type for value in half.output}
+    assert types == dict.fromkeys(("logits", "probabilities"), onnx.TensorProto.FLOAT)
+    kernels = [tensor for tensor in half.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in kernels} == {onnx.TensorProto.FLOAT16}
+
+
+def broken(change: str) -> object:
+    """Gives a conversion that makes one typical mistake."""
+
+    def convert_badly(network: keras.Model, contract: Contract) -> onnx.ModelProto:
+        model = convert(network, contract)
+        values = {tensor.name: tensor for tensor in model.graph.initializer}
+        if change == "stem":
+            node = next(node for node in model.graph.node if node.op_type == "Conv")
+            tensor = values[node.input[1]]
+            wrong = onnx.numpy_helper.to_array(tensor)[:, ::-1]
+        else:
+            tensor = next(tensor for tensor in values.values() if list(tensor.dims)[-1:] == [3] and tensor.dims[0] != 8)
+            wrong = onnx.numpy_helper.to_array(tensor)[..., ::-1]
+            assert wrong.min() == np.float32(-123.68)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(wrong.copy(), tensor.name))
+        return model
+
+    return convert_badly
+
+
+@pytest.mark.parametrize("change", ["stem", "mean"])
+def test_level_a_finds_swapped_channels_and_a_wrong_mean(
+    change: str, small_run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(exported)
+    monkeypatch.setattr(publish, "convert", broken(change))
+    with pytest.raises(ParityError, match="level A: Keras and ONNX disagree on the same tensors"):
+        export(Request(small_run, exported))
+    assert snapshot(exported) == before
+    assert [path.name for path in exported.parent.iterdir()] == ["onnx"]
+
+
+def test_level_b_finds_nearest_neighbour_resizing(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load_nearest(path: Path, size: int) -> RgbImage:
+        return np.asarray(cv2.resize(read(path), (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    monkeypatch.setattr(edge_folder, "load", load_nearest)
+    with pytest.raises(ParityError, match="level B: Keras and the edge runner disagree on the same files"):
+        export(Request(small_run, tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_level_b_finds_a_runner_that_takes_bgr(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_folder, "load", lambda path, size: load(path, size)[..., ::-1].copy())
+    with pytest.raises(ParityError, match="level B"):
+        export(Request(small_run, tmp_path / "out"))
+
+
+def test_level_c_refuses_a_bad_calibration_and_says_what_was_tried(
+    small_run: Path, scripts: Path, tmp_path: Path
+) -> None:
+    """Calibrated on black pictures, every activation of a real one is cut off."""
+    (tmp_path / "black").mkdir()
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / "black" / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
+    command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--calibrate", tmp_path / "black"]
+    done = subprocess.run(
+        [*command, "--max-drop", "0.0001", "--out", tmp_path / "out"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    tried = [line for line in done.stderr.splitlines() if line.startswith("  ")]
+    assert [line.strip().partition(",")[0] for line in tried[:3]] == ["minmax", "percentile", "entropy"]
+    assert ["1 layer in float" in tried[3], "2 layers in float" in tried[4]] == [True, True]
+    assert all("expected at most 0.0001" in line for line in tried)
+    assert done.stderr.splitlines()[-1].startswith("catsdogs-export: level C: none of ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_in_the_error_too(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "black").mkdir()
+    cv2.imwrite(str(tmp_path / "black" / "0.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(BudgetError) as caught:
+        export(Request(small_run, tmp_path / "out", int8=True, calibrate=tmp_path / "black", max_drop=0.0001))
+    assert len(caught.value.trials) >= 4
+    assert all(trial.latency_ms > 0 for trial in caught.value.trials)
+
+
+@pytest.mark.parametrize(("target", "kind"), [(Target.X86, "UINT8"), (Target.ARM64, "INT8")])
+def test_targets_choose_types(target: Target, kind: str, small_run: Path, tmp_path: Path) -> None:
+    export(Request(small_run, tmp_path / "out", int8=True, max_drop=5, target=target))
+    graph = onnx.load(tmp_path / "out" / "model.int8.onnx").graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    quantize = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    assert values[quantize.input[2]].data_type == onnx.TensorProto.DataType.Value(kind)
+    kernels = [onnx.numpy_helper.to_array(tensor) for tensor in values.values() if len(tensor.dims) == 4]
+    largest = max(int(np.abs(kernel.astype(int)).max()) for kernel in kernels)
+    assert largest <= (64 if target is Target.X86 else 127)
+    assert (largest > 64) == (target is not Target.X86)
+
+
+def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        export(Request(small_run, tmp_path))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("missing", ["model.keras", "run.json", "split.csv"])
+def test_what_is_no_run_folder_is_refused(missing: str, small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / missing).unlink()
+    with pytest.raises(DataError, match=f"is not a run folder: {missing} is missing"):
+        export(Request(tmp_path / "run", tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "run.json", "split.csv"])
+def test_a_damaged_run_folder_is_refused(name: str, small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text("set,label,path\nx,y,z\n")
+    with pytest.raises(DataError, match=r"damaged|is not a model"):
+        export(Request(tmp_path / "run", tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_on_validation_pictures_is_refused(small_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a validation picture of the run"):
+        export(Request(small_run, tmp_path / "out", int8=True, calibrate=small_run.parent / "pictures"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_that_are_gone_are_named(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    split = tmp_path / "run" / "split.csv"
+    split.write_text(split.read_text().replace("/cat/", "/gone/"))
+    with pytest.raises(DataError, match=r"24 of the run's 48 pictures in split.csv are gone, such as .*/gone/"):
+        export(Request(tmp_path / "run", tmp_path / "out"))
+
+
+def test_a_picture_that_broke_is_named(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"torn")
+    split = tmp_path / "run" / "split.csv"
+    lines = split.read_text().splitlines()
+    lines[-1] = f"val,dog,{torn}"
+    split.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"torn\.png: not a picture"):
+        export(Request(tmp_path / "run", tmp_path / "out"))
+
+
+def test_whenever_it_is_killed_the_folder_is_old_or_new(
+    small_run: Path, exported: Path, scripts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "onnx"
+    shutil.copytree(exported, out)
+    random = Random(0)  # noqa: S311 - no secret
+    for number in range(3):
+        command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--max-drop", "3", "--out", out]
+        with subprocess.Popen([*command, "--seed", str(number + 1)], stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            process.stderr.readline()  # it has begun
+            time.sleep(random.uniform(0, 4))
+            process.kill()
+        parity = json.loads((out / "parity.json").read_text())
+        assert parity["files"] == {name: sha256(out / name) for name in parity["files"]}
+        assert {path.name for path in out.iterdir()} == {*parity["files"], "parity.json"}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.fp16.onnx", "model.int8.onnx"])
+def test_a_published_file_can_be_checked_again(name: str, small_run: Path, exported: Path) -> None:
+    checked = check(exported / name, small_run, max_drop=3)
+    assert (checked.loss is None) == (checked.contract.precision is Precision.FP32)
+    assert (checked.same_files is None) == (checked.contract.precision is not Precision.FP32)
+
+
+def test_a_check_finds_changed_bytes_and_another_run(small_run: Path, exported: Path, tmp_path: Path) -> None:
+    data = bytearray((exported / "model.onnx").read_bytes())
+    data[data.index(b"onnx")] ^= 1
+    (tmp_path / "model.onnx").write_bytes(data)
+    with pytest.raises(ParityError, match="was changed after it was published"):
+        check(tmp_path / "model.onnx", small_run, max_drop=3)
+    shutil.copytree(small_run, tmp_path / "run")
+    network = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    network.layers[-1].set_weights([-weights for weights in network.layers[-1].get_weights()])
+    network.save(tmp_path / "run" / "model.keras")
+    with pytest.raises(ParityError, match="was made from another Keras model"):
+        check(exported / "model.onnx", tmp_path / "run", max_drop=3)
+
+
+def test_temperature_reaches_the_probabilities_alone(small_run: Path) -> None:
+    run = RunFolder.load(small_run)
+    cool = make_contract(run, Precision.FP32)
+    network = run.load_network()
+    batch = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    answers = []
+    for contract in (cool, replace(cool, temperature=2.0)):
+        model = convert(network, contract)
+        inference = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        answers.append(inference.run(["logits", "probabilities"], {"image": batch}))
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    odds = [np.log(probabilities[:, 0] / probabilities[:, 1]) for _, probabilities in answers]
+    np.testing.assert_allclose(odds[0], 2 * odds[1], rtol=1e-3)  # float32 probabilities

@@ -5,7 +5,15 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from catsdogs_edge import selftest
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.image import load_batch
+from tests.integration.engines import Web, openvino_logits
+
+CLASSES = ("cat", "dog")
 
 pytestmark = pytest.mark.shared
 
@@ -15,14 +23,14 @@ def run(command: list[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def labels(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:
+def classify(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:
     """Classifies a folder; gives file name -> label."""
     run([scripts / "catsdogs-classify", pictures, "--model", model, "--csv", out])
     with out.open(newline="") as stream:
         return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}
 
 
-def test_train_export_classify(shared: Path, scripts: Path, tmp_path: Path) -> None:
+def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     weights = shared / "weights" / "resnet50_notop.weights.h5"
     run(
@@ -33,10 +41,28 @@ def test_train_export_classify(shared: Path, scripts: Path, tmp_path: Path) -> N
     assert json.loads((folder / "run.json").read_text())["last_epoch"]["val_accuracy"] >= 0.97
     assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3
     inbox = shared / "data" / "inbox"
-    fp32 = labels(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv")
-    int8 = labels(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv")
+    fp32 = classify(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv")
+    int8 = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv")
     assert len(int8) == 200
     right = sum(name.startswith(label) for name, label in int8.items())
     agree = sum(fp32[name] == label for name, label in int8.items())
     assert right >= 0.97 * 200
     assert agree >= 0.99 * 200
+
+    # The same files, unchanged, on two other engines.
+    pictures = sorted(inbox.iterdir())
+    batch = load_batch(pictures, 224)
+    for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
+        model = folder / "onnx" / name
+        for logits in (openvino_logits(model, batch), web.logits(model, batch)):
+            labels = [CLASSES[best] for best in logits.argmax(axis=1)]
+            same = np.array([ours[path.name] == label for path, label in zip(pictures, labels, strict=True)])
+            # Where two logits are closer than engines may differ, either label is right.
+            close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
+            assert np.all(same | close)
+            assert same.sum() >= 198
+
+
+def tolerance(model: Path) -> float:
+    """How far apart the file says that engines may be, in logits."""
+    return float(json.loads(Classifier.load(model).metadata[selftest.KEY])["tolerance"])

@@ -95,15 +95,7 @@ def search(
         files[setting] = path.with_name(f"trial-{len(trials)}.onnx")
         quantizer.quantize(setting, files[setting])
         trial = _try(setting, files[setting], contract, fp32, pictures, max_drop)
-        _log.info(
-            "  %s: %.1f ms, accuracy %.2f %% (fp32 %.2f %%), same label %.2f %%%s",
-            setting.describe(),
-            trial.latency_ms,
-            100 * trial.loss.accuracy,
-            100 * trial.loss.accuracy_fp32,
-            100 * trial.loss.agreement,
-            f": {trial.loss.why_not}" if trial.loss.why_not else "",
-        )
+        _log.info("tried %s: %s", setting.describe(), trial.loss.why_not or "good enough")
         trials.append(trial)
     good = [trial for trial in trials if not trial.loss.why_not]
     if not good:

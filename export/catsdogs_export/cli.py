@@ -5,11 +5,16 @@ TensorFlow is imported inside the call, so that `--help` answers at once.
 
 import json
 import os
+import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 from catsdogs_edge.command import run as run_command
 from catsdogs_edge.command import tensorflow_quiet
@@ -17,6 +22,7 @@ from catsdogs_edge.cpu import Target
 from catsdogs_edge.providers import Provider
 
 if TYPE_CHECKING:
+    from catsdogs_export.budget import Trial
     from catsdogs_export.check import Checked
     from catsdogs_export.evaluate import Evaluation
     from catsdogs_export.publish import Published
@@ -79,6 +85,7 @@ def _export(
         return
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was trained with: tf2onnx reads TensorFlow's graph
     with tensorflow_quiet():
+        from catsdogs_export.budget import BudgetError  # noqa: PLC0415
         from catsdogs_export.check import check as check_file  # noqa: PLC0415
         from catsdogs_export.publish import Request, export  # noqa: PLC0415
 
@@ -86,7 +93,12 @@ def _export(
         _print_checked(check, check_file(check, against, max_drop=max_drop))
     elif run is not None:
         folder = out or run / "onnx"
-        _print_published(folder, export(Request(run, folder, int8, fp16, calibrate, max_drop, target, seed)))
+        try:
+            published = export(Request(run, folder, int8, fp16, calibrate, max_drop, target, seed))
+        except BudgetError as error:
+            _print_trials(error.trials, stderr=True)
+            raise
+        _print_published(folder, published)
 
 
 @_eval_app.command(epilog="Example: catsdogs-eval data/val --model run/onnx/model.int8.onnx")
@@ -129,12 +141,28 @@ def _print_published(folder: Path, published: "Published") -> None:
     if published.fp16 is not None:
         typer.echo(f"level C, fp16 against fp32: {published.fp16.describe()}")
     if published.int8 is not None:
+        _print_trials(published.int8.trials)
         chosen = published.int8.chosen
         typer.echo(
             f"level C, INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms) against fp32: "
             f"{chosen.loss.describe()}",
         )
     typer.echo(f"Published in {folder}")
+
+
+def _print_trials(trials: Sequence["Trial"], *, stderr: bool = False) -> None:
+    table = Table("INT8 setting", "latency", "accuracy", "lost", "same label", "verdict", box=SIMPLE_HEAD)
+    for trial in trials:
+        loss = trial.loss
+        table.add_row(
+            trial.setting.describe(),
+            f"{trial.latency_ms:.1f} ms",
+            f"{loss.accuracy:.2%}",
+            f"{loss.drop:+.2f}",
+            f"{loss.agreement:.2%}",
+            "over a limit" if loss.why_not else "good enough",
+        )
+    Console(stderr=stderr, width=None if sys.stdout.isatty() else 120).print(table)
 
 
 def _print_checked(file: Path, checked: "Checked") -> None:

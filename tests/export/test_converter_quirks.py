@@ -38,6 +38,13 @@ def test_keras_own_preprocessing_leaks_a_second_input() -> None:
         convert(network(leaky=True), CONTRACT)
 
 
+def test_from_keras_fails_on_keras_3() -> None:
+    """onnx/tensorflow-onnx#2448; when this test fails, `convert` may become simpler."""
+    sequential = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    with pytest.raises(KeyError, match="keras_tensor"):
+        tf2onnx.convert.from_keras(sequential, opset=OPSET)
+
+
 def test_opset_18_would_write_a_pooling_that_no_quantizer_knows() -> None:
     signature = [tf.TensorSpec((None, 32, 32, 3), tf.uint8, name="image")]
     function = tf.function(network(), input_signature=signature)

@@ -76,7 +76,10 @@ def test_parity_is_printed_and_written(published: Path) -> None:
     assert "level A, fp32 against Keras on 14 tensors: largest difference of logits" in printed
     assert "level B, the same on 8 files: 100.00% of the labels agree" in printed
     assert "level C, INT8 (" in printed
-    assert len(printed.splitlines()) == 4 + 8, printed  # four results, eight steps, and no noise of TensorFlow
+    assert "good enough" in printed
+    assert not [
+        line for line in printed.splitlines() if line.startswith(("I0", "W0", "E0", "WARNING"))
+    ]  # of TensorFlow
 
 
 def test_describe_prints_the_contract(scripts: Path, published: Path) -> None:

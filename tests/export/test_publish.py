@@ -135,10 +135,13 @@ def test_level_c_refuses_a_bad_calibration_and_says_what_was_tried(
         [*command, "--max-drop", "0.0001", "--out", tmp_path / "out"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1
-    tried = [line for line in done.stderr.splitlines() if line.startswith("  ")]
-    assert [line.strip().partition(",")[0] for line in tried[:3]] == ["minmax", "percentile", "entropy"]
+    assert "INT8 setting" in done.stderr
+    tried = [line.strip() for line in done.stderr.splitlines() if " ms " in line]
+    assert [line.partition(",")[0] for line in tried[:3]] == ["minmax", "percentile", "entropy"]
+    assert len(tried) == 5
     assert ["1 layer in float" in tried[3], "2 layers in float" in tried[4]] == [True, True]
-    assert all("expected at most 0.0001" in line for line in tried)
+    assert all("over a limit" in line for line in tried)
+    assert "expected at most 0.0001" in done.stderr.splitlines()[-1]
     assert done.stderr.splitlines()[-1].startswith("catsdogs-export: level C: none of ")
     assert not (tmp_path / "out").exists()
 

@@ -110,17 +110,18 @@ class Classifier:
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:
     """Refuses a graph that its contract does not describe."""
-    size = contract.image_size
-    inputs = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
-    if inputs != [(contract.input_name, "tensor(uint8)", [size, size, 3])]:
+    size, classes = contract.image_size, len(contract.classes)
+    (first, *_), outputs = session.get_inputs(), {node.name: node for node in session.get_outputs()}
+    found = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
+    if found != [(contract.input_name, "tensor(uint8)", [size, size, 3])] or isinstance(first.shape[0], int):
         raise ModelError(
-            f"{path} takes {inputs}, its contract promises one uint8 input '{contract.input_name}' "
-            f"(N,{size},{size},3): export it again",
+            f"{path} takes {found}, its contract promises one uint8 input '{contract.input_name}' "
+            f"(N,{size},{size},3) with N free: export it again",
         )
-    outputs = {node.name: node.shape[1:] for node in session.get_outputs()}
     for name in (contract.logits_name, contract.probabilities_name):
-        if outputs.get(name) != [len(contract.classes)]:
+        node = outputs.get(name)
+        if node is None or node.type != "tensor(float)" or node.shape[1:] != [classes]:
             raise ModelError(
-                f"{path} has the outputs {outputs}, its contract promises '{name}' (N,{len(contract.classes)}): "
-                "export it again",
+                f"{path} has the outputs {[(node.name, node.type, node.shape[1:]) for node in outputs.values()]}, "
+                f"its contract promises '{name}' (N,{classes}) of float32: export it again",
             )

@@ -5,6 +5,7 @@ language, can read it; catsdogs refuses a file that has none.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
@@ -133,8 +134,10 @@ class Contract:
             raise ModelError(f"{origin} has a damaged contract ({error!r}): export it again") from error
         if contract.preprocessing != Preprocessing():
             raise ModelError(f"{origin} asks for preprocessing that is not known here: {contract.preprocessing}")
-        if len(contract.classes) < 2:
-            raise ModelError(f"{origin} names {len(contract.classes)} classes, expected two or more")
+        if len(set(contract.classes)) < max(2, len(contract.classes)):
+            raise ModelError(f"{origin} names the classes {contract.classes}, expected two or more different ones")
+        if not 0 < contract.temperature < math.inf:
+            raise ModelError(f"{origin} has the temperature {contract.temperature}, expected a positive number")
         return contract
 
 

@@ -50,6 +50,8 @@ class Report:
             lines.append(self.int8_note)
         lines += [f"  {name:<12} differs by {value:.2g}" for name, value in self.outcome.differences.items()]
         lines.append(f"  file         {'unchanged' if self.outcome.intact else 'CHANGED since it was published'}")
+        if not self.outcome.consistent:
+            lines.append("  its probabilities are NOT the softmax of its logits")
         lines.append(
             f"{'PASS' if self.outcome.passed else 'FAIL'}: largest difference of logits {self.outcome.largest:.2g}, "
             f"allowed {self.outcome.tolerance:.2g} ({self.seconds:.2f} s)",

@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import secrets
 import shutil
 import sys
 import tempfile
@@ -15,8 +16,11 @@ from typing import TextIO
 from catsdogs_edge.errors import OutputError
 
 WRITE_ERRORS = frozenset(
-    {errno.EACCES, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS},
-)
+    {
+        errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR,
+        errno.EPERM, errno.EROFS, errno.EXDEV,
+    }
+)  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
 
@@ -78,29 +82,78 @@ def staged(folder: Path) -> Iterator[Path]:
 def swapped(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     """Gives a temporary folder that takes the place of `folder` as a whole when the block ends well.
 
-    On Linux and macOS the two change places in one step: whoever looks, even after a power cut, finds
-    all the old files or all the new ones, never some of each. Elsewhere there is a moment between.
+    On Linux and macOS the two change places in one step, after their content has reached the disk: whoever
+    looks, even after a power cut, finds all the old files or all the new ones, never some of each.
+    Elsewhere there is a moment between.
 
     Args:
         folder: The destination; absent, empty, or holding nothing but files named in `own`.
         own: Names of the files that it may hold; they are replaced or removed.
 
     Raises:
-        OutputError: `folder` holds something else, cannot be written, or the disk is full.
+        OutputError: `folder` holds something else, cannot be exchanged or written, or the disk is full.
     """
     folder = folder.resolve()
-    others = sorted(path.name for path in folder.iterdir() if path.name not in own) if folder.is_dir() else []
-    if others:
-        raise OutputError(f"{folder} holds other files ({others[0]}): choose a folder of its own, or a new one")
-    stage = folder.with_name(f".{folder.name}.new")
+    _check_exchangeable(folder, own)
+    created = [parent for parent in folder.parents if not parent.exists()]
+    _remove_leftovers(folder)
+    stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with _write_errors(folder):
-            shutil.rmtree(stage, ignore_errors=True)  # what a killed process left
             stage.mkdir(parents=True)
             yield stage
+            if folder.exists():
+                shutil.copymode(folder, stage)
+            for path in (*stage.iterdir(), stage):
+                _sync(path)
+            _check_exchangeable(folder, own)  # somebody may have put something there meanwhile
             _exchange(stage, folder)
+            _sync(folder.parent)
+        created.clear()
     finally:
         shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for parent in created:
+                parent.rmdir()
+
+
+def _check_exchangeable(folder: Path, own: frozenset[str]) -> None:
+    """Refuses a folder whose exchange would take away more than our own files."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, expected a folder")
+    if folder == Path.cwd() or folder in Path.cwd().parents or os.path.ismount(folder):
+        raise OutputError(f"{folder} is the current folder or a mount point: choose a folder inside it")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own or not path.is_file())
+    if others:
+        raise OutputError(f"{folder} holds other files ({others[0]}): choose a folder of its own, or a new one")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed left beside a folder."""
+    if sys.platform == "win32":
+        return  # os.kill would end the process that it asks for
+    for stage in folder.parent.glob(f".{folder.name}.new-*-*"):
+        pid = stage.name.split("-")[-2]
+        if pid.isdecimal():
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                shutil.rmtree(stage, ignore_errors=True)
+            except PermissionError:
+                continue  # somebody else's, and alive
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the list of a folder's files, is on the disk."""
+    if sys.platform == "win32" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _exchange(new: Path, old: Path) -> None:
@@ -108,21 +161,32 @@ def _exchange(new: Path, old: Path) -> None:
     if not old.exists():
         new.rename(old)
         return
-    libc = ctypes.CDLL(None, use_errno=True)
     here, there = os.fsencode(new), os.fsencode(old)
+    failed = errno.ENOSYS
     if sys.platform == "linux":
         at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
-        failed = libc.renameat2(at_cwd, here, at_cwd, there, exchange)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.renameat2(at_cwd, here, at_cwd, there, exchange) and ctypes.get_errno()
     elif sys.platform == "darwin":
         swap = 2  # RENAME_SWAP of renamex_np(2)
-        failed = libc.renamex_np(here, there, swap)
-    else:
-        failed = -1
-    if failed:  # also on file systems that cannot do it
-        aside = old.with_name(f".{old.name}.old")
-        old.rename(aside)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.renamex_np(here, there, swap) and ctypes.get_errno()
+    if failed in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}:
+        _exchange_in_steps(new, old)
+    elif failed:
+        raise OSError(failed, os.strerror(failed), str(old))
+
+
+def _exchange_in_steps(new: Path, old: Path) -> None:
+    """The same where the system or the file system cannot do it in one step."""
+    aside = new.with_name(f"{new.name}.old")
+    old.rename(aside)
+    try:
         new.rename(old)
-        aside.rename(new)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ replace those 64 characters by 64 zeros in the bytes, hash, compare.
 """
 
 import hashlib
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -44,4 +45,6 @@ def is_intact(path: Path, metadata: Mapping[str, str]) -> bool:
         raise ModelError(f"{path} holds no hash of itself ({KEY}): export it again")
     data = path.read_bytes()
     expected = metadata[KEY]
+    if not re.fullmatch("[0-9a-f]{64}", expected):
+        return False
     return hashlib.sha256(data.replace(expected.encode(), PLACEHOLDER.encode())).hexdigest() == expected

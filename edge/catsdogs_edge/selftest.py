@@ -16,11 +16,13 @@ import numpy as np
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.drawings import draw
 from catsdogs_edge.errors import ModelError
-from catsdogs_edge.image import RgbImage, decode, resize
+from catsdogs_edge.image import RgbBatch, RgbImage, decode, resize
 from catsdogs_edge.integrity import is_intact
 
 KEY = "catsdogs.selftest"
 """Name of the entry in `metadata_props`: `{"tolerance": T, "probes": {NAME: {"file": BASE64, "logits": [...]}}}`."""
+
+_PROBABILITY_TOLERANCE = 2e-3  # the softmax is float32, but fp16 may round the logits once before it
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +35,18 @@ class Outcome:
     """What is allowed."""
     intact: bool
     """Not one byte of the file has changed since it was published."""
+    consistent: bool
+    """The probabilities that it gives are the softmax of its logits."""
 
     @property
     def largest(self) -> float:
         """Largest of the differences."""
-        return max(self.differences.values())
+        return float(np.max(list(self.differences.values())))  # not finite if one is not
 
     @property
     def passed(self) -> bool:
         """The file is intact and answers as it must."""
-        return self.intact and self.largest <= self.tolerance
+        return self.intact and self.consistent and self.largest <= self.tolerance
 
 
 def record(classifier: Classifier, tolerance: float) -> dict[str, str]:
@@ -80,11 +84,15 @@ def run(classifier: Classifier, path: Path) -> Outcome:
         }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} carries a damaged self-test ({error!r}): export it again") from error
+    classes = len(classifier.contract.classes)
+    if not expected or any(len(logits) != classes for _, logits in expected.values()):
+        raise ModelError(f"{path} carries a damaged self-test (without {classes} logits a picture): export it again")
     differences = {
         name: float(np.abs(np.subtract(_logits(classifier, data), logits)).max())
         for name, (data, logits) in expected.items()
     }
-    return Outcome(differences, tolerance, is_intact(path, classifier.metadata))
+    consistent = all(_is_consistent(classifier, data) for data, _ in expected.values())
+    return Outcome(differences, tolerance, is_intact(path, classifier.metadata), consistent)
 
 
 def draw_probes() -> dict[str, bytes]:
@@ -101,8 +109,19 @@ def draw_probes() -> dict[str, bytes]:
 
 
 def _logits(classifier: Classifier, encoded: bytes) -> list[float]:
-    image = resize(decode(encoded), classifier.contract.image_size)
-    return [float(value) for value in classifier.logits(image[np.newaxis])[0]]
+    return [float(value) for value in classifier.logits(_batch(classifier, encoded))[0]]
+
+
+def _is_consistent(classifier: Classifier, encoded: bytes) -> bool:
+    batch = _batch(classifier, encoded)
+    tempered = classifier.logits(batch)[0] / classifier.contract.temperature
+    powers = np.exp(tempered - tempered.max())
+    difference = np.abs(classifier.probabilities(batch)[0] - powers / powers.sum()).max()
+    return bool(difference <= _PROBABILITY_TOLERANCE)
+
+
+def _batch(classifier: Classifier, encoded: bytes) -> RgbBatch:
+    return resize(decode(encoded), classifier.contract.image_size)[np.newaxis]
 
 
 def _encode(rgb: RgbImage, ending: str) -> bytes:

@@ -70,7 +70,7 @@ def _export(
     """Export a trained model to ONNX, INT8 and fp16, and prove that it answers alike.
 
     Writes model.onnx, model.int8.onnx, model.fp16.onnx, parity.json and parity.png. When a check fails,
-    nothing is written, and an earlier export stays as it was.
+    nothing is written, and an earlier export stays as it was; else all of it is replaced.
     """
     if sum(value is not None for value in (run, describe, check)) != 1:
         raise typer.BadParameter("expected one of RUN, --describe FILE, --check FILE --against RUN")
@@ -172,7 +172,7 @@ def _print_checked(file: Path, checked: "Checked") -> None:
             f"on the same files {checked.same_files.max_probability_difference:.2g}",
         )
     if checked.loss is not None:
-        typer.echo(f"{file} against Keras: {checked.loss.describe()}")
+        typer.echo(f"{file} against fp32: {checked.loss.describe()}")
 
 
 def _print_evaluation(result: "Evaluation") -> None:

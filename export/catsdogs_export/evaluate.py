@@ -67,7 +67,7 @@ def evaluate(data: Path, model: Path, provider: Provider) -> tuple[Evaluation, S
         DataError: The folder does not fit the model, or holds no readable picture.
         ModelError: The model cannot be used.
     """
-    logits, classes, size, temperature = _open(model, provider)
+    answer, classes, size = _open(model, provider)
     folders, labelled = find_labelled(data)
     if set(folders) != set(classes):
         raise DataError(f"{data} has the classes {', '.join(folders)}, the model knows {', '.join(classes)}")
@@ -75,12 +75,12 @@ def evaluate(data: Path, model: Path, provider: Provider) -> tuple[Evaluation, S
     start = time.perf_counter()
     scores, truth = [], []
     for images, labels in _batches([(path, label_of[label]) for path, label in labelled], size):
-        scores.append(logits(images))
+        scores.append(answer(images))
         truth += labels
     seconds = time.perf_counter() - start
     if not truth:
         raise DataError(f"{data} holds no readable picture")
-    probabilities = softmax(np.concatenate(scores) / np.float32(temperature))
+    probabilities = np.concatenate(scores)
     return (
         _summarize(model, classes, probabilities, np.array(truth), len(labelled) - len(truth), seconds),
         probabilities,
@@ -88,13 +88,14 @@ def evaluate(data: Path, model: Path, provider: Provider) -> tuple[Evaluation, S
     )
 
 
-def _open(model: Path, provider: Provider) -> tuple[Model, tuple[str, ...], int, float]:
+def _open(model: Path, provider: Provider) -> tuple[Model, tuple[str, ...], int]:
+    """Gives what turns pictures into probabilities, the classes and the image size."""
     if model.suffix == ".keras":
         run = RunFolder.load(model.parent)
-        return keras_model(run.load_network()), run.classes, run.image_size, 1.0
+        logits = keras_model(run.load_network())
+        return lambda batch: softmax(logits(batch)), run.classes, run.image_size
     classifier = Classifier.load(model, provider)
-    contract = classifier.contract
-    return classifier.logits, contract.classes, contract.image_size, contract.temperature
+    return classifier.probabilities, classifier.contract.classes, classifier.contract.image_size
 
 
 def _batches(labelled: Sequence[tuple[Path, int]], size: int) -> Iterator[tuple[RgbImage, list[int]]]:

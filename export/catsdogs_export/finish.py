@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 
 from catsdogs_edge import integrity, selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ParityError
+from catsdogs_edge.image import decode, resize
 from catsdogs_edge.providers import Provider
 
 FP32_TOLERANCE = 1e-3
@@ -17,11 +19,16 @@ with optimizations, 1 and 2 threads, and OpenVINO: 6e-6. The smallest fault that
 area resizing, makes 0.6 on the pattern that is drawn for it."""
 
 FP16_TOLERANCE = 5e-2
-"""The same for fp16, whose numbers have 11 bits: seen on CPU 3e-3, where most of it runs in float32."""
+"""The same for fp16, whose numbers have 11 bits: seen on a CPU, where most of it runs in
+float32, 3e-3; not yet measured on a GPU."""
 
 INT8_STEPS = 5
-"""The same for INT8, in steps of the quantized logits. Seen between ONNX Runtime with and without fused
-kernels 2 steps, against OpenVINO 3; bilinear for area resizing makes 9 and more on the pattern."""
+"""The same for INT8, at least, in steps of the quantized logits."""
+
+INT8_NOISE = 4
+"""The same for INT8, at least, as a multiple of what this very file differs by between ONNX Runtime's fused
+and unfused kernels, which round in other places. Seen: OpenVINO differs by up to 2 times as much on a good
+network and 3 times on a bad one, onnxruntime-web by less; bilinear for area resizing by 8 times and more."""
 
 
 def finish(path: Path, contract: Contract) -> None:
@@ -35,14 +42,17 @@ def finish(path: Path, contract: Contract) -> None:
     metadata = contract.to_metadata()
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
-    metadata |= selftest.record(Classifier.load(path, Provider.CPU), _tolerance(model, contract))
+    metadata |= selftest.record(Classifier.load(path, Provider.CPU), _tolerance(path, model, contract))
     metadata[integrity.KEY] = integrity.PLACEHOLDER
     onnx.helper.set_model_props(model, metadata)
     onnx.save(model, path)
     integrity.seal(path)
+    outcome = selftest.run(Classifier.load(path, Provider.CPU), path)
+    if not outcome.passed:
+        raise ParityError(f"{contract.precision.value} does not pass its own test where it was made: {outcome}")
 
 
-def _tolerance(model: onnx.ModelProto, contract: Contract) -> float:
+def _tolerance(path: Path, model: onnx.ModelProto, contract: Contract) -> float:
     if contract.precision is Precision.FP32:
         return FP32_TOLERANCE
     if contract.precision is Precision.FP16:
@@ -51,4 +61,17 @@ def _tolerance(model: onnx.ModelProto, contract: Contract) -> float:
     values = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     if len(scales) != 1 or scales[0] not in values:
         raise ParityError("the INT8 graph does not dequantize its logits by a constant scale")
-    return INT8_STEPS * float(np.max(values[scales[0]]))
+    step = float(np.max(values[scales[0]]))
+    return max(INT8_STEPS * step, INT8_NOISE * _kernel_noise(path, contract))
+
+
+def _kernel_noise(path: Path, contract: Contract) -> float:
+    """Measures the largest difference of logits between fused and unfused kernels on the self-test's pictures."""
+    answers = []
+    for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
+        options = ort.SessionOptions()
+        options.graph_optimization_level = level
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        pictures = [resize(decode(data), contract.image_size) for data in selftest.draw_probes().values()]
+        answers.append(session.run([contract.logits_name], {contract.input_name: np.stack(pictures)})[0])
+    return float(np.abs(answers[0] - answers[1]).max())

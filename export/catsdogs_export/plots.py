@@ -13,32 +13,37 @@ from catsdogs_export.metrics import Labels, confusion_matrix, reliability, softm
 
 # Okabe and Ito's colours.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"
-_COLOURS = {"INT8": _ORANGE, "fp16": _BLUE}
+_COLOURS = {"INT8": _ORANGE, "fp16": _BLUE, "fp32": _BLUE}
 
 
 def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) -> None:
-    """Draws the probability of the true class in fp32 against each other precision, and the differences.
+    """Draws the probability of the true class by one model against each of the others, and the differences.
 
     Args:
-        logits: By precision, `fp32` among them, each of shape (N, C).
+        logits: By model, the reference first, each of shape (N, C).
         truth: True classes.
         path: PNG file to write.
     """
     every = np.arange(len(truth))
     probabilities = {name: softmax(scores)[every, list(truth)] for name, scores in logits.items()}
-    fp32 = probabilities.pop("fp32")
+    reference_name = next(iter(probabilities))
+    reference = probabilities.pop(reference_name)
     figure = _figure(10, 4.4)
     scatter, histogram = figure.subplots(1, 2)
     scatter.plot([0, 1], [0, 1], color=_GREY, linewidth=1, zorder=0)
     for name, values in probabilities.items():
-        difference = np.abs(values - fp32)
-        scatter.scatter(fp32, values, s=14, color=_COLOURS[name], alpha=0.6, linewidths=0, label=name)
-        bins = np.geomspace(1e-6, 1, 31)
+        difference = np.abs(values - reference)
+        scatter.scatter(reference, values, s=14, color=_COLOURS[name], alpha=0.6, linewidths=0, label=name)
+        bins = np.geomspace(1e-8, 1, 33)
         histogram.hist(
             np.clip(difference, bins[0], 1), bins, color=_COLOURS[name], alpha=0.6,
             label=f"{name}: mean {difference.mean():.4f}, largest {difference.max():.2f}",
         )  # fmt: skip
-    scatter.set(title=f"Probability of the true class, {len(fp32)} pictures", xlabel="fp32", ylabel="smaller precision")
+    scatter.set(
+        title=f"Probability of the true class, {len(reference)} pictures",
+        xlabel=reference_name,
+        ylabel=", ".join(probabilities),
+    )
     scatter.set_aspect("equal")
     histogram.set(
         title="How far they are apart", xlabel="absolute difference of probabilities", ylabel="pictures", xscale="log"

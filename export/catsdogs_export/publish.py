@@ -101,7 +101,8 @@ class Published:
 def export(request: Request) -> Published:
     """Exports a run folder to ONNX files, `parity.json` and `parity.png`.
 
-    They take the place of an earlier export together, after all checks; when one fails, that stays.
+    They take the place of an earlier export together, after all checks; when one fails, that stays. A
+    precision that is not asked for again goes with the earlier export.
 
     Raises:
         DataError: The run folder, its pictures or those to calibrate on cannot be used.
@@ -113,50 +114,76 @@ def export(request: Request) -> Published:
     contract = make_contract(run, Precision.FP32)
     calibration = _calibration_pictures(run, request) if request.int8 else []
     _require(run.val)
+    wanted = {Precision.FP32: True, Precision.FP16: request.fp16, Precision.INT8: request.int8}
+    for precision, name in FILES.items():
+        if (request.out / name).exists() and not wanted[precision]:
+            _log.info("not asked for again, so it goes with the earlier export: %s", request.out / name)
+    pictures, labelled = spread(run.val, SAME_PICTURES), spread(run.val, LABELLED_PICTURES)
     with swapped(request.out, OWN_FILES) as stage:
-        fp32_file = stage / FILES[Precision.FP32]
         _log.info("converting to ONNX")
-        onnx.save(convert(network, contract), fp32_file)
-        finish(fp32_file, contract)
-        runner = Classifier.load(fp32_file, Provider.CPU)
+        onnx.save(convert(network, contract), stage / FILES[Precision.FP32])
+        finish(stage / FILES[Precision.FP32], contract)
+        runner = Classifier.load(stage / FILES[Precision.FP32], Provider.CPU)
         keras_logits = keras_model(network)
-        pictures = spread(run.val, SAME_PICTURES)
         _log.info("level A: same tensors")
         tensors = same_tensors(keras_logits, runner.logits, pictures, run.image_size)
         _log.info("level B: same files")
-        files = same_files(keras_logits, runner, pictures)
+        files = same_files(keras_logits, runner, pictures, run.classes)
         fp16 = int8 = None
-        labelled = spread(run.val, LABELLED_PICTURES)
-        drawn: dict[str, Scores] = {}
         if request.fp16 or request.int8:
             _log.info("level C: labelled pictures, %d of them", len(labelled))
-            drawn["fp32"] = predict(runner.logits, labelled, run.image_size)
-        if request.fp16:
-            path = stage / FILES[Precision.FP16]
-            to_fp16(fp32_file, path, contract)
-            finish(path, replace(contract, precision=Precision.FP16))
-            drawn["fp16"] = predict(Classifier.load(path, Provider.CPU).logits, labelled, run.image_size)
-            fp16 = measure_loss(drawn["fp32"], drawn["fp16"], labelled, request.max_drop)
-            if fp16.why_not:
-                raise ParityError(f"level C: fp16 {fp16.why_not}")
-        if request.int8:
-            path = stage / FILES[Precision.INT8]
-            target = request.target or Target.this()
-            _log.info("quantizing to INT8 for %s, calibrated on %d pictures", target.value, len(calibration))
-            if target is not Target.this():
-                _log.info("this CPU is %s: its latencies say little about %s", Target.this().value, target.value)
-            with tempfile.TemporaryDirectory(dir=stage) as scratch:
-                quantizer = Quantizer(fp32_file, Path(scratch), contract, calibration)
-                trial_file = Path(scratch, "int8.onnx")
-                int8 = search(quantizer, trial_file, contract, target, drawn["fp32"], labelled, request.max_drop)
-                trial_file.replace(path)
-            finish(path, replace(contract, precision=Precision.INT8))
-            drawn["INT8"] = predict(Classifier.load(path, Provider.CPU).logits, labelled, run.image_size)
+            drawn = {"fp32": predict(runner.logits, labelled, run.image_size)}
+            if request.fp16:
+                fp16, drawn["fp16"] = _make_fp16(stage, contract, drawn["fp32"], labelled, request.max_drop)
+            if request.int8:
+                int8, drawn["INT8"] = _make_int8(stage, contract, drawn["fp32"], labelled, calibration, request)
+        else:  # nothing to look at but Keras against fp32
+            labelled = pictures
+            drawn = {
+                "Keras": predict(keras_logits, pictures, run.image_size),
+                "fp32": predict(runner.logits, pictures, run.image_size),
+            }
+        draw_parity(drawn, [picture.label for picture in labelled], stage / "parity.png")
         published = Published(tensors, files, fp16, int8, tuple(map(str, calibration)), request.seed)
-        if len(drawn) > 1:
-            draw_parity(drawn, [picture.label for picture in labelled], stage / "parity.png")
         _write_report(stage, published, contract)
     return published
+
+
+def _make_fp16(
+    stage: Path, contract: Contract, fp32: Scores, labelled: Sequence[Picture], max_drop: float
+) -> tuple[Loss, Scores]:
+    """Writes the fp16 file; gives its level C and its logits."""
+    path = stage / FILES[Precision.FP16]
+    to_fp16(stage / FILES[Precision.FP32], path, contract)
+    finish(path, replace(contract, precision=Precision.FP16))
+    logits = predict(Classifier.load(path, Provider.CPU).logits, labelled, contract.image_size)
+    loss = measure_loss(fp32, logits, labelled, max_drop)
+    if loss.why_not:
+        raise ParityError(f"level C: fp16 {loss.why_not}")
+    return loss, logits
+
+
+def _make_int8(
+    stage: Path,
+    contract: Contract,
+    fp32: Scores,
+    labelled: Sequence[Picture],
+    calibration: Sequence[Path],
+    request: Request,
+) -> tuple[Search, Scores]:
+    """Writes the INT8 file of the best setting; gives what was tried and its logits."""
+    path = stage / FILES[Precision.INT8]
+    target = request.target or Target.this()
+    _log.info("quantizing to INT8 for %s, calibrated on %d pictures", target.value, len(calibration))
+    if target is not Target.this():
+        _log.info("this CPU is %s: its latencies say little about %s", Target.this().value, target.value)
+    with tempfile.TemporaryDirectory(dir=stage) as scratch:
+        quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
+        best = Path(scratch, "best.onnx")
+        result = search(quantizer, best, contract, target, fp32, labelled, request.max_drop)
+        best.replace(path)
+    finish(path, replace(contract, precision=Precision.INT8))
+    return result, predict(Classifier.load(path, Provider.CPU).logits, labelled, contract.image_size)
 
 
 def make_contract(run: RunFolder, precision: Precision) -> Contract:
@@ -197,19 +224,22 @@ def _calibration_pictures(run: RunFolder, request: Request) -> list[Path]:
         if not request.calibrate.is_dir():
             raise DataError(f"--calibrate {request.calibrate}: no such folder")
         candidates = list(find_pictures([request.calibrate]))
-    judges = {picture.path for picture in run.val}
+    judges = {sha256(picture.path) for picture in run.val if picture.path.is_file()}
     chosen: list[Path] = []
     for place in random.permutation(len(candidates)):
         path = candidates[place]
-        if path.resolve() in judges:
-            raise DataError(
-                f"{path} is a validation picture of the run: a model calibrated on it would be judged by what it "
-                "knows; calibrate on training pictures",
-            )
         try:
             read(path)
         except ImageError as error:
             _log.info("left out: %s: %s", path, error)
+            continue
+        if sha256(path) in judges:
+            if request.calibrate is not None:
+                raise DataError(
+                    f"{path} is a validation picture of the run: a model calibrated on it would be judged by what it "
+                    "knows; calibrate on training pictures",
+                )
+            _log.info("left out: %s: the same picture is among those to validate on", path)
             continue
         chosen.append(path)
         if len(chosen) == CALIBRATION_PICTURES:

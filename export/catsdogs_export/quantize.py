@@ -113,9 +113,8 @@ class Quantizer:
         arm = setting.target is Target.ARM64
         reader = _Reader(self._pictures, self._contract)
         if method is not CalibrationMethod.MinMax:  # the others keep all activations: fed in parts
-            part = min(_PART, len(reader))
+            part = next(part for part in range(_PART, 0, -1) if len(reader) % part == 0)  # it insists on full ones
             options = {**options, "CalibStridedMinMax": part}
-            reader.trim(part)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its progress
             quantize_static(
                 str(self._folded),
@@ -169,10 +168,6 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
 
     def __len__(self) -> int:
         return len(self._pictures)
-
-    def trim(self, part: int) -> None:
-        """Leaves out what does not fill a part; the calibrator insists on full ones."""
-        self._pictures = self._pictures[: len(self) // part * part]
 
     def set_range(self, start_index: int, end_index: int) -> None:
         self._remaining = iter(self._pictures[start_index:end_index])

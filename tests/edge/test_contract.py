@@ -45,7 +45,10 @@ def test_a_newer_minor_version_may_say_more() -> None:
         (altered(version="x"), "damaged"),
         (altered(training=3), "damaged"),
         (altered(precision="int3"), "damaged"),
-        (altered(classes=["cat"]), "1 classes, expected two"),
+        (altered(classes=["cat"]), "expected two or more different ones"),
+        (altered(classes=["cat", "cat"]), "expected two or more different ones"),
+        (altered(temperature=0), "expected a positive number"),
+        (altered(temperature=float("nan")), "expected a positive number"),
         (altered(preprocessing={"colour_order": "BGR"}), "not known here"),
     ],
 )

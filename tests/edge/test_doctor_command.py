@@ -2,12 +2,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from catsdogs_edge import integrity, selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.errors import ModelError
-from catsdogs_edge.image import decode
+from catsdogs_edge.image import decode, resize
 
 
 def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -89,3 +90,22 @@ def test_sealing_needs_one_place(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(ModelError, match="no single place"):
         integrity.seal(path)
+
+
+def test_an_answer_that_is_no_number_fails() -> None:
+    for differences in ({"a": 0.0, "b": float("nan")}, {"a": float("inf")}):
+        assert not selftest.Outcome(differences, 1.0, intact=True, consistent=True).passed
+    assert selftest.Outcome({"a": 0.5}, 1.0, intact=True, consistent=True).passed
+    assert not selftest.Outcome({"a": 0.5}, 1.0, intact=True, consistent=False).passed
+
+
+def test_the_pictures_become_the_pixels_that_they_always_became() -> None:
+    """Pins decode and resize: every model that is out there was trained and tested with these.
+
+    Means over the quarters of each picture, R, G and B, to within the rounding of another JPEG decoder.
+    """
+    expected = json.loads(Path(__file__).with_name("pixels.json").read_text())
+    for name, data in selftest.draw_probes().items():
+        pixels = resize(decode(data), 224).astype(float)
+        means = pixels[::8, ::8].reshape(4, 7, 4, 7, 3).mean(axis=(1, 3))
+        np.testing.assert_allclose(means, expected[name], atol=0.5)

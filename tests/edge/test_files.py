@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import check_writable, staged, staged_file, swapped
+from catsdogs_edge.files import _exchange_in_steps, check_writable, staged, staged_file, swapped
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -78,6 +78,56 @@ def test_a_folder_with_something_else_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"holds other files \(thesis.txt\)"), swapped(tmp_path, frozenset("a")):
         pass
+
+
+def test_what_must_not_be_exchanged_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder" / "a").mkdir(parents=True)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    for name, message in (("file", "is a file"), ("folder", "holds other files"), ("here", "is the current folder")):
+        with pytest.raises(OutputError, match=message), swapped(tmp_path / name, frozenset("a")):
+            pass
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "here"]
+
+
+def test_what_is_put_there_meanwhile_is_not_taken_away(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    with pytest.raises(OutputError, match="holds other files"), swapped(out, frozenset("a")) as stage:
+        (stage / "a").write_text("new")
+        (out / "b").write_text("mine")
+    assert [path.name for path in out.iterdir()] == ["b"]
+
+
+def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with swapped(out, frozenset("ab")) as first:
+        (first / "a").write_text("1")
+        with swapped(out, frozenset("ab")) as second:
+            (second / "a").write_text("2")
+        (first / "b").write_text("1")
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1", "b": "1"}
+
+
+def test_where_folders_cannot_change_places_it_goes_in_steps(tmp_path: Path) -> None:
+    for name in ("new", "old"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a").write_text(name)
+    _exchange_in_steps(tmp_path / "new", tmp_path / "old")
+    assert (tmp_path / "old" / "a").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+
+
+def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    leftover, foreign = tmp_path / f".out.new-{ended.pid}-abcd", tmp_path / ".out.new"
+    leftover.mkdir()
+    foreign.mkdir()
+    with swapped(tmp_path / "out", frozenset("a")):
+        pass
+    assert (leftover.exists(), foreign.exists()) == (False, True)
 
 
 def test_whenever_it_is_killed_a_folder_is_old_or_new(tmp_path: Path) -> None:

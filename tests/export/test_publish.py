@@ -26,6 +26,8 @@ from catsdogs_export import publish
 from catsdogs_export.budget import BudgetError
 from catsdogs_export.check import check
 from catsdogs_export.convert import convert
+from catsdogs_export.finish import finish
+from catsdogs_export.half import to_fp16
 from catsdogs_export.publish import Request, export, make_contract
 from catsdogs_export.run_folder import RunFolder, sha256
 
@@ -168,6 +170,55 @@ def test_targets_choose_types(target: Target, kind: str, small_run: Path, tmp_pa
     assert (largest > 64) == (target is not Target.X86)
 
 
+def test_probabilities_that_are_not_those_of_the_logits_are_not_published(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody reads the probabilities, so a precision whose logits alone are right is caught as well."""
+
+    def to_fp16_badly(fp32: Path, fp16: Path, contract: Contract) -> None:
+        to_fp16(fp32, fp16, contract)
+        model = onnx.load(fp16)
+        softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+        negation = onnx.helper.make_node("Neg", [softmax.input[0]], ["negative"])
+        softmax.input[0] = "negative"
+        model.graph.node.insert(list(model.graph.node).index(softmax), negation)
+        onnx.save(model, fp16)
+
+    monkeypatch.setattr(publish, "to_fp16", to_fp16_badly)
+    with pytest.raises(ParityError, match="fp16 does not pass its own test"):
+        export(Request(small_run, tmp_path / "out", fp16=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_weight_of_int8_fails_its_own_test(exported: Path, tmp_path: Path) -> None:
+    data = bytearray((exported / "model.int8.onnx").read_bytes())
+    graph = onnx.load(exported / "model.int8.onnx").graph
+    kernel = max((tensor.raw_data for tensor in graph.initializer if len(tensor.dims) == 4), key=len)
+    place = data.index(kernel)
+    path = tmp_path / "model.int8.onnx"
+    data[place] ^= 1
+    path.write_bytes(data)
+    outcome = run_selftest(Classifier.load(path), path)
+    assert (outcome.intact, outcome.passed) == (False, False)
+    data[place : place + len(kernel)] = bytes(len(kernel))
+    path.write_bytes(data)
+    assert run_selftest(Classifier.load(path), path).largest > outcome.tolerance
+
+
+def test_without_smaller_precisions_the_plot_shows_keras(small_run: Path, tmp_path: Path) -> None:
+    export(Request(small_run, tmp_path / "out"))
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "parity.json", "parity.png"}
+
+
+def test_a_check_finds_classes_in_another_order(small_run: Path, exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported / "model.onnx", path)
+    contract = Classifier.load(path).contract
+    finish(path, replace(contract, classes=contract.classes[::-1]))
+    with pytest.raises(ParityError, match=r"classes=\('dog', 'cat'\)"):
+        check(path, small_run, max_drop=3)
+
+
 def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(OutputError, match=r"thesis\.txt"):
@@ -196,6 +247,12 @@ def test_calibration_on_validation_pictures_is_refused(small_run: Path, tmp_path
     with pytest.raises(DataError, match="is a validation picture of the run"):
         export(Request(small_run, tmp_path / "out", int8=True, calibrate=small_run.parent / "pictures"))
     assert not (tmp_path / "out").exists()
+
+
+def test_copies_of_validation_pictures_are_no_calibration(small_run: Path, tmp_path: Path) -> None:
+    shutil.copy(small_run.parent / "pictures" / "cat" / "30.png", tmp_path / "copy.png")
+    with pytest.raises(DataError, match=r"copy\.png is a validation picture"):
+        export(Request(small_run, tmp_path / "out", int8=True, calibrate=tmp_path))
 
 
 def test_pictures_that_are_gone_are_named(small_run: Path, tmp_path: Path) -> None:

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
 from catsdogs_edge.classifier import Scores
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.image import RgbBatch
-from catsdogs_export.parity import Loss, Model, extremes, measure_loss, predict
+from catsdogs_export.parity import Loss, Model, extremes, measure_loss, onnx_model, predict
 from catsdogs_export.quantize import Calibration, Quantizer, Setting
 from catsdogs_export.run_folder import Picture
 
@@ -98,7 +95,7 @@ def search(
     for setting in _settings(quantizer, target, losses, files):
         files[setting] = path.with_name(f"trial-{len(files)}.onnx")
         quantizer.quantize(setting, files[setting])
-        sessions[setting] = _open(files[setting], contract)
+        sessions[setting] = onnx_model(files[setting], contract)
         candidate = predict(sessions[setting], pictures, contract.image_size)
         losses[setting] = measure_loss(fp32, candidate, pictures, max_drop)
         _log.info("tried %s: %s", setting.describe(), losses[setting].why_not or "good enough")
@@ -134,16 +131,6 @@ def _settings(
         yield setting
         if not losses[setting].why_not:
             return
-
-
-def _open(path: Path, contract: Contract) -> Model:
-    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
-
-    def logits(batch: RgbBatch) -> Scores:
-        (result,) = session.run([contract.logits_name], {contract.input_name: batch})
-        return np.asarray(result, np.float32)
-
-    return logits
 
 
 def _measure_latencies(models: Mapping[Setting, Model], picture: RgbBatch) -> dict[Setting, float]:

@@ -3,14 +3,10 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
-import onnxruntime as ort
-
 from catsdogs_edge import selftest
-from catsdogs_edge.classifier import Classifier, Scores
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ParityError
-from catsdogs_edge.image import RgbBatch
 from catsdogs_edge.integrity import is_intact
 from catsdogs_edge.providers import Provider
 from catsdogs_export.convert import convert
@@ -19,6 +15,7 @@ from catsdogs_export.parity import (
     SameFiles,
     SameTensors,
     measure_loss,
+    onnx_model,
     predict,
     same_files,
     same_tensors,
@@ -76,12 +73,7 @@ def check(file: Path, run_folder: Path, *, max_drop: float) -> Checked:
             same_files(logits, runner, pictures, run.classes),
         )
     pictures = spread(run.val, LABELLED_PICTURES)
-    session = ort.InferenceSession(convert(network, contract).SerializeToString(), providers=["CPUExecutionProvider"])
-
-    def fp32(batch: RgbBatch) -> Scores:
-        (result,) = session.run([contract.logits_name], {contract.input_name: batch})
-        return np.asarray(result, np.float32)
-
+    fp32 = onnx_model(convert(network, contract).SerializeToString(), contract)
     loss = measure_loss(
         predict(fp32, pictures, run.image_size), predict(runner.logits, pictures, run.image_size), pictures, max_drop
     )

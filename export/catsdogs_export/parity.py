@@ -8,10 +8,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 
 from catsdogs_edge.classifier import Classifier, Scores
+from catsdogs_edge.contract import Contract
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.folder import classify_files
 from catsdogs_edge.image import RgbBatch, load_batch
@@ -113,6 +116,22 @@ class Loss:
         if round(self.pictures * (1 - self.agreement)) > allowed:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         return ""
+
+
+def onnx_model(model: Path | bytes, contract: Contract) -> Model:
+    """Opens an ONNX graph that has no contract inside yet, on the CPU.
+
+    Args:
+        model: A file, or its content.
+        contract: Names its input and output.
+    """
+    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+    def logits(batch: RgbBatch) -> Scores:
+        (result,) = session.run([contract.logits_name], {contract.input_name: batch})
+        return np.asarray(result, np.float32)
+
+    return logits
 
 
 def extremes(size: int) -> RgbBatch:

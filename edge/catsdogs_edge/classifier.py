@@ -108,6 +108,12 @@ class Classifier:
         return np.asarray(result, np.float32)
 
 
+def softmax(logits: Scores) -> Scores:
+    """Turns logits (N, C) into probabilities (N, C)."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+
+
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:
     """Refuses a graph that its contract does not describe."""
     size, classes = contract.image_size, len(contract.classes)

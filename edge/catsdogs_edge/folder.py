@@ -36,17 +36,29 @@ def classify_files(classifier: Classifier, paths: Iterable[Path]) -> Iterator[Ro
         classifier: The model.
         paths: Picture files; consumed as needed, so there may be millions.
     """
-    size = classifier.contract.image_size
+    for chunk in load_files(paths, classifier.contract.image_size):
+        predictions = iter(classifier.classify([item for _, item in chunk if not isinstance(item, ImageError)]))
+        for path, item in chunk:
+            if isinstance(item, ImageError):
+                yield Row(path, None, str(item))
+            else:
+                yield Row(path, next(predictions), "")
+
+
+def load_files(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, RgbImage | ImageError]]]:
+    """Decodes and resizes files on all cores, a batch at a time, in order.
+
+    Args:
+        paths: Picture files; consumed as needed, so there may be millions.
+        size: Edge length in pixels.
+
+    Yields:
+        Up to `BATCH_SIZE` files, each with its pixels, uint8 RGB (size, size, 3), or with the reason why not.
+    """
     remaining = iter(paths)
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         while chunk := list(islice(remaining, BATCH_SIZE)):
-            loaded = list(pool.map(lambda path: _load(path, size), chunk))
-            predictions = iter(classifier.classify([item for item in loaded if not isinstance(item, ImageError)]))
-            for path, item in zip(chunk, loaded, strict=True):
-                if isinstance(item, ImageError):
-                    yield Row(path, None, str(item))
-                else:
-                    yield Row(path, next(predictions), "")
+            yield list(zip(chunk, pool.map(lambda path: _load(path, size), chunk), strict=True))
 
 
 def _load(path: Path, size: int) -> RgbImage | ImageError:

@@ -13,7 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.classifier import Classifier, softmax
 from catsdogs_edge.drawings import draw
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.image import RgbBatch, RgbImage, decode, resize
@@ -57,7 +57,10 @@ def record(classifier: Classifier, tolerance: float) -> dict[str, str]:
         tolerance: Largest difference of logits that another machine may show.
     """
     probes = {
-        name: {"file": base64.b64encode(data).decode("ascii"), "logits": _logits(classifier, data)}
+        name: {
+            "file": base64.b64encode(data).decode("ascii"),
+            "logits": classifier.logits(_batch(classifier, data))[0].tolist(),
+        }
         for name, data in draw_probes().items()
     }
     return {KEY: json.dumps({"tolerance": tolerance, "probes": probes})}
@@ -87,11 +90,15 @@ def run(classifier: Classifier, path: Path) -> Outcome:
     classes = len(classifier.contract.classes)
     if not expected or any(len(logits) != classes for _, logits in expected.values()):
         raise ModelError(f"{path} carries a damaged self-test (without {classes} logits a picture): export it again")
-    differences = {
-        name: float(np.abs(np.subtract(_logits(classifier, data), logits)).max())
-        for name, (data, logits) in expected.items()
-    }
-    consistent = all(_is_consistent(classifier, data) for data, _ in expected.values())
+    differences = {}
+    consistent = True
+    for name, (data, logits) in expected.items():
+        batch = _batch(classifier, data)
+        answer = classifier.logits(batch)
+        differences[name] = float(np.abs(answer[0] - logits).max())
+        calibrated = softmax(answer / np.float32(classifier.contract.temperature))
+        inconsistency = np.abs(classifier.probabilities(batch) - calibrated).max()
+        consistent &= bool(inconsistency <= _PROBABILITY_TOLERANCE)
     return Outcome(differences, tolerance, is_intact(path, classifier.metadata), consistent)
 
 
@@ -106,18 +113,6 @@ def draw_probes() -> dict[str, bytes]:
         "pattern.png": _encode(pattern, ".png"),
         "rotated.jpg": _rotated_jpeg(draw("dog", 3, 280, grain=0)[:, :240]),
     }
-
-
-def _logits(classifier: Classifier, encoded: bytes) -> list[float]:
-    return [float(value) for value in classifier.logits(_batch(classifier, encoded))[0]]
-
-
-def _is_consistent(classifier: Classifier, encoded: bytes) -> bool:
-    batch = _batch(classifier, encoded)
-    tempered = classifier.logits(batch)[0] / classifier.contract.temperature
-    powers = np.exp(tempered - tempered.max())
-    difference = np.abs(classifier.probabilities(batch)[0] - powers / powers.sum()).max()
-    return bool(difference <= _PROBABILITY_TOLERANCE)
 
 
 def _batch(classifier: Classifier, encoded: bytes) -> RgbBatch:

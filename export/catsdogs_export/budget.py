@@ -12,7 +12,8 @@ from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.image import RgbBatch
-from catsdogs_export.parity import Loss, Model, extremes, measure_loss, onnx_model, predict
+from catsdogs_export.models import Model, onnx_model
+from catsdogs_export.parity import Loss, extremes, measure_loss, predict
 from catsdogs_export.quantize import Calibration, Quantizer, Setting
 from catsdogs_export.run_folder import Picture
 
@@ -70,7 +71,7 @@ def search(
     fp32: Scores,
     pictures: Sequence[Picture],
     max_drop: float,
-) -> Search:
+) -> tuple[Search, Scores]:
     """Tries settings and leaves the file of the best one.
 
     Each calibration method is tried. Of those within the budget the fastest wins, and of those as
@@ -86,9 +87,13 @@ def search(
         pictures: Labelled pictures that nothing was trained or calibrated on.
         max_drop: Accuracy that may be lost, in percentage points.
 
+    Returns:
+        What was tried, and the chosen setting's logits for `pictures`, shape (N, C).
+
     Raises:
         BudgetError: No setting is within the budget.
     """
+    logits: dict[Setting, Scores] = {}
     losses: dict[Setting, Loss] = {}
     sessions: dict[Setting, Model] = {}
     files: dict[Setting, Path] = {}
@@ -96,8 +101,8 @@ def search(
         files[setting] = path.with_name(f"trial-{len(files)}.onnx")
         quantizer.quantize(setting, files[setting])
         sessions[setting] = onnx_model(files[setting], contract)
-        candidate = predict(sessions[setting], pictures, contract.image_size)
-        losses[setting] = measure_loss(fp32, candidate, pictures, max_drop)
+        logits[setting] = predict(sessions[setting], pictures, contract.image_size)
+        losses[setting] = measure_loss(fp32, logits[setting], pictures, max_drop)
         _log.info("tried %s: %s", setting.describe(), losses[setting].why_not or "good enough")
     latencies = _measure_latencies(sessions, extremes(contract.image_size)[-1:])
     trials = [Trial(setting, loss, latencies[setting]) for setting, loss in losses.items()]
@@ -108,7 +113,7 @@ def search(
     as_fast = [trial for trial in good if trial.latency_ms <= _AS_FAST * fastest]
     chosen = min(as_fast, key=lambda trial: _distance(trial.loss))
     files[chosen.setting].replace(path)
-    return Search(tuple(trials), chosen)
+    return Search(tuple(trials), chosen), logits[chosen.setting]
 
 
 def _distance(loss: Loss) -> tuple[float, float]:

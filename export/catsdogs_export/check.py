@@ -10,17 +10,17 @@ from catsdogs_edge.errors import ParityError
 from catsdogs_edge.integrity import is_intact
 from catsdogs_edge.providers import Provider
 from catsdogs_export.convert import convert
+from catsdogs_export.models import keras_model, onnx_model
 from catsdogs_export.parity import (
     Loss,
     SameFiles,
     SameTensors,
     measure_loss,
-    onnx_model,
     predict,
     same_files,
     same_tensors,
 )
-from catsdogs_export.publish import LABELLED_PICTURES, SAME_PICTURES, keras_model, make_contract, spread
+from catsdogs_export.publish import LABELLED_PICTURES, SAME_PICTURES, make_contract, spread
 from catsdogs_export.run_folder import RunFolder
 
 

@@ -2,26 +2,21 @@
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from catsdogs_edge.classifier import Classifier, Scores
+from catsdogs_edge.classifier import Classifier, Scores, softmax
 from catsdogs_edge.errors import DataError, ImageError
-from catsdogs_edge.image import RgbImage, load
+from catsdogs_edge.folder import load_files
 from catsdogs_edge.pictures import find_labelled
 from catsdogs_edge.providers import Provider
-from catsdogs_export.metrics import Labels, accuracy_interval, calibration_error, confusion_matrix, log_loss, softmax
-from catsdogs_export.parity import Model
-from catsdogs_export.publish import keras_model
+from catsdogs_export.metrics import Labels, accuracy_interval, calibration_error, confusion_matrix, log_loss
+from catsdogs_export.models import Model, keras_model
 from catsdogs_export.run_folder import RunFolder
 
 _log = logging.getLogger(__name__)
-
-_BATCH_SIZE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +66,19 @@ def evaluate(data: Path, model: Path, provider: Provider) -> tuple[Evaluation, S
     folders, labelled = find_labelled(data)
     if set(folders) != set(classes):
         raise DataError(f"{data} has the classes {', '.join(folders)}, the model knows {', '.join(classes)}")
-    label_of = [classes.index(name) for name in folders]
+    label_of = {path: classes.index(folders[label]) for path, label in labelled}
     start = time.perf_counter()
     scores, truth = [], []
-    for images, labels in _batches([(path, label_of[label]) for path, label in labelled], size):
-        scores.append(answer(images))
-        truth += labels
+    for chunk in load_files(label_of, size):
+        images = []
+        for path, item in chunk:
+            if isinstance(item, ImageError):
+                _log.info("left out: %s: %s", path, item)
+            else:
+                images.append(item)
+                truth.append(label_of[path])
+        if images:
+            scores.append(answer(np.stack(images)))
     seconds = time.perf_counter() - start
     if not truth:
         raise DataError(f"{data} holds no readable picture")
@@ -96,23 +98,6 @@ def _open(model: Path, provider: Provider) -> tuple[Model, tuple[str, ...], int]
         return lambda batch: softmax(logits(batch)), run.classes, run.image_size
     classifier = Classifier.load(model, provider)
     return classifier.probabilities, classifier.contract.classes, classifier.contract.image_size
-
-
-def _batches(labelled: Sequence[tuple[Path, int]], size: int) -> Iterator[tuple[RgbImage, list[int]]]:
-    """Decodes with all cores; leaves out and names what cannot be read."""
-
-    def read(entry: tuple[Path, int]) -> tuple[RgbImage, int] | None:
-        try:
-            return load(entry[0], size), entry[1]
-        except ImageError as error:
-            _log.info("left out: %s: %s", entry[0], error)
-            return None
-
-    with ThreadPoolExecutor() as pool:
-        for start in range(0, len(labelled), _BATCH_SIZE):
-            read_ones = [entry for entry in pool.map(read, labelled[start : start + _BATCH_SIZE]) if entry]
-            if read_ones:
-                yield np.stack([image for image, _ in read_ones]), [label for _, label in read_ones]
 
 
 def _summarize(

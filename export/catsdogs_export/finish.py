@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 
 from catsdogs_edge import integrity, selftest
 from catsdogs_edge.classifier import Classifier
@@ -12,6 +11,7 @@ from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.image import decode, resize
 from catsdogs_edge.providers import Provider
+from catsdogs_export.models import onnx_model
 
 FP32_TOLERANCE = 1e-3
 """Largest difference of logits in the self-test of an fp32 file. Seen between ONNX Runtime without and
@@ -67,11 +67,6 @@ def _tolerance(path: Path, model: onnx.ModelProto, contract: Contract) -> float:
 
 def _kernel_noise(path: Path, contract: Contract) -> float:
     """Measures the largest difference of logits between fused and unfused kernels on the self-test's pictures."""
-    answers = []
-    for level in (ort.GraphOptimizationLevel.ORT_ENABLE_ALL, ort.GraphOptimizationLevel.ORT_DISABLE_ALL):
-        options = ort.SessionOptions()
-        options.graph_optimization_level = level
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        pictures = [resize(decode(data), contract.image_size) for data in selftest.draw_probes().values()]
-        answers.append(session.run([contract.logits_name], {contract.input_name: np.stack(pictures)})[0])
-    return float(np.abs(answers[0] - answers[1]).max())
+    pictures = np.stack([resize(decode(data), contract.image_size) for data in selftest.draw_probes().values()])
+    fused, unfused = (onnx_model(path, contract, optimized=optimized)(pictures) for optimized in (True, False))
+    return float(np.abs(fused - unfused).max())

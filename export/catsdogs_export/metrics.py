@@ -13,12 +13,6 @@ Labels = NDArray[np.int64]
 _Z = 1.959964  # 97.5 % quantile of the normal distribution: intervals of 95 %
 
 
-def softmax(logits: Scores) -> Scores:
-    """Turns logits (N, C) into probabilities (N, C)."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
-
-
 def accuracy_interval(hits: int, count: int) -> tuple[float, float]:
     """Gives the 95 % interval of a share (Wilson, 1927).
 

@@ -6,19 +6,17 @@
 (C) labelled pictures: a smaller precision against fp32, labels and accuracy. Finds a lossy quantization.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import onnxruntime as ort
 
-from catsdogs_edge.classifier import Classifier, Scores
-from catsdogs_edge.contract import Contract
+from catsdogs_edge.classifier import Classifier, Scores, softmax
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.folder import classify_files
 from catsdogs_edge.image import RgbBatch, load_batch
-from catsdogs_export.metrics import drop_interval, softmax
+from catsdogs_export.metrics import drop_interval
+from catsdogs_export.models import Model
 from catsdogs_export.run_folder import Picture
 
 LOGIT_LIMIT = 1e-3
@@ -34,9 +32,6 @@ pictures, one that differs is always allowed."""
 
 _BATCH_SIZE = 8
 _WORST = 10
-
-Model = Callable[[RgbBatch], Scores]
-"""From uint8 RGB (N, S, S, 3) to logits (N, C)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,22 +111,6 @@ class Loss:
         if round(self.pictures * (1 - self.agreement)) > allowed:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         return ""
-
-
-def onnx_model(model: Path | bytes, contract: Contract) -> Model:
-    """Opens an ONNX graph that has no contract inside yet, on the CPU.
-
-    Args:
-        model: A file, or its content.
-        contract: Names its input and output.
-    """
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"])
-
-    def logits(batch: RgbBatch) -> Scores:
-        (result,) = session.run([contract.logits_name], {contract.input_name: batch})
-        return np.asarray(result, np.float32)
-
-    return logits
 
 
 def extremes(size: int) -> RgbBatch:

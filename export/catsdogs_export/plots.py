@@ -8,8 +8,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from catsdogs_edge.classifier import Scores
-from catsdogs_export.metrics import Labels, confusion_matrix, reliability, softmax
+from catsdogs_edge.classifier import Scores, softmax
+from catsdogs_export.metrics import Labels, confusion_matrix, reliability
 
 # Okabe and Ito's colours.
 _BLUE, _ORANGE, _GREY = "#0072B2", "#D55E00", "#999999"

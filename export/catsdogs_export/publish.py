@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import keras
 import numpy as np
 import onnx
 
@@ -18,13 +17,14 @@ from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import DataError, ImageError, ParityError
 from catsdogs_edge.files import swapped
-from catsdogs_edge.image import RgbBatch, read
+from catsdogs_edge.image import read
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.providers import Provider
 from catsdogs_export.budget import Search, search
 from catsdogs_export.convert import convert
 from catsdogs_export.finish import finish
 from catsdogs_export.half import to_fp16
+from catsdogs_export.models import keras_model
 from catsdogs_export.parity import (
     Loss,
     SameFiles,
@@ -180,10 +180,10 @@ def _make_int8(
     with tempfile.TemporaryDirectory(dir=stage) as scratch:
         quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
         best = Path(scratch, "best.onnx")
-        result = search(quantizer, best, contract, target, fp32, labelled, request.max_drop)
+        result, logits = search(quantizer, best, contract, target, fp32, labelled, request.max_drop)
         best.replace(path)
     finish(path, replace(contract, precision=Precision.INT8))
-    return result, predict(Classifier.load(path, Provider.CPU).logits, labelled, contract.image_size)
+    return result, logits
 
 
 def make_contract(run: RunFolder, precision: Precision) -> Contract:
@@ -197,15 +197,6 @@ def make_contract(run: RunFolder, precision: Precision) -> Contract:
         run.training,
         {name: version(name) for name in packages},
     )
-
-
-def keras_model(network: keras.Model) -> Any:
-    """Wraps a Keras model as a `parity.Model`."""
-
-    def logits(batch: RgbBatch) -> Scores:
-        return np.asarray(network(batch, training=False), np.float32)
-
-    return logits
 
 
 def spread(items: Sequence[_Item], count: int) -> list[_Item]:

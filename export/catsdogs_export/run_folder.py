@@ -88,19 +88,10 @@ class RunFolder:
         Raises:
             DataError: The file is damaged.
         """
-        return load_network(self.model)
-
-
-def load_network(path: Path) -> keras.Model:
-    """Opens a Keras file.
-
-    Raises:
-        DataError: It is not a whole Keras file.
-    """
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except (OSError, *_DAMAGE, zipfile.BadZipFile) as error:
-        raise DataError(f"{path} is not a model that Keras {keras.__version__} opens: {error}") from error
+        try:
+            return keras.saving.load_model(self.model, compile=False)
+        except (OSError, *_DAMAGE, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.model} is not a model that Keras {keras.__version__} opens: {error}") from error
 
 
 def sha256(path: Path) -> str:

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
+from catsdogs_edge.classifier import softmax
 from catsdogs_export.metrics import (
     accuracy_interval,
     calibration_error,
     confusion_matrix,
     drop_interval,
     log_loss,
-    softmax,
 )
 
 

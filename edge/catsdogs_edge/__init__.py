@@ -8,6 +8,7 @@ Example:
     [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002))]
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from catsdogs_edge.providers import Provider
 
 __all__ = ["CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
+
+# OpenCV reads this once, when it is first imported: a picture that says it is larger (400 MB of pixels) is a bomb.
+os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 
 _MODULES = {
     "CatsDogsError": "errors",

@@ -13,7 +13,12 @@ from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
-from catsdogs_edge.session import open_session
+from catsdogs_edge.session import open_session, placement
+
+_FLOATS_ONLY = frozenset(
+    provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
+)
+"""Have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)."""
 
 Scores: TypeAlias = NDArray[np.float32]
 """One row for each picture and one column for each class, shape (N, C), float32."""
@@ -47,29 +52,32 @@ class Classifier:
         self._session = session
 
     @classmethod
-    def load(cls, path: str | Path, provider: Provider = Provider.AUTO, *, threads: int = 0) -> "Classifier":
+    def load(
+        cls, path: str | Path, provider: Provider = Provider.AUTO, *, threads: int = 0, spinning: bool = True
+    ) -> "Classifier":
         """Opens a model file.
 
         Args:
             path: An ONNX file that `catsdogs-export` wrote.
             provider: Where to run it.
-            threads: Threads of one inference; 0 takes one for each physical core.
+            threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
+            spinning: Idle threads wait at full speed; see `open_session`.
 
         Raises:
             ModelError: The file is missing, broken, without a contract, or does not match its contract.
             ProviderError: A named provider does not run here.
         """
         path = Path(path)
-        session = open_session(path, provider, threads=threads)
+        session = open_session(path, provider, threads=threads, spinning=spinning)
         contract = Contract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         _check_graph(session, contract, path)
-        if contract.precision is Precision.INT8 and session.get_providers()[0] == Provider.CUDA.onnx_name:
-            if provider is Provider.CUDA:
+        if contract.precision is Precision.INT8 and session.get_providers()[0] in _FLOATS_ONLY:
+            if provider is not Provider.AUTO:
                 raise ProviderError(
-                    f"{path} is INT8, which ONNX Runtime's CUDA provider hands back to the CPU node by node: "
-                    "use the fp32 file (model.onnx) with --provider cuda",
+                    f"{path} is INT8, which {provider.onnx_name} computes as floats, slower than floats: "
+                    f"use {_float_file(path)} with --provider {provider.value}",
                 )
-            session = open_session(path, Provider.CPU, threads=threads)
+            session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
         return cls(session, contract)
 
     def logits(self, batch: RgbBatch) -> Scores:
@@ -99,6 +107,10 @@ class Classifier:
         batch = np.stack([resize(image, self.contract.image_size) for image in images])
         return [self._prediction(row) for row in self.probabilities(batch)]
 
+    def placement(self) -> dict[str, int]:
+        """Counts the operators of the graph on each ONNX Runtime provider."""
+        return {name: operators.total() for name, operators in placement(self._session).items()}
+
     def _prediction(self, row: NDArray[np.float32]) -> Prediction:
         best = int(row.argmax())
         return Prediction(self.contract.classes[best], float(row[best]), tuple(float(value) for value in row))
@@ -106,6 +118,14 @@ class Classifier:
     def _run(self, output: str, batch: RgbBatch) -> Scores:
         (result,) = self._session.run([output], {self.contract.input_name: batch})
         return np.asarray(result, np.float32)
+
+
+def _float_file(path: Path) -> str:
+    """Names the floating point file that lies beside an INT8 one."""
+    for name in ("model.fp16.onnx", "model.onnx"):
+        if path.with_name(name).is_file():
+            return str(path.with_name(name))
+    return "the fp16 or fp32 file of the same export"
 
 
 def softmax(logits: Scores) -> Scores:

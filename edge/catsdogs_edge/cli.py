@@ -1,4 +1,4 @@
-"""The commands of the edge: `catsdogs-classify` and `catsdogs-cam`.
+"""The commands of the edge: `catsdogs-classify`, `catsdogs-cam` and `catsdogs-doctor`.
 
 OpenCV and ONNX Runtime are imported inside the call, so that `--help` answers at once.
 """
@@ -8,109 +8,178 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.command import run
+from catsdogs_edge.command import make_app, run
 from catsdogs_edge.providers import Provider
 
-_classify_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_cam_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-
-_doctor_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_classify_app, _cam_app, _doctor_app = make_app(), make_app(), make_app()
 
 _Model = Annotated[Path, typer.Option("--model", help="ONNX file that catsdogs-export wrote.")]
+_MaybeModel = Annotated[Path | None, typer.Option("--model", help="ONNX file that catsdogs-export wrote.")]
 _Provider = Annotated[
     Provider,
-    typer.Option("--provider", help="Where to run; 'cuda' fails where CUDA does not work, 'auto' takes the CPU then."),
+    typer.Option("--provider", help="Where to run. A named one fails where it does not work; 'auto' takes the best."),
 ]
+_Threads = Annotated[
+    int, typer.Option("--threads", min=0, help="Threads of one inference; 0 for one on each core that may be used.")
+]
+_Csv = Annotated[Path | None, typer.Option("--csv", help="Write rows to this CSV file, '-' for standard output.")]
+_Jsonl = Annotated[
+    Path | None, typer.Option("--jsonl", help="Write a JSON object a line to this file, '-' for standard output.")
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def classify_main() -> None:
     """Entry point of `catsdogs-classify`."""
-    run(_classify_app, extra="edge")
+    run(_classify_app, extra="edge", quiet=True)
 
 
 def cam_main() -> None:
     """Entry point of `catsdogs-cam`."""
-    run(_cam_app, extra="edge")
+    run(_cam_app, extra="edge", quiet=True)
 
 
 def doctor_main() -> None:
     """Entry point of `catsdogs-doctor`."""
-    run(_doctor_app, extra="edge")
+    run(_doctor_app, extra="edge", quiet=True)
 
 
 @_classify_app.command(epilog="Example: catsdogs-classify holiday/ --model model.int8.onnx --csv labels.csv")
 def _classify(
-    paths: Annotated[list[Path], typer.Argument(help="Pictures, and folders to search for pictures.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="Pictures, folders, patterns in quotes, @FILE with names, '-' for names on standard input."
+        ),
+    ],
     model: _Model,
     provider: _Provider = Provider.AUTO,
-    csv: Annotated[
-        Path | None,
-        typer.Option(help="Write the rows to this CSV file, '-' for standard output, not as a table."),
-    ] = None,
+    threads: _Threads = 0,
+    csv: _Csv = None,
+    jsonl: _Jsonl = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the output file: leave out the pictures that it holds.")
+    ] = False,
+    copy: Annotated[Path | None, typer.Option(help="Copy each picture into a folder for its label in here.")] = None,
+    move: Annotated[Path | None, typer.Option(help="Move it there instead; nothing is ever overwritten.")] = None,
+    null: Annotated[
+        bool, typer.Option("--null", "-0", help="Names in lists end with NUL bytes, as 'find -print0' writes them.")
+    ] = False,
 ) -> None:
     """Classify pictures and folders of pictures.
 
-    A picture that cannot be read is a row with its error. Exit code 3 says that there was one.
+    A picture that cannot be read is a row with its error. Exit code 3 says that there was one, 1 that nothing could
+    be classified.
     """
+    if copy and move:
+        raise typer.BadParameter("either --copy or --move, not both")
+    if resume and (csv is None) == (jsonl is None):
+        raise typer.BadParameter("--resume goes with one output file: --csv or --jsonl")
+    from catsdogs_edge.batch import Job, run_job  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.folder import classify_files  # noqa: PLC0415
-    from catsdogs_edge.pictures import find_pictures  # noqa: PLC0415
-    from catsdogs_edge.tables import Summary, write_csv, write_table  # noqa: PLC0415
+    from catsdogs_edge.sightings import Origin  # noqa: PLC0415
+    from catsdogs_edge.sorting import How  # noqa: PLC0415
 
-    classifier = Classifier.load(model, provider)
-    summary = Summary()
-    rows = summary.count(classify_files(classifier, find_pictures(paths)))
-    if csv is None:
-        write_table(rows)
-    else:
-        write_csv(rows, classifier.contract.classes, csv)
-    typer.echo(f"{summary.describe()}; {model.name} on {classifier.provider}", err=True)
+    classifier = Classifier.load(model, provider, threads=threads)
+    origin = Origin.of(classifier, model)
+    job = Job(sources, null, csv, jsonl, resume, copy or move, How.MOVE if move else How.COPY)
+    try:
+        summary = run_job(classifier, origin, job)
+    except KeyboardInterrupt as interrupt:
+        hint = "; --resume goes on" if csv or jsonl else ""
+        typer.echo(f"Interrupted: {interrupt.args[0].describe()}{hint}" if interrupt.args else "Interrupted", err=True)
+        raise typer.Exit(130) from interrupt
+    typer.echo(f"{summary.describe()}; {origin.describe()}", err=True)
     raise typer.Exit(summary.exit_code)
 
 
-@_cam_app.command(epilog="Example: catsdogs-cam 0 --model model.int8.onnx")
+@_cam_app.command(epilog="Example: catsdogs-cam 0 --model model.int8.onnx --on cat:2s 'open-the-flap'")
 def _cam(
-    source: Annotated[str, typer.Argument(help="Camera index, or a video file.")] = "0",
-    *,
-    model: _Model,
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Camera: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, a picture, a folder, a "
+            "pattern, @FILE with names, or '-' for standard input.",
+        ),
+    ] = "0",
+    model: _MaybeModel = None,
     provider: _Provider = Provider.AUTO,
-    no_window: Annotated[
-        bool,
-        typer.Option("--no-window", help="Show nothing; JSON Lines go to standard output unless --jsonl."),
-    ] = False,
-    jsonl: Annotated[
-        Path | None, typer.Option(help="Write a JSON object a frame to this file, '-' for standard output.")
+    threads: _Threads = 0,
+    raw: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")
     ] = None,
+    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
+    jsonl: _Jsonl = None,
+    csv: _Csv = None,
+    record: Annotated[
+        Path | None, typer.Option(help="Record a video, with the answers drawn on it: .mkv, .mp4, .avi or .webm.")
+    ] = None,
+    save: Annotated[Path | None, typer.Option(help="Save each frame, with the answer drawn on it, in here.")] = None,
+    on: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="LABEL:TIME COMMAND", help="Run COMMAND when LABEL has lasted: cat:2s, or cat:2s,dog:500ms."
+        ),
+    ] = None,
+    smoothing: Annotated[
+        float, typer.Option(min=0, help="Average over about this many seconds; 0 takes each frame for itself.")
+    ] = 0.5,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None,
+    list_cameras: Annotated[bool, typer.Option("--list", help="Show the cameras, after trying each.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False,
 ) -> None:
-    """Classify what a camera or a video shows, frame by frame.
+    """Classify what a camera, a stream or a video shows, frame by frame.
 
-    In the window, q or Escape ends it.
+    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors. Without a window and without another
+    output, JSON Lines go to standard output.
     """
+    if list_cameras:
+        _list_cameras(as_json=as_json)
+    if model is None:
+        raise typer.BadParameter("--model is missing: an ONNX file that catsdogs-export wrote")
     from catsdogs_edge.camera import watch  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.sinks import open_sinks  # noqa: PLC0415
-    from catsdogs_edge.sources import VideoSource  # noqa: PLC0415
+    from catsdogs_edge.events import Trigger  # noqa: PLC0415
+    from catsdogs_edge.sightings import Origin  # noqa: PLC0415
+    from catsdogs_edge.sinks import Wanted, open_sinks  # noqa: PLC0415
+    from catsdogs_edge.sources import Size, open_source  # noqa: PLC0415
 
-    classifier = Classifier.load(model, provider)
-    with VideoSource.open(source) as video:
-        sinks = open_sinks(classifier.contract.classes, window=not no_window, jsonl=jsonl)
-        count = watch(classifier, video, sinks, limit=frames)
-    typer.echo(f"{count} frames of {video.name}; {model.name} on {classifier.provider}", err=True)
+    try:
+        size = Size.parse(raw) if raw else None
+        triggers = Trigger.parse_all(on[0]) if on else ()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    classifier = Classifier.load(model, provider, threads=threads, spinning=False)
+    origin = Origin.of(classifier, model)
+    opened = open_source(source, raw=size)
+    typer.echo(f"{opened.name}; {origin.describe()}", err=True)
+    wanted = Wanted(not no_window, jsonl, csv, record, save, triggers, on[1] if on else "")
+    sinks = open_sinks(wanted, origin, opened)
+    watched = watch(classifier, opened, sinks, smoothing=smoothing, limit=frames)
+    typer.echo(f"{watched.describe()} of {opened.name}", err=True)
+    raise typer.Exit(watched.exit_code)
+
+
+def _list_cameras(*, as_json: bool) -> None:
+    """Prints the cameras and ends the command: exit code 1 where there is none that works."""
+    from catsdogs_edge.cameras import find_cameras, probe, to_json, to_lines  # noqa: PLC0415
+
+    cameras = find_cameras()
+    probes = probe(cameras)
+    typer.echo(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
+    raise typer.Exit(0 if any(not found.problem for found in probes) else 1)
 
 
 @_doctor_app.command(epilog="Example: catsdogs-doctor --model model.int8.onnx")
-def _doctor(
-    model: _Model,
-    provider: _Provider = Provider.AUTO,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Prove that a model file is whole and answers on this machine as it did where it was made.
+def _doctor(model: _MaybeModel = None, provider: _Provider = Provider.AUTO, as_json: _Json = False) -> None:
+    """Show what this machine offers: wheels, CPU, providers, cameras, display.
 
-    The file brings its own test: pictures, and the logits that it must give. Exit code 1 says that it fails.
+    With --model, prove that the file is whole and answers here as it did where it was made: it brings its own
+    test, pictures and the logits that it must give. Exit code 1 says that it fails, or that wheels overwrite each
+    other.
     """
     from catsdogs_edge.doctor import examine  # noqa: PLC0415
 
     report = examine(model, provider)
     typer.echo(report.to_json() if as_json else report.describe())
-    raise typer.Exit(0 if report.outcome.passed else 1)
+    raise typer.Exit(0 if report.passed else 1)

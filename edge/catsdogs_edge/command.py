@@ -4,13 +4,16 @@ Results go to standard output, everything else to standard error. Exit codes: 0 
 one line that says why, 2 wrong usage, 3 done but some pictures could not be classified, 130 interrupted.
 """
 
+import faulthandler
 import io
 import logging
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import NoReturn
 
 import typer
@@ -29,14 +32,20 @@ _EXTRA_OF_MODULE = {
 }
 """The extra that brings a module; None for those that several bring, of which the command's own is meant."""
 
-_OPENCV_SETTINGS = {
-    "OPENCV_LOG_LEVEL": "OFF",  # it would print its own lines beside ours
-    "OPENCV_IO_MAX_IMAGE_PIXELS": str(2**27),  # 400 MB for a picture: one that says it is larger is a bomb
-}
+_OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+"""They would print their own lines beside ours."""
 
 
-def run(app: typer.Typer, *, extra: str) -> NoReturn:
+def make_app() -> typer.Typer:
+    """Makes an empty command; Rich's help and tracebacks would double the time that `--help` takes."""
+    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     """Runs a command to its end; the entry point of every console script.
+
+    Ctrl-C ends it with exit code 130, SIGTERM and a closed terminal with 143 and 129; all of them run what closes files
+    and releases cameras.
 
     A `CatsDogsError` or a missing extra becomes one line and exit code 1. Anything else is a bug and
     keeps its traceback.
@@ -44,7 +53,13 @@ def run(app: typer.Typer, *, extra: str) -> NoReturn:
     Args:
         app: The command.
         extra: The pip extra that it belongs to.
+        quiet: Hide what libpng, libjpeg, FFmpeg and Qt print to standard error by themselves.
     """
+    if quiet and "OPENCV_LOG_LEVEL" not in os.environ:
+        _hide_native_messages()
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # SIGHUP: not on Windows
+            signal.signal(getattr(signal, name), _end)
     logging.basicConfig(format="%(message)s", stream=sys.stderr)
     for package in ("catsdogs_edge", "catsdogs_export", "catsdogs_train"):
         logging.getLogger(package).setLevel(logging.INFO)
@@ -67,6 +82,21 @@ def run(app: typer.Typer, *, extra: str) -> NoReturn:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
         _fail(f"standard output cannot be written: {error.strerror}")
     sys.exit(0)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the process in order, with the exit code that a shell gives to that signal."""
+    raise SystemExit(128 + number)
+
+
+def _hide_native_messages() -> None:
+    """Leaves standard error to Python: native libraries write to its file descriptor, past `sys.stderr`."""
+    kept = os.dup(2)
+    sys.stderr = open(kept, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115, PTH123
+    faulthandler.enable(sys.stderr)  # a crash is still said
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
 
 
 @contextmanager

@@ -1,5 +1,7 @@
-"""What this CPU can do for INT8."""
+"""What this CPU can do for INT8, and how much of it a process may use."""
 
+import math
+import os
 import platform
 from dataclasses import dataclass
 from enum import StrEnum
@@ -56,3 +58,32 @@ class Target(StrEnum):
         if cpu.machine == "arm64":
             return cls.ARM64
         return cls.X86_VNNI if cpu.has_vnni else cls.X86
+
+
+def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """Counts the CPUs that this process may use: at least 1."""
+    return allowed_cpus(cgroup) or os.cpu_count() or 1
+
+
+def allowed_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Counts the CPUs to which this process is limited, by affinity or by a container; None if it may use all.
+
+    `os.cpu_count` counts those of the machine: as many threads in a container of one CPU only take turns.
+
+    Args:
+        cgroup: Where Linux shows a container's limits (control groups, version 2 or 1), rounded up to whole CPUs.
+    """
+    everything = os.cpu_count() or 1
+    limits = [everything]
+    if hasattr(os, "sched_getaffinity"):
+        limits.append(len(os.sched_getaffinity(0)))
+    v1 = _numbers(cgroup / "cpu" / "cpu.cfs_quota_us") + _numbers(cgroup / "cpu" / "cpu.cfs_period_us")
+    quotas = (_numbers(cgroup / "cpu.max"), v1)
+    limits += [math.ceil(quota[0] / quota[1]) for quota in quotas if len(quota) == 2 and min(quota) > 0]
+    return min(limits) if min(limits) < everything else None
+
+
+def _numbers(file: Path) -> tuple[int, ...]:
+    """Reads whole numbers; none where there is no such file, or it says `max`."""
+    words = file.read_text(encoding="ascii").split() if file.is_file() else []
+    return tuple(map(int, words)) if all(word.lstrip("-").isdecimal() for word in words) else ()

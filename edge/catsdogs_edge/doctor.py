@@ -1,96 +1,107 @@
-"""Examines a model file on the machine that it is to run on."""
+"""Examines a machine, and a model file on it."""
 
 import json
-import platform
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
-import onnxruntime as ort
-
 from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Precision
-from catsdogs_edge.cpu import Cpu
+from catsdogs_edge.machine import Machine
 from catsdogs_edge.providers import Provider
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReport:
+    """How a model file does here."""
+
+    path: str
+    """The file."""
+    provider: str
+    """ONNX Runtime's name of what it ran on."""
+    operators: dict[str, int]
+    """Of the graph, counted on each provider."""
+    precision: Precision
+    """Of the file."""
+    outcome: selftest.Outcome
+    """Of the file's own test."""
+    seconds: float
+    """That loading and the test took."""
+
+    def describe(self) -> list[str]:
+        """Says it in a few lines, the verdict last."""
+        outcome = self.outcome
+        places = ", ".join(f"{count} operators on {name}" for name, count in self.operators.items())
+        lines = [f"{self.path}: {self.precision.value} on {self.provider} ({places})"]
+        lines += [f"  {name:<12} differs by {value:.2g}" for name, value in outcome.differences.items()]
+        lines.append(f"  file         {'unchanged' if outcome.intact else 'CHANGED since it was published'}")
+        if not outcome.consistent:
+            lines.append("  its probabilities are NOT the softmax of its logits")
+        verdict = "PASS" if outcome.passed else "FAIL"
+        return [
+            *lines,
+            f"{verdict}: largest difference of logits {outcome.largest:.2g}, allowed {outcome.tolerance:.2g} "
+            f"({self.seconds:.2f} s)",
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
     """What was found."""
 
-    model: str
-    """The file."""
-    provider: str
-    """ONNX Runtime's name of what it ran on."""
-    precision: Precision
-    """Of the file."""
-    outcome: selftest.Outcome
-    """Of the file's own test."""
-    seconds: float
-    """That the test took."""
-    versions: dict[str, str]
-    """Of Python, ONNX Runtime and OpenCV."""
-    machine: str
-    """Of the CPU."""
-    int8_note: str
-    """What INT8 is to expect of this CPU; empty where nothing is in the way."""
+    machine: Machine
+    """Where."""
+    model: ModelReport | None
+    """None if no model was given."""
+
+    @property
+    def passed(self) -> bool:
+        """No wheels are in each other's way, and the model, if there is one, passed its test."""
+        return not self.machine.conflicts and (self.model is None or self.model.outcome.passed)
 
     def to_json(self) -> str:
         """Gives all of it, and the verdict, as JSON."""
-        verdict = {"passed": self.outcome.passed, "largest_difference": self.outcome.largest}
-        return json.dumps(asdict(self) | verdict, indent=2)
+        found = {"passed": self.passed} | asdict(self)
+        if self.model:
+            verdict = {"passed": self.model.outcome.passed, "largest_difference": self.model.outcome.largest}
+            found["model"] |= verdict
+        return json.dumps(found, indent=2)
 
     def describe(self) -> str:
-        """Says it in a few lines, the verdict last."""
-        versions = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        lines = [f"{versions}; {self.machine}", f"{self.model}: {self.precision.value} on {self.provider}"]
-        if self.precision is Precision.INT8 and self.int8_note:
-            lines.append(self.int8_note)
-        lines += [f"  {name:<12} differs by {value:.2g}" for name, value in self.outcome.differences.items()]
-        lines.append(f"  file         {'unchanged' if self.outcome.intact else 'CHANGED since it was published'}")
-        if not self.outcome.consistent:
-            lines.append("  its probabilities are NOT the softmax of its logits")
-        lines.append(
-            f"{'PASS' if self.outcome.passed else 'FAIL'}: largest difference of logits {self.outcome.largest:.2g}, "
-            f"allowed {self.outcome.tolerance:.2g} ({self.seconds:.2f} s)",
-        )
+        """Says it in lines, the verdict last."""
+        lines = self.machine.describe()
+        if self.model:
+            if self.model.precision is Precision.INT8 and self.machine.int8_note:
+                lines.append(f"note       {self.machine.int8_note}")
+            lines += self.model.describe()
         return "\n".join(lines)
 
 
-def examine(model: Path, provider: Provider) -> Report:
-    """Runs a model file's own test.
+def examine(model: Path | None, provider: Provider) -> Report:
+    """Looks at this machine, and runs a model file's own test.
 
     Args:
-        model: From `catsdogs-export`.
-        provider: Where to run it.
+        model: From `catsdogs-export`; None for the machine alone.
+        provider: Where to run the model.
 
     Raises:
         ModelError: The file is missing, broken, or carries no test.
         ProviderError: The named provider does not run here.
     """
+    report = _test(model, provider) if model else None
+    return Report(Machine.this(), report)
+
+
+def _test(path: Path, provider: Provider) -> ModelReport:
     start = time.perf_counter()
-    classifier = Classifier.load(model, provider)
-    outcome = selftest.run(classifier, model)
-    cpu = Cpu.this()
-    return Report(
-        str(model),
+    classifier = Classifier.load(path, provider)
+    outcome = selftest.run(classifier, path)
+    return ModelReport(
+        str(path),
         classifier.provider,
+        classifier.placement(),
         classifier.contract.precision,
         outcome,
         time.perf_counter() - start,
-        {"Python": platform.python_version(), "ONNX Runtime": ort.__version__, "OpenCV": cv2.__version__},
-        cpu.machine,
-        _int8_note(cpu),
     )
-
-
-def _int8_note(cpu: Cpu) -> str:
-    if not cpu.features:
-        return ""
-    if cpu.machine == "x86_64" and not cpu.has_vnni:
-        return "this CPU has no VNNI: use a file exported with --target x86, another one can lose accuracy here"
-    if cpu.machine == "arm64" and not cpu.has_dot_product:
-        return "this CPU has no dot product instructions: expect INT8 to be hardly faster than fp32"
-    return ""

@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import errno
+import itertools
 import os
 import secrets
 import shutil
@@ -46,6 +47,19 @@ def check_writable(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
 
 
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those that it lies in, unless they are there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with write_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(f"{folder} cannot be written: there is a file where a folder is expected") from error
+
+
 @contextmanager
 def staged(folder: Path) -> Iterator[Path]:
     """Gives a temporary folder whose files are moved into `folder` when the block ends well.
@@ -66,7 +80,7 @@ def staged(folder: Path) -> Iterator[Path]:
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
     try:
-        with _write_errors(folder):
+        with write_errors(folder):
             yield stage
             for file in sorted(stage.iterdir()):
                 file.replace(folder / file.name)
@@ -99,7 +113,7 @@ def swapped(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     _remove_leftovers(folder)
     stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with _write_errors(folder):
+        with write_errors(folder):
             stage.mkdir(parents=True)
             yield stage
             if folder.exists():
@@ -198,7 +212,7 @@ def staged_file(path: Path) -> Iterator[Path]:
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected the name of a file")
     if path.exists() and not path.is_file():
-        with _write_errors(path):
+        with write_errors(path):
             yield path
         return
     path = path.resolve()
@@ -206,8 +220,15 @@ def staged_file(path: Path) -> Iterator[Path]:
         yield stage / path.name
 
 
+def numbered(path: Path) -> Iterator[Path]:
+    """Gives a path, and then `name (2).jpg`, `name (3).jpg`, ... for those who must not overwrite anything."""
+    yield path
+    for number in itertools.count(2):
+        yield path.with_name(f"{path.stem} ({number}){path.suffix}")
+
+
 @contextmanager
-def _write_errors(folder: Path) -> Iterator[None]:
+def write_errors(folder: Path) -> Iterator[None]:
     """Turns a full disk and its like into one clear error."""
     try:
         yield

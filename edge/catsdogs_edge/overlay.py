@@ -1,50 +1,112 @@
-"""Draws a prediction on a frame."""
+"""Draws on a frame what is known about it."""
 
 import cv2
 import numpy as np
 
-from catsdogs_edge.classifier import Prediction
-from catsdogs_edge.sources import BgrImage
+from catsdogs_edge.frames import BgrImage, State
+from catsdogs_edge.sightings import Sighting
 
 _WHITE = (255, 255, 255)
 _GREY = (90, 90, 90)
-_BAR = (0, 159, 230)  # BGR of the orange in Okabe and Ito's colour-blind-safe palette
+_BAR = (
+    0,
+    159,
+    230,
+)  # BGR of orange, and below of bluish green and vermilion, in Okabe and Ito's colour-blind-safe palette
+_STATES = {
+    State.LIVE: (115, 158, 0),
+    State.STALE: (0, 159, 230),
+    State.LOST: (0, 94, 213),
+    State.RECONNECTING: (0, 94, 213),
+}
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_NO_PICTURE_YET = (480, 640, 3)
 
 
-def draw_overlay(bgr: BgrImage, prediction: Prediction, latency_ms: float) -> BgrImage:
-    """Draws label, probability, a bar and the latency on a dark strip along the lower edge.
+class Painter:
+    """Draws sightings one after the other; where there is no picture, on the last one, dimmed."""
 
-    Args:
-        bgr: uint8, shape (H, W, 3), BGR; left as it is.
-        prediction: What to write.
-        latency_ms: Milliseconds from frame to prediction.
+    def __init__(self, provider: str) -> None:
+        """Starts with an empty picture.
 
-    Returns:
-        A copy of the frame with the overlay, same shape, BGR.
-    """
-    image = bgr.copy()
-    height, width = image.shape[:2]
-    unit = max(min(height, width * 3 / 4), 240) / 480  # all lengths are for a frame of 640 x 480
-    strip = min(height, round(64 * unit))
-    image[height - strip :] //= 4
+        Args:
+            provider: ONNX Runtime's name of what the model runs on.
+        """
+        self._provider = provider.removesuffix("ExecutionProvider")
+        self._last: BgrImage = np.zeros(_NO_PICTURE_YET, np.uint8)
 
-    def text(words: str, x: int, scale: float, colour: tuple[int, int, int]) -> int:
-        """Writes on the strip; returns the width in pixels."""
-        thickness = max(1, round(2 * scale * unit))
-        font = cv2.FONT_HERSHEY_SIMPLEX
-        size, _ = cv2.getTextSize(words, font, scale * unit, thickness)
-        cv2.putText(image, words, (x, height - round(28 * unit)), font, scale * unit, colour, thickness, cv2.LINE_AA)
-        return size[0]
+    def paint(self, sighting: Sighting, *, mirrored: bool = False, note: str = "") -> BgrImage:
+        """Draws label, probability and bar along the lower edge, and state, provider, fps and latency along the upper.
 
-    margin = round(16 * unit)
-    written = text(prediction.label, margin, 1.0, _WHITE)
-    text(f"{prediction.probability:.1%}", margin + written + margin, 0.8, _BAR)
-    timing = f"{latency_ms:.0f} ms"
-    timing_width, _ = cv2.getTextSize(timing, cv2.FONT_HERSHEY_SIMPLEX, 0.6 * unit, 1)
-    text(timing, width - margin - timing_width[0], 0.6, _WHITE)
+        Args:
+            sighting: What to draw; its frame is left as it is.
+            mirrored: Show the picture as a mirror would, not the words.
+            note: Shown in place of the state.
 
-    top, bottom = height - round(18 * unit), height - round(8 * unit)
-    full = width - 2 * margin
-    cv2.rectangle(image, (margin, top), (margin + full, bottom), _GREY, -1)
-    cv2.rectangle(image, (margin, top), (margin + round(full * prediction.probability), bottom), _BAR, -1)
-    return np.asarray(image, np.uint8)
+        Returns:
+            uint8, shape (H, W, 3), BGR: the size of the frame, or of the last one.
+        """
+        if sighting.frame.bgr is not None:
+            self._last = sighting.frame.bgr
+        image = cv2.flip(self._last, 1) if mirrored else self._last.copy()
+        if sighting.prediction is None:
+            image //= 3
+        sheet = _Sheet(np.asarray(image, np.uint8))
+        sheet.bottom(sighting)
+        state = sighting.frame.state
+        running = (
+            f"{self._provider}  {sighting.fps:.0f} fps  {sighting.latency_ms:.0f} ms"
+            if sighting.prediction
+            else self._provider
+        )
+        sheet.top(note or state.value.upper(), _STATES[state], running)
+        return sheet.image
+
+
+class _Sheet:
+    """A picture, and lengths for a frame of 640 x 480."""
+
+    def __init__(self, image: BgrImage) -> None:
+        self.image = image
+        self.height, self.width = image.shape[:2]
+        self.unit: float = max(min(self.height, self.width * 3 / 4), 240) / 480
+
+    def scaled(self, length: float) -> int:
+        """Gives a length in pixels of this picture."""
+        return round(length * self.unit)
+
+    def bottom(self, sighting: Sighting) -> None:
+        """Draws the answer, or the reason why there is none."""
+        self.image[max(self.height - self.scaled(64), 0) :] //= 4
+        margin, base = self.scaled(16), self.height - self.scaled(28)
+        if sighting.prediction is None:
+            self.text(sighting.frame.error, margin, base, 0.6, _WHITE)
+            return
+        steady = sighting.steady or sighting.prediction
+        end = self.text(steady.label, margin, base, 1.0, _WHITE)
+        self.text(f"{steady.probability:.1%}", end + margin, base, 0.8, _BAR)
+        upper, lower = self.height - self.scaled(18), self.height - self.scaled(8)
+        full = self.width - 2 * margin
+        cv2.rectangle(self.image, (margin, upper), (margin + full, lower), _GREY, -1)
+        cv2.rectangle(self.image, (margin, upper), (margin + round(full * steady.probability), lower), _BAR, -1)
+
+    def top(self, state: str, colour: tuple[int, int, int], running: str) -> None:
+        """Draws how it is doing."""
+        self.image[: self.scaled(32)] //= 4
+        margin, base, radius = self.scaled(16), self.scaled(22), max(self.scaled(6), 1)
+        cv2.circle(self.image, (margin + radius, base - radius), radius, colour, -1, cv2.LINE_AA)
+        self.text(state, 2 * margin + radius, base, 0.55, _WHITE)
+        width = self.text_width(running, 0.55)
+        self.text(running, self.width - margin - width, base, 0.55, _WHITE)
+
+    def text(self, words: str, x: int, y: int, scale: float, colour: tuple[int, int, int]) -> int:
+        """Writes words with their base line at (x, y); returns where they end."""
+        thickness = max(1, round(2 * scale * self.unit))
+        cv2.putText(self.image, words, (x, y), _FONT, scale * self.unit, colour, thickness, cv2.LINE_AA)
+        return x + self.text_width(words, scale)
+
+    def text_width(self, words: str, scale: float) -> int:
+        """Measures words in pixels."""
+        thickness = max(1, round(2 * scale * self.unit))
+        size, _ = cv2.getTextSize(words, _FONT, scale * self.unit, thickness)
+        return int(size[0])

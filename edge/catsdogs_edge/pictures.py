@@ -1,5 +1,6 @@
-"""Finds picture files: in folders, and sorted into one folder for each class."""
+"""Finds picture files: by name, in folders, by pattern, in lists; and sorted into one folder for each class."""
 
+import glob
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -8,25 +9,80 @@ from catsdogs_edge.errors import DataError
 from catsdogs_edge.image import EXTENSIONS
 
 
-def find_pictures(paths: Iterable[Path]) -> Iterator[Path]:
-    """Expands folders, in the order of the arguments and sorted inside each.
+def find_pictures(sources: Iterable[str | Path], *, null: bool = False, without: Path | None = None) -> Iterator[Path]:
+    """Expands what a user may name, in the order of the arguments and sorted inside each.
 
-    A path that is not a folder is given back as it is, whatever its name: it was asked for by
-    name. Inside a folder hidden entries and files without a picture's ending are left out, and
-    links to folders are not followed (they may form a loop). A
-    folder that cannot be opened is given back itself, so that it becomes a row with an error.
+    - A folder: searched with the folders in it. Hidden entries and files without a picture's ending are left out;
+      links to folders are not followed (they may form a loop). A folder that cannot be opened, or that is named
+      like a picture, is given back itself, so that it becomes a row with an error.
+    - A pattern such as `holiday/**/*.jpg`, unless a file has that very name.
+    - `@names.txt`: a file with a path in each line; `-`: the same on standard input. Read as it comes.
+    - Anything else is given back as it is, whatever its name: it was asked for by name.
+
+    Args:
+        sources: As above.
+        null: The names in lists end with NUL bytes, not with lines (`find -print0`).
+        without: A folder to leave out.
+
+    Raises:
+        DataError: A list that cannot be read.
     """
-    for path in paths:
-        if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, it does not raise for a closed folder
-            yield path
+    for source in map(str, sources):
+        if source == "-" or (source.startswith("@") and not os.path.lexists(source)):
+            for name in _listed(source, b"\0" if null else b"\n"):
+                yield from _expand(Path(name), without)
+        elif is_pattern(source):
+            for name in sorted(glob.iglob(source, recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
+                yield from _expand(Path(name), without)
+        else:
+            yield from _expand(Path(source), without)
+
+
+def is_pattern(source: str) -> bool:
+    """Tells whether a name is to be matched with files: it has `*`, `?` or `[` and no file is called so."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def _expand(path: Path, without: Path | None) -> Iterator[Path]:
+    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, it does not raise for a closed folder
+        yield path
+        return
+    closed: list[OSError] = []
+    skipped = without.resolve() if without else None
+    for folder, subfolders, names in os.walk(path, onerror=closed.append):
+        if skipped and Path(folder).resolve() == skipped:
+            subfolders.clear()
             continue
-        closed: list[OSError] = []
-        for folder, subfolders, names in os.walk(path, onerror=closed.append):
-            subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-            for name in sorted(names):
-                if not name.startswith(".") and Path(name).suffix.lower() in EXTENSIONS:
-                    yield Path(folder, name)
-        yield from (Path(error.filename) for error in closed)
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in subfolders if _looks_like_picture(name))
+        names.sort()
+        yield from (Path(folder, name) for name in names if _looks_like_picture(name))
+    yield from (Path(error.filename) for error in closed)
+
+
+def _looks_like_picture(name: str) -> bool:
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - a million
+
+
+def _listed(source: str, end: bytes) -> Iterator[str]:
+    """Reads names as they come; empty ones are left out."""
+    try:
+        descriptor = 0 if source == "-" else os.open(source[1:], os.O_RDONLY)
+        with open(descriptor, "rb", buffering=0, closefd=descriptor > 0) as stream:
+            rest = b""
+            while block := stream.read(1 << 16):
+                *names, rest = (rest + block).split(end)
+                yield from (_decode(name, end, source) for name in names if name)
+            if rest:
+                yield _decode(rest, end, source)
+    except OSError as error:
+        raise DataError(f"the list {source} cannot be read: {error.strerror}") from error
+
+
+def _decode(name: bytes, end: bytes, source: str) -> str:
+    if b"\0" in name:
+        raise DataError(f"the list {source} has NUL bytes in its lines: add --null for the output of 'find -print0'")
+    return os.fsdecode(name.removesuffix(b"\r") if end == b"\n" else name)
 
 
 def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:

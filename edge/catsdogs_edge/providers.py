@@ -4,14 +4,41 @@ from enum import StrEnum
 
 
 class Provider(StrEnum):
-    """Where a model runs; the values of `--provider`."""
+    """Where a model runs; the values of `--provider`. Which of them there are depends on the ONNX Runtime wheel."""
 
     AUTO = "auto"
-    """CUDA where it really works, else the CPU."""
+    """The best that really works."""
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+    COREML = "coreml"
+    DIRECTML = "directml"
+    MIGRAPHX = "migraphx"
+    QNN = "qnn"
+    XNNPACK = "xnnpack"
+    WEBGPU = "webgpu"
 
     @property
     def onnx_name(self) -> str:
         """ONNX Runtime's name for it, such as `CUDAExecutionProvider`."""
-        return {Provider.CUDA: "CUDAExecutionProvider"}.get(self, "CPUExecutionProvider")
+        if self is Provider.AUTO:
+            raise ValueError("'auto' is no provider, but the wish for the best one")
+        return f"{_SPELLED[self]}ExecutionProvider"
+
+
+_SPELLED = {
+    Provider.CPU: "CPU",
+    Provider.CUDA: "CUDA",
+    Provider.TENSORRT: "Tensorrt",
+    Provider.OPENVINO: "OpenVINO",
+    Provider.COREML: "CoreML",
+    Provider.DIRECTML: "Dml",
+    Provider.MIGRAPHX: "MIGraphX",
+    Provider.QNN: "QNN",
+    Provider.XNNPACK: "Xnnpack",
+    Provider.WEBGPU: "WebGpu",
+}
+
+BEST_FIRST = (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.CPU)
+"""What `auto` tries. Not TensorRT, which builds an engine for minutes first; nor those that are for special chips."""

@@ -1,100 +1,248 @@
-"""Frames from a camera or a video file, through OpenCV."""
+"""Turns what the user typed into frames: cameras, streams, video files, pictures, raw frames on standard input."""
 
+import re
+import stat
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from catsdogs_edge.errors import SourceError
+from catsdogs_edge.cameras import open_camera
+from catsdogs_edge.errors import ImageError, SourceError
+from catsdogs_edge.frames import Frame
+from catsdogs_edge.image import EXTENSIONS, read
+from catsdogs_edge.live import LiveSource
+from catsdogs_edge.pictures import find_pictures, is_pattern
 
-BgrImage: TypeAlias = NDArray[np.uint8]
-"""One frame as OpenCV captures, draws and shows it: shape (H, W, 3), BGR."""
+_OPEN_MS, _READ_MS = 10_000, 5_000
+"""How long FFmpeg may wait for a stream, to open it and for each frame; its own default is half a minute."""
+
+_SECRET = re.compile(r"(?i)\b(\w*(?:user|usr|login|pass|pwd|token|auth|secret|key|sig)\w*=)[^&;#\s]*")
+
+
+class Source(Protocol):
+    """Where frames come from; iterate it once, then close it.
+
+    Attributes:
+        name: What it calls itself in messages, without credentials.
+        live: Frames come by themselves, and those that nobody takes are dropped; a file waits, and drops none.
+        fps: Frames a second as the source promises them; 0 where it does not.
+    """
+
+    name: str
+    live: bool
+    fps: float
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Gives frames in order."""
+
+    def close(self) -> None:
+        """Releases the device or file."""
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """One picture of a camera or video."""
+class Size:
+    """Of raw frames."""
 
-    number: int
-    """Counted from 0."""
-    time: float
-    """When it was read, seconds since 1970 (UTC)."""
-    bgr: BgrImage
-    """uint8, shape (H, W, 3), BGR."""
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Reads `640x480`.
+
+        Raises:
+            ValueError: Something else.
+        """
+        if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
+            raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
+        return cls(int(match[1]), int(match[2]))
 
 
-class VideoSource:
-    """An open camera or video file; use it in a `with` block, iterate it once.
+def open_source(source: str, *, raw: Size | None = None) -> Source:
+    """Opens whatever a user may name; a camera or stream has delivered its first frame then.
+
+    Args:
+        source: A camera's index (`0`), path (`/dev/video0`) or name (`cam:C920`); a URL (`rtsp://`, `http://`, ...);
+            a video; a picture, folder, pattern or `@list`, as `find_pictures` takes them; `-` for standard input: a
+            list of pictures, or with `raw`, frames.
+        raw: Standard input holds RGB24 frames of this size, one after the other.
+
+    Raises:
+        SourceError: It cannot be opened.
+    """
+    if raw:
+        if source != "-":
+            raise SourceError(f"raw frames come from standard input: found '{source}', expected '-'")
+        return RawFrames(sys.stdin.buffer, raw)
+    if source.startswith("cam:") or (source.isdecimal() and len(source) < 6) or _is_device(source):
+        return LiveSource(lambda: open_camera(source), f"camera {source}").wait()
+    if "://" in source:
+        return _open_stream(source)
+    if source == "-" or source.startswith("@") or Path(source).is_dir() or is_pattern(source):
+        return Pictures(source)
+    if not Path(source).is_file():
+        raise SourceError(f"{source}: no such video or picture (a camera is given by its index, such as 0)")
+    return Pictures(source) if Path(source).suffix.lower() in EXTENSIONS else VideoFile.open(source)
+
+
+def redact(url: str) -> str:
+    """Hides what a URL may hold of names and passwords: the part before `@`, and parameters that look like it."""
+    parts = urlsplit(url)
+    _, at, host = parts.netloc.rpartition("@")
+    netloc = f"***@{host}" if at else parts.netloc
+    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(r"\1***", parts.query)))
+
+
+def _is_device(source: str) -> bool:
+    try:
+        return stat.S_ISCHR(Path(source).stat().st_mode) or source.startswith("/dev/video")
+    except OSError:
+        return source.startswith(("/dev/video", "/dev/v4l"))
+
+
+def _open_stream(url: str) -> Source:
+    name = redact(url)
+
+    def connect() -> cv2.VideoCapture:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
+        return capture
+
+    first = connect()
+    fps = first.get(cv2.CAP_PROP_FPS)
+    if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        return VideoFile(first, name)  # it has an end: a recording, wherever it lies
+    # The first connection goes on: some servers take one client only.
+    waiting = [first]
+    return LiveSource(
+        lambda: waiting.pop() if waiting else connect(), name, fps=fps if 1 <= fps <= 240 else 0, may_repeat=True
+    ).wait()
+
+
+class VideoFile:
+    """A recording: every frame, in order, none dropped.
 
     Attributes:
-        name: How the source calls itself in messages: `camera 0`, or the file's path.
+        name: Path, or address without credentials.
+        fps: As the file says; 0 where it does not.
     """
 
-    def __init__(self, capture: cv2.VideoCapture, name: str, *, live: bool) -> None:
+    live = False
+
+    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
         self.name = name
+        self.fps = max(capture.get(cv2.CAP_PROP_FPS), 0.0)
         self._capture = capture
-        self._live = live
 
     @classmethod
-    def open(cls, source: str) -> "VideoSource":
-        """Opens a camera or a video file.
-
-        Args:
-            source: A camera index such as `0`, or the path of a video file.
+    def open(cls, path: str) -> "VideoFile":
+        """Opens a file.
 
         Raises:
-            SourceError: It cannot be opened.
+            SourceError: OpenCV's FFmpeg cannot.
         """
-        cv2.utils.logging.setLogLevel(0)  # OpenCV prints its own lines to standard error; ours says the same in one
-        is_index = source.isdecimal() and len(source) < 6
-        return cls._open_camera(int(source)) if is_index else cls._open_file(Path(source))
-
-    @classmethod
-    def _open_camera(cls, index: int) -> "VideoSource":
-        # Named, because OpenCV would try GStreamer first, and wait for it.
-        backend = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-        capture = cv2.VideoCapture(index, backend.get(sys.platform, cv2.CAP_ANY))
-        if not capture.isOpened():
-            raise SourceError(f"camera {index} cannot be opened: is it plugged in, and not used by another program?")
-        # Uncompressed, many cameras reach 10 frames a second at most.
-        capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
-        return cls(capture, f"camera {index}", live=True)
-
-    @classmethod
-    def _open_file(cls, path: Path) -> "VideoSource":
-        if not path.is_file():
-            raise SourceError(f"{path}: no such video file (a camera is given by its index, such as 0)")
-        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
-        return cls(capture, str(path), live=False)
-
-    def __enter__(self) -> "VideoSource":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._capture.release()
+        return cls(capture, path)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Gives the frames in order.
+        """Gives the frames.
 
         Raises:
-            SourceError: A camera stopped delivering, or a file holds no frame.
+            SourceError: There is none.
         """
         number = 0
         while True:
+            position = self._capture.get(cv2.CAP_PROP_POS_FRAMES) / self.fps if self.fps else None
             delivered, bgr = self._capture.read()
             if not delivered:
                 break
-            yield Frame(number, time.time(), np.asarray(bgr, np.uint8))
+            yield Frame(number, time.time(), time.monotonic(), np.asarray(bgr, np.uint8), position=position)
             number += 1
-        if self._live:
-            raise SourceError(f"{self.name} stopped delivering after {number} frames: is it still plugged in?")
         if number == 0:
             raise SourceError(f"{self.name} holds no frame that can be decoded")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._capture.release()
+
+
+class RawFrames:
+    """Frames of RGB24 from a pipe, such as FFmpeg's `-f rawvideo -pix_fmt rgb24 -`; none is dropped."""
+
+    name = "standard input"
+    live = False
+    fps = 0.0
+
+    def __init__(self, stream: BinaryIO, size: Size) -> None:
+        self._stream = stream
+        self._size = size
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Gives the frames.
+
+        Raises:
+            SourceError: The stream ends in the middle of a frame, or holds none.
+        """
+        shape = (self._size.height, self._size.width, 3)
+        expected = shape[0] * shape[1] * shape[2]
+        number = 0
+        while len(data := self._stream.read(expected)) == expected:
+            bgr = cv2.cvtColor(np.frombuffer(data, np.uint8).reshape(shape), cv2.COLOR_RGB2BGR)
+            yield Frame(number, time.time(), time.monotonic(), np.asarray(bgr, np.uint8))
+            number += 1
+        if data or number == 0:
+            raise SourceError(
+                f"standard input ends after {number} frames and {len(data)} bytes, a frame of --raw "
+                f"{self._size.width}x{self._size.height} has {expected}: is the size right, and the format rgb24?",
+            )
+
+    def close(self) -> None:
+        """Leaves standard input as it is."""
+
+
+class Pictures:
+    """Picture files as frames; one that cannot be read is a frame without a picture that says why.
+
+    Attributes:
+        name: As the user wrote it.
+    """
+
+    live = False
+    fps = 0.0
+
+    def __init__(self, source: str) -> None:
+        self.name = source
+        self._source = source
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Gives the pictures.
+
+        Raises:
+            SourceError: There is none.
+        """
+        number = -1
+        for number, path in enumerate(find_pictures([self._source])):
+            bgr, error = None, ""
+            try:
+                bgr = np.asarray(cv2.cvtColor(read(path), cv2.COLOR_RGB2BGR), np.uint8)
+            except ImageError as reason:
+                error = str(reason)
+            yield Frame(number, time.time(), time.monotonic(), bgr, path=str(path), error=error)
+        if number < 0:
+            raise SourceError(f"{self.name} holds no pictures")
+
+    def close(self) -> None:
+        """Nothing is held open."""

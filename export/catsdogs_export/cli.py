@@ -16,8 +16,8 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from catsdogs_edge.command import make_app, tensorflow_quiet
 from catsdogs_edge.command import run as run_command
-from catsdogs_edge.command import tensorflow_quiet
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.providers import Provider
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from catsdogs_export.evaluate import Evaluation
     from catsdogs_export.publish import Published
 
-_export_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-_eval_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_export_app = make_app()
+_eval_app = make_app()
 
 
 def main() -> None:

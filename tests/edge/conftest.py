@@ -1,5 +1,7 @@
 """Pictures made by code, and the tiny model."""
 
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
@@ -7,6 +9,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
+from catsdogs_edge.drawings import draw
 from catsdogs_edge.image import RgbImage
 
 no_cuda = pytest.mark.skipif(
@@ -33,6 +36,37 @@ def encode(rgb: RgbImage, ending: str = ".png") -> bytes:
 def tiny() -> Path:
     """The tiny model's file."""
     return Path(__file__).with_name("tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def no_display() -> dict[str, str]:
+    """The environment of a box without a display."""
+    return {key: value for key, value in os.environ.items() if key not in {"DISPLAY", "WAYLAND_DISPLAY"}}
+
+
+def write_video(path: Path, frames: Iterable[RgbImage], codec: str = "MJPG", fps: float = 25) -> Path:
+    """Writes a video of frames of one size."""
+    writer = None
+    for rgb in frames:
+        writer = writer or cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*codec), fps, rgb.shape[1::-1])
+        writer.write(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR))
+    assert writer is not None
+    writer.release()
+    return path
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 6 red frames and then 4 blue ones, 25 a second."""
+    colours = [RED] * 6 + [BLUE] * 4
+    return write_video(tmp_path_factory.mktemp("video") / "pets.avi", (plain(colour, 120, 160) for colour in colours))
+
+
+@pytest.fixture(scope="session")
+def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of 30 drawn cats and dogs, 15 a second, no two frames alike."""
+    frames = (np.asarray(draw("cat" if number < 15 else "dog", number, 240), np.uint8) for number in range(30))
+    return write_video(tmp_path_factory.mktemp("video") / "drawn.avi", frames, fps=15)
 
 
 @pytest.fixture

@@ -34,9 +34,10 @@ def test_a_whole_file_passes(scripts: Path, tiny: Path) -> None:
 def test_json(scripts: Path, tiny: Path) -> None:
     report = json.loads(doctor(scripts, "--model", tiny, "--json").stdout)
     assert report["passed"] is True
-    assert report["largest_difference"] <= report["outcome"]["tolerance"]
-    assert report["provider"] == "CPUExecutionProvider"
-    assert report["outcome"]["differences"].keys() == {"shrink.png", "grow.png", "pattern.png", "rotated.jpg"}
+    assert report["model"]["largest_difference"] <= report["model"]["outcome"]["tolerance"]
+    assert report["model"]["provider"] == "CPUExecutionProvider"
+    assert report["model"]["operators"] == {"CPUExecutionProvider": 4}
+    assert report["model"]["outcome"]["differences"].keys() == {"shrink.png", "grow.png", "pattern.png", "rotated.jpg"}
 
 
 def test_a_changed_weight_fails_by_its_answers_and_by_its_hash(scripts: Path, tiny: Path, tmp_path: Path) -> None:

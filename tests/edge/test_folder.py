@@ -6,7 +6,7 @@ import pytest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.drawings import write_folder
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.folder import BATCH_SIZE, classify_files
+from catsdogs_edge.folder import BATCH_SIZE, BATCHES_AHEAD, classify_files
 from catsdogs_edge.pictures import find_labelled, find_pictures
 from tests.edge.conftest import BLUE, RED, encode, plain
 
@@ -48,7 +48,7 @@ def test_files_are_taken_as_needed(tmp_path: Path, tiny: Path) -> None:
 
     row = next(classify_files(Classifier.load(tiny), endless()))
     assert row.error == "no such file"
-    assert len(taken) == BATCH_SIZE
+    assert len(taken) == (1 + BATCHES_AHEAD) * BATCH_SIZE
 
 
 def test_class_folders_a_level_deeper_are_noticed(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.command import run, tensorflow_quiet
+from catsdogs_edge.command import make_app, run, tensorflow_quiet
 
-_app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+_app = make_app()
 
 
 def main() -> None:

@@ -1,0 +1,53 @@
+"""What a source delivers: frames, and in their absence the state that it is in."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+BgrImage: TypeAlias = NDArray[np.uint8]
+"""One frame as OpenCV captures, draws and shows it: shape (H, W, 3), BGR."""
+
+
+class State(StrEnum):
+    """How a camera or stream is doing; files are always live."""
+
+    LIVE = "live"
+    """A fresh frame."""
+    STALE = "stale"
+    """Connected, but no fresh picture: none came, or one that repeats itself or shows one colour."""
+    LOST = "lost"
+    """The connection has ended."""
+    RECONNECTING = "reconnecting"
+    """It is being opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture, or the word that there is none now."""
+
+    number: int
+    """Counted from 0 by the source; those that were dropped count, too."""
+    time: float
+    """When it was captured, seconds since 1970 (UTC)."""
+    captured: float
+    """The same moment on the clock of `time.monotonic`, seconds."""
+    bgr: BgrImage | None
+    """uint8, shape (H, W, 3), BGR; None where there is no picture."""
+    state: State = State.LIVE
+    """Of the source at that moment."""
+    dropped: int = 0
+    """Frames that were captured since the one before and not delivered; always 0 for files."""
+    position: float | None = None
+    """Seconds from the start of a video; None for all others."""
+    path: str = ""
+    """Of the picture file; empty for all others."""
+    error: str = ""
+    """Why this must not be classified; empty where it may be."""
+
+    @property
+    def clock(self) -> float:
+        """Seconds on the clock of the scene: the position in a video, else when it was captured."""
+        return self.captured if self.position is None else self.position

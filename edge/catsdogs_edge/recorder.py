@@ -1,0 +1,152 @@
+"""Keeps what was seen: as a video, and as pictures."""
+
+import shutil
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.files import make_folder, numbered, staged_file, write_errors
+from catsdogs_edge.frames import BgrImage
+from catsdogs_edge.overlay import Painter
+from catsdogs_edge.sightings import Sighting
+
+_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+"""Of those that OpenCV's own FFmpeg can write."""
+
+_FPS = 25.0
+"""Of the video where the source promises none."""
+
+_LONGEST_GAP = 2.0
+"""Seconds; a longer silence of a camera is cut to that."""
+
+_ROOM = 4 * 2**20
+"""Bytes that must stay free: OpenCV's writer does not say when the disk is full, and the file needs its end."""
+
+
+class Recorder:
+    """A video of the frames with the answer drawn on them, as the window shows them.
+
+    A video has a steady frame rate and a camera has not: a frame is repeated or left out, so that the video
+    lasts as long as what it shows. Of a recording every frame is written once.
+    """
+
+    def __init__(self, path: Path, provider: str, fps: float, *, live: bool) -> None:
+        """Prepares; the file is made with the first frame, which sets its size.
+
+        Args:
+            path: Ends with .mp4, .mkv, .avi or .webm. After a power cut .mkv and .avi can still be played.
+            provider: ONNX Runtime's name of what the model runs on.
+            fps: Of the source; 0 if unknown.
+            live: Frames come when they come.
+
+        Raises:
+            OutputError: Another ending, or the file cannot be written.
+        """
+        if path.suffix.lower() not in _CODECS:
+            raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")
+        make_folder(path.parent)
+        with write_errors(path):
+            path.open("wb").close()
+        self._path = path
+        self._painter = Painter(provider)
+        self._fps = fps or _FPS
+        self._live = live
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._last = 0.0
+        self._owed = 0.0
+
+    def write(self, sighting: Sighting) -> bool:
+        """Adds one; never asks to stop.
+
+        Raises:
+            OutputError: The disk is nearly full, or the codec is missing.
+        """
+        if self._writer is None:
+            if sighting.frame.bgr is None:
+                return True
+            self._open(sighting.frame.bgr)
+        image = self._painter.paint(sighting)
+        if (image.shape[1], image.shape[0]) != self._size:
+            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        for _ in range(self._times()):
+            assert self._writer is not None  # noqa: S101 - for mypy; opened above
+            self._writer.write(image)
+        if shutil.disk_usage(self._path.parent).free < _ROOM:
+            raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, and can be played")
+        return True
+
+    def _open(self, bgr: BgrImage) -> None:
+        self._size = (bgr.shape[1], bgr.shape[0])
+        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._fps, self._size)
+        if not self._writer.isOpened():
+            raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
+        self._last = time.monotonic()
+        self._owed = 1.0
+
+    def _times(self) -> int:
+        """Tells how often the frame is to be written: so often as time has passed for."""
+        if not self._live:
+            return 1
+        now = time.monotonic()
+        self._owed += min(now - self._last, _LONGEST_GAP) * self._fps
+        self._last = now
+        times = int(self._owed)
+        self._owed -= times
+        return times
+
+    def close(self) -> None:
+        """Ends the file, so that it can be played."""
+        if self._writer is not None:
+            self._writer.release()
+        else:
+            self._path.unlink(missing_ok=True)  # nothing was seen
+
+
+class PictureFolder:
+    """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file."""
+
+    def __init__(self, folder: Path, provider: str) -> None:
+        """Makes the folder.
+
+        Raises:
+            OutputError: It cannot be made.
+        """
+        make_folder(folder)
+        self._folder = folder
+        self._painter = Painter(provider)
+
+    def write(self, sighting: Sighting) -> bool:
+        """Saves one; never asks to stop.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+        if sighting.steady is not None:
+            stem = Path(sighting.frame.path).stem if sighting.frame.path else f"{sighting.frame.number:06}"
+            names = numbered(self._folder / f"{stem}-{sighting.steady.label}.jpg")
+            path = next(name for name in names if not name.exists())
+            save_picture(self._painter.paint(sighting), path)
+        return True
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def save_picture(bgr: BgrImage, path: Path) -> None:
+    """Writes a picture in the format of its name, whole or not at all.
+
+    Args:
+        bgr: uint8, shape (H, W, 3), BGR.
+        path: Its folder must exist.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    _, data = cv2.imencode(path.suffix, bgr)
+    with staged_file(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,163 @@
+"""Rows for programs, written as they come: CSV and JSON Lines."""
+
+import csv
+import io
+import json
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from catsdogs_edge.classifier import Prediction
+from catsdogs_edge.files import make_folder, write_errors
+
+SCHEMA = 1
+"""Version of the rows; raised when a field goes or changes its meaning, not when one is added."""
+
+STANDARD_OUTPUT = Path("-")
+
+
+class Rows(Protocol):
+    """Takes rows one after the other."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes one, through to the system: a reader sees it, and a crash does not lose it."""
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open."""
+
+
+def probabilities_of(prediction: Prediction | None, classes: Sequence[str]) -> dict[str, float] | None:
+    """Gives the probabilities with their names, rounded to six places; None without a prediction."""
+    if prediction is None:
+        return None
+    return {name: round(value, 6) for name, value in zip(classes, prediction.probabilities, strict=True)}
+
+
+class CsvRows:
+    """CSV with a header; `probabilities` becomes a column for each class, and None an empty field."""
+
+    def __init__(self, out: "RowFile", columns: Sequence[str], *, header: bool) -> None:
+        self._out = out
+        self._columns = columns
+        if header:
+            self._out.add(_csv_line(columns))
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes one.
+
+        Raises:
+            OutputError: The disk is full, or the file is gone.
+        """
+        flat = {**row, **(row.get("probabilities") or {})}
+        self._out.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._out.close()
+
+
+class JsonRows:
+    """A JSON object in each line (https://jsonlines.org)."""
+
+    def __init__(self, out: "RowFile") -> None:
+        self._out = out
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes one.
+
+        Raises:
+            OutputError: The disk is full, or the file is gone.
+        """
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        # A path's bytes that are no UTF-8 are lone surrogates in Python; JSON can hold them as escapes only.
+        self._out.add(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._out.close()
+
+
+class RowFile:
+    """A file, or standard output, to which whole rows are added.
+
+    Each goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
+    that does not fit on the disk leaves nothing behind.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        """Opens it.
+
+        Args:
+            path: `-` is standard output.
+            append: Go on at its end; otherwise it is emptied.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        self._path = path
+        self._file: io.FileIO | None = None
+        if path != STANDARD_OUTPUT:
+            make_folder(path.parent)
+            with write_errors(path):
+                self._file = io.FileIO(path, "a" if append else "w")
+
+    def add(self, row: str) -> None:
+        """Adds one; errors of standard output are left to the command.
+
+        Raises:
+            OutputError: It does not fit.
+        """
+        if self._file is None:
+            sys.stdout.write(row)
+            sys.stdout.flush()
+            return
+        data = memoryview(row.encode("utf-8", "surrogateescape"))
+        with write_errors(self._path):
+            start = self._file.tell() if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode) else None
+            try:
+                while data:
+                    data = data[self._file.write(data) or 0 :]
+            except OSError:
+                if start is not None:
+                    self._file.truncate(start)
+                    self._file.seek(start)
+                raise
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open."""
+        if self._file is not None:
+            self._file.close()
+
+
+def open_csv(path: Path, columns: Sequence[str], *, append: bool = False) -> CsvRows:
+    """Opens a CSV file and writes its header; see `RowFile`.
+
+    Args:
+        path: `-` is standard output.
+        columns: Of the header and each row. A path in a row that is not UTF-8 goes through byte for byte.
+        append: Go on at the end of a file that has its header.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    return CsvRows(RowFile(path, append=append), columns, header=not append)
+
+
+def open_jsonl(path: Path, *, append: bool = False) -> JsonRows:
+    """Opens a file for JSON Lines; see `open_csv`."""
+    return JsonRows(RowFile(path, append=append))
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="\n").writerow(cells)
+    return line.getvalue()
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

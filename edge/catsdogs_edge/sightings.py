@@ -1,0 +1,104 @@
+"""What is known about a frame once the model has seen it, and the same as a row for CSV and JSON Lines."""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from catsdogs_edge.classifier import Classifier, Prediction
+from catsdogs_edge.contract import Precision
+from catsdogs_edge.frames import Frame
+from catsdogs_edge.rows import SCHEMA, probabilities_of
+from catsdogs_edge.smoothing import Steady
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One frame, and what it was taken for."""
+
+    frame: Frame
+    """What was seen."""
+    prediction: Prediction | None
+    """What it was taken for; None where `frame.error` says why it was not classified."""
+    steady: Steady | None
+    """The smoothed answer; None likewise."""
+    latency_ms: float
+    """From the frame in memory to the prediction: colour order, resize and inference; 0 without one."""
+    fps: float
+    """Classified frames a second, averaged over the last second or so."""
+
+
+class Sink(Protocol):
+    """Somewhere to put sightings."""
+
+    def write(self, sighting: Sighting) -> bool:
+        """Takes one; returns False when the user wants to stop."""
+
+    def close(self) -> None:
+        """Releases what it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Which model answers, and where: the same in every row."""
+
+    classes: tuple[str, ...]
+    """Names for the probabilities, in the order of the contract."""
+    provider: str
+    """ONNX Runtime's name of what it runs on."""
+    precision: Precision
+    """Of the model file."""
+    name: str
+    """Of the model file."""
+    model: str
+    """SHA-256 of the model file, as `sha256sum` prints it."""
+
+    @classmethod
+    def of(cls, classifier: Classifier, path: Path) -> "Origin":
+        """Describes a classifier that was loaded from `path`."""
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        return cls(classifier.contract.classes, classifier.provider, classifier.contract.precision, path.name, digest)
+
+    def describe(self) -> str:
+        """Says it in a few words."""
+        return f"{self.name} ({self.precision.value}) on {self.provider}"
+
+
+def columns(classes: tuple[str, ...]) -> list[str]:
+    """Names the columns of a CSV of sightings."""
+    before = ["time", "frame", "state", "age_ms", "dropped", "label", "probability"]
+    after = ["smoothed_label", "smoothed_probability", "latency_ms", "position_s", "path", "error", "provider", "model"]
+    return [*before, *classes, *after]
+
+
+def to_row(sighting: Sighting, origin: Origin) -> dict[str, Any]:
+    """Turns a sighting into a row; what is not known is None.
+
+    The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
+    number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
+    nobody looked at; `label`, `probability`, `probabilities`; `smoothed_label`, `smoothed_probability`; `latency_ms`
+    of the model; `position_s` in a video; `path` of a picture; `error`, why there is no label; `provider`; `model`.
+    """
+    frame, prediction, steady = sighting.frame, sighting.prediction, sighting.steady
+    return {
+        "schema": SCHEMA,
+        "time": datetime.fromtimestamp(frame.time, UTC).isoformat(timespec="milliseconds"),
+        "frame": frame.number,
+        "state": frame.state.value,
+        "age_ms": round(1000 * (time.monotonic() - frame.captured), 1),
+        "dropped": frame.dropped,
+        "label": prediction.label if prediction else None,
+        "probability": round(prediction.probability, 6) if prediction else None,
+        "probabilities": probabilities_of(prediction, origin.classes),
+        "smoothed_label": steady.label if steady else None,
+        "smoothed_probability": round(steady.probability, 6) if steady else None,
+        "latency_ms": round(sighting.latency_ms, 2) if prediction else None,
+        "position_s": None if frame.position is None else round(frame.position, 3),
+        "path": frame.path or None,
+        "error": frame.error or None,
+        "provider": origin.provider,
+        "model": origin.model,
+    }

@@ -140,7 +140,7 @@ class LiveSource:
         reason = self._grabber.ended or f"{self.name} does not answer"
         end = time.monotonic() + delay
         while (left := end - time.monotonic()) > 0:
-            yield _no_frame(number, State.LOST, f"{reason}; next attempt in {left:.1f} s")
+            yield _no_frame(number, State.LOST, f"next attempt in {left:.1f} s: {reason}")
             time.sleep(min(self._timing.tick, max(end - time.monotonic(), 0.0)))
 
 

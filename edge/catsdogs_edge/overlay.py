@@ -80,7 +80,7 @@ class _Sheet:
         self.image[max(self.height - self.scaled(64), 0) :] //= 4
         margin, base = self.scaled(16), self.height - self.scaled(28)
         if sighting.prediction is None:
-            self.text(sighting.frame.error, margin, base, 0.6, _WHITE)
+            self.text(self.fitted(sighting.frame.error, self.width - 2 * margin, 0.6), margin, base, 0.6, _WHITE)
             return
         steady = sighting.steady or sighting.prediction
         end = self.text(steady.label, margin, base, 1.0, _WHITE)
@@ -104,6 +104,14 @@ class _Sheet:
         thickness = max(1, round(2 * scale * self.unit))
         cv2.putText(self.image, words, (x, y), _FONT, scale * self.unit, colour, thickness, cv2.LINE_AA)
         return x + self.text_width(words, scale)
+
+    def fitted(self, words: str, width: int, scale: float) -> str:
+        """Cuts off what is wider than `width` pixels."""
+        if self.text_width(words, scale) <= width:
+            return words
+        while words and self.text_width(f"{words}...", scale) > width:
+            words = words[:-1]
+        return f"{words}..."
 
     def text_width(self, words: str, scale: float) -> int:
         """Measures words in pixels."""

@@ -1,3 +1,5 @@
+import csv
+import hashlib
 import json
 import subprocess
 from pathlib import Path
@@ -58,3 +60,99 @@ def test_a_source_that_does_not_open_fails_with_one_line(
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line
+
+
+def test_csv_has_a_column_for_each_class(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--csv", out)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["label"] for row in rows] == ["cat"] * 6 + ["dog"] * 4
+    assert rows[0]["cat"] == rows[0]["probability"]
+    assert [float(row["position_s"]) for row in rows] == pytest.approx([number / 25 for number in range(10)], abs=1e-3)
+    assert rows[0]["model"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
+
+
+def test_smoothing_waits_and_without_it_each_frame_counts(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path
+) -> None:
+    """6 red frames and 4 blue ones are 0.4 s: too short to change a label that is averaged over 0.5 s."""
+    found = {}
+    for seconds in ("0.5", "0"):
+        done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--smoothing", seconds)
+        found[seconds] = [json.loads(line)["smoothed_label"] for line in done.stdout.splitlines()]
+    assert found == {"0.5": ["cat"] * 10, "0": ["cat"] * 6 + ["dog"] * 4}
+
+
+def test_pictures_are_not_smoothed_and_a_bad_one_is_a_row(
+    scripts: Path, no_display: dict[str, str], album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    done = cam(scripts, no_display, album, "--model", tiny, "--no-window", "--jsonl", "-", "--save", tmp_path / "seen")
+    assert done.returncode == 3
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["smoothed_label"] for row in rows] == ["cat", "dog", None, "cat"]
+    assert "truncated" in rows[2]["error"]
+    assert done.stderr.splitlines()[-1].startswith("3 frames, 1 could not be classified of ")
+    assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [
+        "a cat-cat.jpg", "dog-dog.jpg", "кот, 'б'-cat.jpg"
+    ]  # fmt: skip
+
+
+def test_saved_pictures_do_not_overwrite_those_of_before(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        cam(scripts, no_display, video, "--model", tiny, "--no-window", "--save", tmp_path, "--frames", "1")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["000000-cat (2).jpg", "000000-cat.jpg"]
+
+
+def test_an_event_runs_a_command(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+) -> None:
+    command = f'echo "$CATSDOGS_LABEL" >> {tmp_path}/events; echo said'
+    done = cam(
+        scripts, no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--smoothing", "0",
+        "--on", "cat:100ms,dog:100ms", command,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "cat" in (tmp_path / "events").read_text()
+    assert "said" in done.stderr
+    assert (
+        len([json.loads(line) for line in done.stdout.splitlines()]) == 10
+    )  # what the command prints is not in between
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--on", "cat", "true"], 2, "is no event"),
+        (["--on", "bird:2s", "true"], 1, "the model knows no 'bird', only cat, dog"),
+        (["--raw", "640"], 2, "is no size"),
+        (["--raw", "64x48"], 1, "raw frames come from standard input"),
+        (["--record", "x.mov"], 1, "a video's name ends with"),
+        (["--smoothing", "-1"], 2, "--smoothing"),
+    ],
+)
+def test_options_that_make_no_sense(
+    options: list[str], code: int, message: str, scripts: Path, no_display: dict[str, str], video: Path, tiny: Path
+) -> None:
+    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", *options)
+    assert done.returncode == code
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_model_it_is_wrong_usage(scripts: Path, no_display: dict[str, str], video: Path) -> None:
+    assert cam(scripts, no_display, video).returncode == 2
+
+
+def test_the_list_of_cameras(scripts: Path, no_display: dict[str, str]) -> None:
+    done = cam(scripts, no_display, "--list", "--json")
+    listed = json.loads(done.stdout)
+    assert done.returncode == (0 if any(not camera["problem"] for camera in listed) else 1)
+    if not listed:
+        assert cam(scripts, no_display, "--list").stdout == "No camera found\n"

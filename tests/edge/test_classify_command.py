@@ -1,4 +1,7 @@
+import contextlib
 import csv
+import hashlib
+import json
 import os
 import stat
 import subprocess
@@ -8,6 +11,7 @@ from typing import Any
 import pytest
 
 from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.folder import BATCH_SIZE, BATCHES_AHEAD
 from tests.edge.conftest import RED, encode, no_cuda, plain
 
 
@@ -166,3 +170,110 @@ def test_a_real_folder_of_drawings(classify: Command, tiny: Path, tmp_path: Path
     done = classify(tmp_path / "pictures", "--model", tiny)
     assert done.returncode == 0
     assert "6 pictures" in done.stderr
+
+
+def test_json_lines(classify: Command, album: Path, tiny: Path) -> None:
+    done = classify(album, "--model", tiny, "--jsonl", "-")
+    assert done.returncode == 3
+    rows = {Path(row["path"]).name: row for row in map(json.loads, done.stdout.splitlines())}
+    cat = rows["a cat.png"]
+    assert (cat["schema"], cat["label"], cat["error"], cat["provider"]) == (1, "cat", None, "CPUExecutionProvider")
+    assert cat["probabilities"] == {"cat": cat["probability"], "dog": pytest.approx(1 - cat["probability"], abs=2e-6)}
+    assert cat["model"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
+    assert (rows["torn.jpg"]["label"], rows["torn.jpg"]["probabilities"]) == (None, None)
+    assert "truncated" in rows["torn.jpg"]["error"]
+
+
+def test_names_on_standard_input(classify: Command, album: Path, tiny: Path) -> None:
+    for names, options in (
+        (f"{album}/a cat.png\n{album}/dog.JPG\n", []),
+        (f"{album}/a cat.png\0{album}/dog.JPG", ["-0"]),
+    ):
+        done = subprocess.run(
+            [classify.script, "-", "--model", tiny, "--csv", "-", *options],
+            input=names, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert [line.split(",")[1] for line in done.stdout.splitlines()] == ["label", "cat", "dog"]
+
+
+def test_rows_come_while_names_are_still_being_written(classify: Command, album: Path, tiny: Path) -> None:
+    command: list[str | Path] = [classify.script, "-", "--model", tiny, "--csv", "-"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdin
+        assert running.stdout
+        assert running.stdout.readline().startswith("path,")
+        running.stdin.write(f"{album}/a cat.png\n" * BATCH_SIZE * (1 + BATCHES_AHEAD))
+        running.stdin.flush()
+        assert ",cat," in running.stdout.readline()
+        running.stdin.close()
+        assert running.wait(20) == 0
+
+
+@pytest.mark.parametrize("option", ["--copy", "--move"])
+def test_sorting_into_folders(option: str, classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
+    out = album / "sorted"  # inside what is searched: what is sorted is not found again
+    done = classify(album, "--model", tiny, option, out, "--csv", tmp_path / "rows.csv")
+    assert done.returncode == 3
+    assert sorted(path.relative_to(out).as_posix() for path in out.rglob("*.*")) == [
+        "cat/a cat.png", "cat/кот, 'б'.jpg", "dog/dog.JPG"
+    ]  # fmt: skip
+    assert (album / "torn.jpg").exists()
+    assert (album / "a cat.png").exists() is (option == "--copy")
+    with (tmp_path / "rows.csv").open(newline="", encoding="utf-8") as stream:
+        rows = {Path(row["path"]).name: row["sorted_to"] for row in csv.DictReader(stream)}
+    assert rows["dog.JPG"] == str(out / "dog" / "dog.JPG")
+    assert rows["torn.jpg"] == ""
+
+
+def test_resume_with_other_options_is_refused(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    assert classify(album, "--model", tiny, "--csv", out).returncode == 3
+    before = out.read_bytes()
+    done = classify(album, "--model", tiny, "--csv", out, "--resume", "--copy", tmp_path / "sorted")
+    assert done.returncode == 1
+    assert "cannot be resumed" in done.stderr
+    assert out.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options", [["--resume"], ["--resume", "--csv", "a", "--jsonl", "b"], ["--copy", "a", "--move", "b"]]
+)
+def test_options_that_do_not_go_together_are_wrong_usage(
+    options: list[str], classify: Command, album: Path, tiny: Path
+) -> None:
+    assert classify(album, "--model", tiny, *options).returncode == 2
+
+
+def test_resume_needs_a_file(classify: Command, album: Path, tiny: Path) -> None:
+    done = classify(album, "--model", tiny, "--csv", "-", "--resume")
+    assert (done.returncode, done.stderr) == (
+        1, "catsdogs-classify: --resume needs a file, not standard output\n"
+    )  # fmt: skip
+
+
+def test_an_old_output_file_stays_when_the_model_is_wrong(classify: Command, album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "rows.csv"
+    out.write_text("precious")
+    assert classify(album, "--model", album / "notes.txt", "--csv", out).returncode == 1
+    assert out.read_text() == "precious"
+
+
+def test_a_bar_on_a_terminal(classify: Command, tiny: Path, tmp_path: Path) -> None:
+    """Run on a terminal of its own, as a person would see it."""
+    write_folder(tmp_path / "pictures", per_class=60)
+    controller, terminal = os.openpty()
+    with subprocess.Popen(
+        [classify.script, tmp_path / "pictures", "--model", tiny, "--csv", tmp_path / "rows.csv"],
+        stderr=terminal, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
+    ) as running:  # fmt: skip
+        os.close(terminal)
+        said = b""
+        with contextlib.suppress(OSError):  # the terminal's end
+            while block := os.read(controller, 65536):
+                said += block
+        assert running.wait(20) == 0
+    os.close(controller)
+    assert b"/120" in said
+    assert b"pictures/s" in said
+    assert b"120 pictures: " in said

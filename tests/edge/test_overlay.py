@@ -3,7 +3,7 @@ import pytest
 
 from catsdogs_edge.classifier import Prediction
 from catsdogs_edge.frames import BgrImage, Frame, State
-from catsdogs_edge.overlay import Painter
+from catsdogs_edge.overlay import Painter, _Sheet
 from catsdogs_edge.sightings import Sighting
 from catsdogs_edge.smoothing import Steady
 
@@ -42,6 +42,12 @@ def test_without_a_frame_the_last_one_is_dimmed_and_has_no_label() -> None:
     image = painter.paint(lost())
     assert np.all(image[100:400] == 40)
     assert not np.all(image == ORANGE, axis=2).any()
+
+
+def test_words_that_do_not_fit_are_cut() -> None:
+    words = _Sheet(np.zeros((480, 640, 3), np.uint8)).fitted("very " * 50, 600, 0.6)
+    assert words.startswith("very very")
+    assert words.endswith("...")
 
 
 def test_before_the_first_frame_there_is_a_dark_picture() -> None:

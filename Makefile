@@ -5,7 +5,7 @@ EDGE := .venv-edge
 DEMO := build/demo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format wheel clean
+.PHONY: help demo test fuzz lint format wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -21,6 +21,9 @@ demo: $(FULL)/stamp $(EDGE)/stamp ## Draw cats and dogs, train on them, export t
 test: $(FULL)/stamp $(EDGE)/stamp ## Run all tests, and those of the edge once more where there is no TensorFlow
 	$(FULL)/bin/python -m pytest
 	$(EDGE)/bin/python -m pytest tests/edge
+
+fuzz: $(EDGE)/stamp ## Damage pictures in 20,000 ways and decode them
+	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/test_fuzz.py
 
 lint: $(FULL)/stamp ## Check style and types
 	$(FULL)/bin/ruff check .

@@ -2,7 +2,6 @@
 
 import ctypes
 import re
-from importlib.metadata import distributions
 
 import onnxruntime as ort
 
@@ -19,6 +18,8 @@ _CUDA_MAJORS = range(11, 16)
 
 def wheels() -> dict[str, list[str]]:
     """Lists the installed wheels of ONNX Runtime and OpenCV with their versions, by family."""
+    from importlib.metadata import distributions  # noqa: PLC0415 - 30 ms that only those who ask should wait
+
     found: dict[str, set[str]] = {family: set() for family in _FAMILIES.values()}
     for distribution in distributions():
         name = re.sub(r"[-_.]+", "-", distribution.metadata["Name"] or "").lower()

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Console
-from rich.text import Text
+import typer
 
 from catsdogs_edge.folder import Row
 from catsdogs_edge.resume import NOTHING, Done, resume_csv, resume_jsonl
@@ -62,7 +61,7 @@ class FileResults:
     def open_jsonl(cls, path: Path, origin: Origin, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         done = resume_jsonl(path) if resume else NOTHING
-        about = {"schema": SCHEMA, "provider": origin.provider, "model": origin.model}
+        about = {"schema": SCHEMA} | origin.about()
         return cls(open_jsonl(path, append=resume), done, about, origin)
 
     def write(self, row: Row, target: Path | None) -> None:
@@ -94,16 +93,14 @@ class Lines:
 
     def __init__(self, classes: tuple[str, ...]) -> None:
         self._width = max(map(len, (*classes, "error")))
-        self._console = Console(soft_wrap=True, highlight=False)
 
     def write(self, row: Row, target: Path | None) -> None:
         """Prints one."""
         where = str(row.path) if target is None else f"{row.path} -> {target}"
         if row.prediction is None:
-            line = Text(f"{'error':<{self._width}}          {where}: {row.error}", "red")
+            typer.secho(f"{'error':<{self._width}}          {where}: {row.error}", fg=typer.colors.RED)
         else:
-            line = Text(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
-        self._console.print(line)  # Text, because brackets in a name are no markup
+            typer.echo(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
 
     def close(self) -> None:
         """Nothing is held open."""

@@ -50,21 +50,22 @@ class Origin:
     """ONNX Runtime's name of what it runs on."""
     precision: Precision
     """Of the model file."""
-    name: str
-    """Of the model file."""
-    model: str
-    """SHA-256 of the model file, as `sha256sum` prints it."""
+    path: Path
+    """The model file."""
 
     @classmethod
     def of(cls, classifier: Classifier, path: Path) -> "Origin":
         """Describes a classifier that was loaded from `path`."""
-        with path.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
-        return cls(classifier.contract.classes, classifier.provider, classifier.contract.precision, path.name, digest)
+        return cls(classifier.contract.classes, classifier.provider, classifier.contract.precision, path)
+
+    def about(self) -> dict[str, str]:
+        """Gives what every row says: the provider, and the model file's SHA-256 as `sha256sum` prints it."""
+        with self.path.open("rb") as stream:
+            return {"provider": self.provider, "model": hashlib.file_digest(stream, "sha256").hexdigest()}
 
     def describe(self) -> str:
         """Says it in a few words."""
-        return f"{self.name} ({self.precision.value}) on {self.provider}"
+        return f"{self.path.name} ({self.precision.value}) on {self.provider}"
 
 
 def columns(classes: tuple[str, ...]) -> list[str]:
@@ -74,13 +75,14 @@ def columns(classes: tuple[str, ...]) -> list[str]:
     return [*before, *classes, *after]
 
 
-def to_row(sighting: Sighting, origin: Origin) -> dict[str, Any]:
+def to_row(sighting: Sighting, classes: tuple[str, ...]) -> dict[str, Any]:
     """Turns a sighting into a row; what is not known is None.
 
     The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
     number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
     nobody looked at; `label`, `probability`, `probabilities`; `smoothed_label`, `smoothed_probability`; `latency_ms`
-    of the model; `position_s` in a video; `path` of a picture; `error`, why there is no label; `provider`; `model`.
+    of the model; `position_s` in a video; `path` of a picture; `error`, why there is no label. `Origin.about` adds
+    `provider` and `model`.
     """
     frame, prediction, steady = sighting.frame, sighting.prediction, sighting.steady
     return {
@@ -92,13 +94,11 @@ def to_row(sighting: Sighting, origin: Origin) -> dict[str, Any]:
         "dropped": frame.dropped,
         "label": prediction.label if prediction else None,
         "probability": round(prediction.probability, 6) if prediction else None,
-        "probabilities": probabilities_of(prediction, origin.classes),
+        "probabilities": probabilities_of(prediction, classes),
         "smoothed_label": steady.label if steady else None,
         "smoothed_probability": round(steady.probability, 6) if steady else None,
         "latency_ms": round(sighting.latency_ms, 2) if prediction else None,
         "position_s": None if frame.position is None else round(frame.position, 3),
         "path": frame.path or None,
         "error": frame.error or None,
-        "provider": origin.provider,
-        "model": origin.model,
     }

@@ -42,7 +42,8 @@ class RowSink:
 
     def __init__(self, rows: Rows, origin: Origin) -> None:
         self._rows = rows
-        self._origin = origin
+        self._classes = origin.classes
+        self._about = origin.about()
         self._said = ("", 0.0)
 
     def write(self, sighting: Sighting) -> bool:
@@ -58,7 +59,7 @@ class RowSink:
             return True
         else:
             self._said = (state, now)
-        self._rows.write(to_row(sighting, self._origin))
+        self._rows.write(to_row(sighting, self._classes) | self._about)
         return True
 
     def close(self) -> None:

@@ -1,9 +1,11 @@
 """What others may rely on, and what the edge must never need."""
 
 import importlib
+import os
 import pkgutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -56,3 +58,16 @@ def test_help_loads_neither_opencv_nor_onnx_runtime(command: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "Usage:" in done.stdout
     assert done.stdout.strip().endswith("set()")
+
+
+@pytest.mark.parametrize("command", ["catsdogs-classify", "catsdogs-cam"])
+def test_what_a_whole_run_imports(command: str, scripts: Path, album: Path, tiny: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", scripts / command, album / "a cat.png", "--model", tiny],
+        capture_output=True, text=True, check=False,
+        env=os.environ | {"OPENCV_LOG_LEVEL": "OFF"},  # set by the user: then native messages are not hidden
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert {"cv2", "onnxruntime", "numpy"} <= imported
+    assert not imported & {*WORKSTATION_ONLY, "pydantic", "rich"}

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 from pathlib import Path
 
@@ -21,6 +22,15 @@ pytestmark = pytest.mark.shared
 def run(command: list[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def peak_memory(command: list[str | Path]) -> float:
+    """Runs a command; gives the largest resident set, in MB."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    return usage.ru_maxrss / 1024
 
 
 def classify(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:
@@ -48,6 +58,9 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     agree = sum(fp32[name] == label for name, label in int8.items())
     assert right >= 0.97 * 200
     assert agree >= 0.99 * 200
+
+    command: list[str | Path] = [scripts / "catsdogs-classify", inbox, "--model", folder / "onnx" / "model.int8.onnx"]
+    assert peak_memory(command) <= 300
 
     # The same files, unchanged, on two other engines.
     pictures = sorted(inbox.iterdir())

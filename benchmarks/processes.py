@@ -1,0 +1,67 @@
+"""Runs each thing that is measured in a process of its own, several times in turn, and gives medians.
+
+In one process, engines disturb each other: idle threads of one keep the cores from the other.
+"""
+
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catsdogs_edge.cpu import Cpu, usable_cpus
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a process took: medians over its runs."""
+
+    wall: float
+    """Seconds from start to end."""
+    cpu: float
+    """Seconds of all cores, in the program and in the system."""
+    memory: float
+    """Largest resident set in MB (2**20 bytes)."""
+
+
+def measure(commands: Mapping[str, Sequence[str | Path]], runs: int) -> dict[str, Cost]:
+    """Runs commands in turn.
+
+    Args:
+        commands: By name; what they print is thrown away.
+        runs: Of each.
+
+    Raises:
+        RuntimeError: One failed.
+    """
+    costs: dict[str, list[Cost]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, command in commands.items():
+            costs[name].append(_run(command))
+    return {
+        name: Cost(*(statistics.median(getattr(cost, field) for cost in found) for field in ("wall", "cpu", "memory")))
+        for name, found in costs.items()
+    }
+
+
+def machine() -> str:
+    """Describes where this ran."""
+    cpu = Cpu.this()
+    vnni = "with VNNI" if cpu.has_vnni else "without VNNI"
+    return f"{usable_cpus()} cores of {cpu.machine} {vnni}, {platform.system()}, Python {platform.python_version()}"
+
+
+def _run(command: Sequence[str | Path]) -> Cost:
+    start = os.times().elapsed
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr  # noqa: S101 - for mypy; it is a pipe
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{command} failed: {said.decode(errors='replace')}")
+    scale = 2**20 if sys.platform == "darwin" else 2**10
+    return Cost(os.times().elapsed - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale)

@@ -16,6 +16,7 @@ from pathlib import Path
 import cv2
 
 from catsdogs_edge.errors import SourceError
+from catsdogs_edge.frames import Size
 
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 """Named, because OpenCV would try GStreamer first, and wait for it."""
@@ -59,12 +60,13 @@ class Probe:
     """Why there is no frame; empty if there was one."""
 
 
-def open_camera(source: str) -> cv2.VideoCapture:
+def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
     """Opens a camera.
 
     Args:
         source: An index such as `0`, a device's path, or `cam:` and a part of a name. A name is looked up anew each
             time: a camera that was plugged in again may have another index.
+        size: To ask for; the camera takes the nearest that it has.
 
     Raises:
         SourceError: There is none, several have that name, or it cannot be opened.
@@ -79,6 +81,9 @@ def open_camera(source: str) -> cv2.VideoCapture:
         )
     # Before the size: uncompressed, many cameras reach 10 frames a second at most.
     capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))
+    if size:
+        capture.set(cv2.CAP_PROP_FRAME_WIDTH, size.width)
+        capture.set(cv2.CAP_PROP_FRAME_HEIGHT, size.height)
     capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     return capture
 

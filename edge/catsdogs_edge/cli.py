@@ -105,6 +105,7 @@ def _cam(
     model: _MaybeModel = None,
     provider: _Provider = Provider.AUTO,
     threads: _Threads = 0,
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None,
     raw: Annotated[
         str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")
     ] = None,
@@ -140,18 +141,19 @@ def _cam(
     from catsdogs_edge.camera import watch  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.events import Trigger  # noqa: PLC0415
+    from catsdogs_edge.frames import Size  # noqa: PLC0415
     from catsdogs_edge.sightings import Origin  # noqa: PLC0415
     from catsdogs_edge.sinks import Wanted, open_sinks  # noqa: PLC0415
-    from catsdogs_edge.sources import Size, open_source  # noqa: PLC0415
+    from catsdogs_edge.sources import open_source  # noqa: PLC0415
 
     try:
-        size = Size.parse(raw) if raw else None
+        raw_size, camera_size = (Size.parse(text) if text else None for text in (raw, size))
         triggers = Trigger.parse_all(on[0]) if on else ()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
     classifier = Classifier.load(model, provider, threads=threads, spinning=False)
     origin = Origin.of(classifier, model)
-    opened = open_source(source, raw=size)
+    opened = open_source(source, raw=raw_size, size=camera_size)
     typer.echo(f"{opened.name}; {origin.describe()}", err=True)
     wanted = Wanted(not no_window, jsonl, csv, record, save, triggers, on[1] if on else "")
     sinks = open_sinks(wanted, origin, opened)

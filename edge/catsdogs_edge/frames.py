@@ -1,5 +1,6 @@
 """What a source delivers: frames, and in their absence the state that it is in."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -22,6 +23,27 @@ class State(StrEnum):
     """The connection has ended."""
     RECONNECTING = "reconnecting"
     """It is being opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of frames."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Reads `640x480`.
+
+        Raises:
+            ValueError: Something else.
+        """
+        if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
+            raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
+        return cls(int(match[1]), int(match[2]))
 
 
 @dataclass(frozen=True, slots=True)

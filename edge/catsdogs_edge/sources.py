@@ -5,7 +5,6 @@ import stat
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -15,7 +14,7 @@ import numpy as np
 
 from catsdogs_edge.cameras import open_camera
 from catsdogs_edge.errors import ImageError, SourceError
-from catsdogs_edge.frames import Frame
+from catsdogs_edge.frames import Frame, Size
 from catsdogs_edge.image import EXTENSIONS, read
 from catsdogs_edge.live import LiveSource
 from catsdogs_edge.pictures import find_pictures, is_pattern
@@ -46,28 +45,7 @@ class Source(Protocol):
         """Releases the device or file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
-    """Of raw frames."""
-
-    width: int
-    """Pixels."""
-    height: int
-    """Pixels."""
-
-    @classmethod
-    def parse(cls, text: str) -> "Size":
-        """Reads `640x480`.
-
-        Raises:
-            ValueError: Something else.
-        """
-        if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
-            raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
-        return cls(int(match[1]), int(match[2]))
-
-
-def open_source(source: str, *, raw: Size | None = None) -> Source:
+def open_source(source: str, *, raw: Size | None = None, size: Size | None = None) -> Source:
     """Opens whatever a user may name; a camera or stream has delivered its first frame then.
 
     Args:
@@ -75,6 +53,7 @@ def open_source(source: str, *, raw: Size | None = None) -> Source:
             a video; a picture, folder, pattern or `@list`, as `find_pictures` takes them; `-` for standard input: a
             list of pictures, or with `raw`, frames.
         raw: Standard input holds RGB24 frames of this size, one after the other.
+        size: That a camera is asked for; it may deliver another.
 
     Raises:
         SourceError: It cannot be opened.
@@ -84,7 +63,7 @@ def open_source(source: str, *, raw: Size | None = None) -> Source:
             raise SourceError(f"raw frames come from standard input: found '{source}', expected '-'")
         return RawFrames(sys.stdin.buffer, raw)
     if source.startswith("cam:") or (source.isdecimal() and len(source) < 6) or _is_device(source):
-        return LiveSource(lambda: open_camera(source), f"camera {source}").wait()
+        return LiveSource(lambda: open_camera(source, size), f"camera {source}").wait()
     if "://" in source:
         return _open_stream(source)
     if source == "-" or source.startswith("@") or Path(source).is_dir() or is_pattern(source):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import subprocess
 from pathlib import Path
@@ -7,8 +8,10 @@ import pytest
 
 from catsdogs_edge import integrity, selftest
 from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.doctor import Report
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.image import decode, resize
+from catsdogs_edge.machine import Machine
 
 
 def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -110,3 +113,22 @@ def test_the_pictures_become_the_pixels_that_they_always_became() -> None:
         pixels = resize(decode(data), 224).astype(float)
         means = pixels[::8, ::8].reshape(4, 7, 4, 7, 3).mean(axis=(1, 3))
         np.testing.assert_allclose(means, expected[name], atol=0.5)
+
+
+def test_the_machine_alone(scripts: Path) -> None:
+    done = doctor(scripts)
+    assert done.returncode == 0, done.stderr
+    for part in ("Python 3.", "onnxruntime", "opencv", "CPU  ", "provider   cpu: ok", "camera  ", "display  "):
+        assert part in done.stdout
+    found = json.loads(doctor(scripts, "--json").stdout)
+    assert found["model"] is None
+    assert found["machine"]["providers"]["cpu"] == "ok"
+    assert found["machine"]["cpus"] >= 1
+
+
+def test_wheels_in_conflict_fail() -> None:
+    machine = dataclasses.replace(Machine.this(), conflicts=["a and b overwrite each other's files"])
+    report = Report(machine, None)
+    assert not report.passed
+    assert "CONFLICT   a and b overwrite" in report.describe()
+    assert json.loads(report.to_json())["passed"] is False

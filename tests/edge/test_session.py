@@ -69,3 +69,10 @@ def test_a_containers_limit_is_kept(files: dict[str, str], limit: int | None, tm
 def test_affinity_is_kept() -> None:
     code = "import os; os.sched_setaffinity(0, {0}); from catsdogs_edge.cpu import usable_cpus; print(usable_cpus())"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "1\n"
+
+
+@pytest.mark.parametrize(("spinning", "setting"), [(True, "1"), (False, "0")])
+def test_idle_threads_spin_only_where_asked(spinning: bool, setting: str, tiny: Path) -> None:
+    options = open_session(tiny, Provider.CPU, threads=1, spinning=spinning).get_session_options()
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == setting
+    assert options.intra_op_num_threads == 1

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import SourceError
-from catsdogs_edge.frames import State
-from catsdogs_edge.sources import Pictures, RawFrames, Size, VideoFile, open_source, redact
+from catsdogs_edge.frames import Size, State
+from catsdogs_edge.sources import Pictures, RawFrames, VideoFile, open_source, redact
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from catsdogs_edge.drawings import write_folder
 from tests.edge.conftest import RED, encode, plain, write_video
-from tests.edge.streams import Stream, free_port, needs_ffmpeg
+from tests.edge.streams import free_port, needs_ffmpeg, serve_http
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux' own files and mounts")
 
@@ -63,9 +63,9 @@ def test_a_signal_closes_the_video_and_completes_the_rows(
     tmp_path: Path,
 ) -> None:
     video, out = tmp_path / f"seen{ending}", tmp_path / "rows.csv"
-    with Stream(pets, free_port()) as stream:
+    with serve_http(pets, free_port()) as stream:
         command: list[str | Path] = [
-            scripts / "catsdogs-cam", f"http://127.0.0.1:{stream.port}/cam", "--model", tiny, "--no-window",
+            scripts / "catsdogs-cam", f"http://{stream.url}", "--model", tiny, "--no-window",
             "--record", video, "--csv", out,
         ]  # fmt: skip
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:

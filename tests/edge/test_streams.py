@@ -3,13 +3,14 @@
 import json
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.edge.streams import Stream, free_port, needs_ffmpeg
+from tests.edge.streams import free_port, needs_ffmpeg, needs_vlc, serve_http, serve_rtsp
 
 pytestmark = needs_ffmpeg
 
@@ -31,7 +32,7 @@ def test_a_stream_that_stops_and_comes_back(
     scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out, port = tmp_path / "rows.jsonl", free_port()
-    stream = Stream(pets, port)
+    stream = serve_http(pets, port)
     url = f"http://bob:s3cret@127.0.0.1:{port}/cam?token=t0ken"
     command: list[str | Path] = [scripts / "catsdogs-cam", url, "--model", tiny, "--no-window", "--jsonl", out]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:
@@ -41,7 +42,7 @@ def test_a_stream_that_stops_and_comes_back(
             count = len(wait_for(out, "stale", 0))
             stream.stop()
             count = len(wait_for(out, "lost", count - 1))
-            with Stream(pets, port):
+            with serve_http(pets, port):
                 seen = wait_for(out, "live", count)
                 cam.send_signal(signal.SIGINT)
                 assert cam.wait(20) == 130
@@ -69,9 +70,9 @@ def test_a_few_frames_of_a_stream_recorded(
     scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "rows.jsonl"
-    with Stream(pets, free_port()) as stream:
+    with serve_http(pets, free_port()) as stream:
         done = subprocess.run(
-            [scripts / "catsdogs-cam", f"http://127.0.0.1:{stream.port}/cam", "--model", tiny, "--no-window",
+            [scripts / "catsdogs-cam", f"http://{stream.url}", "--model", tiny, "--no-window",
              "--jsonl", out, "--frames", "5", "--record", tmp_path / "seen.mkv"],
             capture_output=True, text=True, check=False, timeout=60, env=no_display,
         )  # fmt: skip
@@ -80,6 +81,34 @@ def test_a_few_frames_of_a_stream_recorded(
     assert len(seen) == 5
     assert seen[-1]["frame"] == 4 + sum(row["dropped"] for row in seen)
     assert (tmp_path / "seen.mkv").stat().st_size > 1000
+
+
+@needs_vlc
+def test_a_camera_that_speaks_rtsp_stops_and_comes_back(
+    scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out, port = tmp_path / "rows.jsonl", free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        video = Path(folder) / "pets.mp4"
+        subprocess.run(["ffmpeg", "-loglevel", "error", "-i", pets, "-c:v", "mpeg4", "-q:v", "4", video], check=True)
+        stream = serve_rtsp(video, port)
+        command: list[str | Path] = [scripts / "catsdogs-cam", f"rtsp://bob:s3cret@{stream.url}", "--model", tiny]
+        command += ["--no-window", "--jsonl", out]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:
+            try:
+                wait_for(out, "live", 0)
+                stream.stop()
+                count = len(wait_for(out, "lost", 0))
+                with serve_rtsp(video, port):
+                    wait_for(out, "live", count, 60)
+                    cam.send_signal(signal.SIGTERM)
+                    assert cam.wait(20) == 143
+            finally:
+                cam.kill()
+                stream.stop()
+            assert cam.stderr
+            assert "s3cret" not in cam.stderr.read() + out.read_text()
 
 
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])

@@ -1,12 +1,14 @@
 """What `catsdogs-classify` does: finds pictures, classifies them, writes a row for each, sorts them into folders."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.folder import classify_files
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.folder import Row, classify_files
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.progress import progress
 from catsdogs_edge.results import FileResults, Lines, Results, Summary
@@ -49,20 +51,37 @@ def run_job(classifier: Classifier, origin: Origin, job: Job) -> Summary:
             stack.callback(result.close)
         done = results[0].done if job.resume else NOTHING
         sorter = Sorter(job.sort_to, job.how, origin.classes) if job.sort_to else None
-        can_count = not any(source == "-" for source in job.sources)
-        step = stack.enter_context(progress(_find(job) if can_count else None))
+        step = stack.enter_context(progress(_find(job) if _can_count(job) else None, done=len(done)))
         summary = Summary(resumed=len(done))
         try:
             for row in classify_files(classifier, skip_done(_find(job), done)):
-                target = sorter.put(row.path, row.prediction.label) if sorter and row.prediction else None
+                sorted_row, target = _sort(row, sorter)
                 for result in results:
-                    result.write(row, target)
-                summary.count(row)
+                    result.write(sorted_row, target)
+                if sorter and target:
+                    sorter.finish(row.path, target)  # the row is out: now the original may go
+                summary.count(sorted_row)
                 step()
         except KeyboardInterrupt as interrupt:
             interrupt.args = (summary,)
             raise
     return summary
+
+
+def _sort(row: Row, sorter: Sorter | None) -> tuple[Row, Path | None]:
+    """Puts a picture into its folder; one that has gone meanwhile becomes a row with an error."""
+    if sorter is None or row.prediction is None:
+        return row, None
+    try:
+        return row, sorter.put(row.path, row.prediction.label)
+    except ImageError as error:
+        return Row(row.path, None, str(error)), None
+
+
+def _can_count(job: Job) -> bool:
+    """Tells whether what there is to do can be found twice: not what comes through a pipe."""
+    lists = [source for source in job.sources if source.startswith("@") and not os.path.lexists(source)]
+    return "-" not in job.sources and all(os.path.isfile(name[1:]) for name in lists)
 
 
 def _find(job: Job) -> Iterator[Path]:

@@ -57,7 +57,7 @@ def watch(
     Args:
         classifier: The model.
         source: An open source; closed at the end, whatever happens.
-        sinks: Where each frame goes; closed likewise, in their order.
+        sinks: Where each frame goes; closed after it, in their order.
         smoothing: Time constant in seconds; 0 takes each frame for itself.
         limit: Number of classified frames; None for all.
 
@@ -69,9 +69,9 @@ def watch(
     smoother = Smoother(classifier.contract.classes, smoothing)
     rate = _Rate()
     with ExitStack() as stack:
-        stack.callback(source.close)
         for sink in reversed(sinks):
             stack.callback(sink.close)
+        stack.callback(source.close)
         for frame in source:
             sighting = _look(classifier, smoother, rate, frame)
             watched.count(sighting)

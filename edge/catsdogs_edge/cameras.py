@@ -171,8 +171,11 @@ def _permission(node: Path) -> str:
         return f"{node} does not exist: was the device passed to this container?"
     if os.access(node, os.R_OK | os.W_OK):
         return "ok"
-    group = node.group()
-    return f"{node} may not be opened: 'sudo usermod -aG {group} $USER', then log in again"
+    try:
+        advice = f"'sudo usermod -aG {node.group()} $USER', then log in again"
+    except KeyError:  # as in a container: the number has no name there
+        advice = f"run as a member of group {node.stat().st_gid} (docker run --group-add)"
+    return f"{node} may not be opened: {advice}"
 
 
 def _text(file: Path) -> str:

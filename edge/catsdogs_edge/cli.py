@@ -3,6 +3,7 @@
 OpenCV and ONNX Runtime are imported inside the call, so that `--help` answers at once.
 """
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -20,7 +21,10 @@ _Provider = Annotated[
     typer.Option("--provider", help="Where to run. A named one fails where it does not work; 'auto' takes the best."),
 ]
 _Threads = Annotated[
-    int, typer.Option("--threads", min=0, help="Threads of one inference; 0 for one on each core that may be used.")
+    int,
+    typer.Option(
+        "--threads", min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used."
+    ),
 ]
 _Csv = Annotated[Path | None, typer.Option("--csv", help="Write rows to this CSV file, '-' for standard output.")]
 _Jsonl = Annotated[
@@ -77,11 +81,13 @@ def _classify(
         raise typer.BadParameter("--resume goes with one output file: --csv or --jsonl")
     from catsdogs_edge.batch import Job, run_job  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.files import check_outputs  # noqa: PLC0415
     from catsdogs_edge.sightings import Origin  # noqa: PLC0415
     from catsdogs_edge.sorting import How  # noqa: PLC0415
 
     classifier = Classifier.load(model, provider, threads=threads)
     origin = Origin.of(classifier, model)
+    check_outputs([csv, jsonl, copy, move], [model, *sources])
     job = Job(sources, null, csv, jsonl, resume, copy or move, How.MOVE if move else How.COPY)
     try:
         summary = run_job(classifier, origin, job)
@@ -141,6 +147,7 @@ def _cam(
     from catsdogs_edge.camera import watch  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.events import Trigger  # noqa: PLC0415
+    from catsdogs_edge.files import check_outputs  # noqa: PLC0415
     from catsdogs_edge.frames import Size  # noqa: PLC0415
     from catsdogs_edge.sightings import Origin  # noqa: PLC0415
     from catsdogs_edge.sinks import Wanted, open_sinks  # noqa: PLC0415
@@ -153,11 +160,12 @@ def _cam(
         raise typer.BadParameter(str(error)) from error
     classifier = Classifier.load(model, provider, threads=threads, spinning=False)
     origin = Origin.of(classifier, model)
-    opened = open_source(source, raw=raw_size, size=camera_size)
-    typer.echo(f"{opened.name}; {origin.describe()}", err=True)
-    wanted = Wanted(not no_window, jsonl, csv, record, save, triggers, on[1] if on else "")
-    sinks = open_sinks(wanted, origin, opened)
-    watched = watch(classifier, opened, sinks, smoothing=smoothing, limit=frames)
+    check_outputs([csv, jsonl, record, save], [model, source])
+    with closing(open_source(source, raw=raw_size, size=camera_size)) as opened:
+        typer.echo(f"{opened.name}; {origin.describe()}", err=True)
+        wanted = Wanted(not no_window, jsonl, csv, record, save, triggers, on[1] if on else "")
+        sinks = open_sinks(wanted, origin, opened)
+        watched = watch(classifier, opened, sinks, smoothing=smoothing, limit=frames)
     typer.echo(f"{watched.describe()} of {opened.name}", err=True)
     raise typer.Exit(watched.exit_code)
 

@@ -55,6 +55,7 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
         extra: The pip extra that it belongs to.
         quiet: Hide what libpng, libjpeg, FFmpeg and Qt print to standard error by themselves.
     """
+    _open_closed_descriptors()
     if quiet and "OPENCV_LOG_LEVEL" not in os.environ:
         _hide_native_messages()
     for name in ("SIGTERM", "SIGHUP"):
@@ -87,6 +88,17 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
 def _end(number: int, _: FrameType | None) -> NoReturn:
     """Ends the process in order, with the exit code that a shell gives to that signal."""
     raise SystemExit(128 + number)
+
+
+def _open_closed_descriptors() -> None:
+    """Gives what a daemon may have closed a place to go: the next file opened would take its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 def _hide_native_messages() -> None:

@@ -136,6 +136,9 @@ class Contract:
             raise ModelError(f"{origin} asks for preprocessing that is not known here: {contract.preprocessing}")
         if len(set(contract.classes)) < max(2, len(contract.classes)):
             raise ModelError(f"{origin} names the classes {contract.classes}, expected two or more different ones")
+        for name in contract.classes:
+            if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:  # they become names of files and folders
+                raise ModelError(f"{origin} names a class '{name}', expected one that can be the name of a folder")
         if not 0 < contract.temperature < math.inf:
             raise ModelError(f"{origin} has the temperature {contract.temperature}, expected a positive number")
         return contract

@@ -8,8 +8,9 @@ from pathlib import Path
 from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Precision
-from catsdogs_edge.machine import Machine
+from catsdogs_edge.machine import PROBE, Machine
 from catsdogs_edge.providers import Provider
+from catsdogs_edge.session import open_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +84,14 @@ def examine(model: Path | None, provider: Provider) -> Report:
 
     Args:
         model: From `catsdogs-export`; None for the machine alone.
-        provider: Where to run the model.
+        provider: Where to run the model; without one, it is tried on a convolution.
 
     Raises:
         ModelError: The file is missing, broken, or carries no test.
         ProviderError: The named provider does not run here.
     """
+    if model is None and provider is not Provider.AUTO:
+        open_session(PROBE, provider)
     report = _test(model, provider) if model else None
     return Report(Machine.this(), report)
 

@@ -9,7 +9,7 @@ import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
@@ -18,16 +18,49 @@ from catsdogs_edge.errors import OutputError
 
 WRITE_ERRORS = frozenset(
     {
-        errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR,
-        errno.EPERM, errno.EROFS, errno.EXDEV,
+        errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELOOP,
+        errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+        errno.EXDEV,
     }
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
 
+_LONGEST_NAME = 255
+"""Bytes, on all usual file systems."""
+
+
 def open_csv(path: Path) -> TextIO:
     """Opens a CSV file for writing; a path that is not UTF-8 goes through it byte for byte."""
     return path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path]) -> None:
+    """Sees to it that nothing is written over what is read, or twice to one place.
+
+    Args:
+        outputs: Files and folders; None for those that are not wanted.
+        inputs: As the user wrote them: files, folders, `@list`, and things that are no files at all.
+
+    Raises:
+        OutputError: An output is an input, or another output.
+    """
+    seen = {_identity(str(source).removeprefix("@")): f"the input {source}" for source in inputs if str(source) != "-"}
+    for output in outputs:
+        if output is not None:
+            identity = _identity(str(output))
+            if identity in seen:
+                raise OutputError(f"{output} would be written over {seen[identity]}: choose another place")
+            seen[identity] = f"the output {output}"
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """Tells two names of one file from those of two files."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a string that may be no path at all
+    except (OSError, ValueError):
+        return os.path.abspath(path)  # noqa: PTH100 - likewise
+    return status.st_dev, status.st_ino
 
 
 def check_writable(folder: Path) -> None:
@@ -220,11 +253,21 @@ def staged_file(path: Path) -> Iterator[Path]:
         yield stage / path.name
 
 
-def numbered(path: Path) -> Iterator[Path]:
-    """Gives a path, and then `name (2).jpg`, `name (3).jpg`, ... for those who must not overwrite anything."""
-    yield path
-    for number in itertools.count(2):
-        yield path.with_name(f"{path.stem} ({number}){path.suffix}")
+class FreeNames:
+    """Names for files that must not overwrite any: `name.jpg`, `name (2).jpg`, `name (3).jpg`, ..."""
+
+    def __init__(self) -> None:
+        self._next: dict[Path, int] = {}
+
+    def of(self, wanted: Path) -> Iterator[Path]:
+        """Gives names, most wanted first, without end; those that were passed over before are not tried again."""
+        for number in itertools.count(self._next.get(wanted, 1)):
+            end = wanted.suffix if number == 1 else f" ({number}){wanted.suffix}"
+            stem = wanted.stem
+            while len(os.fsencode(stem + end)) > _LONGEST_NAME:
+                stem = stem[:-1]
+            yield wanted.with_name(stem + end)
+            self._next[wanted] = number + 1
 
 
 @contextmanager

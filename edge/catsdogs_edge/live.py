@@ -17,6 +17,9 @@ import numpy as np
 from catsdogs_edge.errors import SourceError
 from catsdogs_edge.frames import BgrImage, Frame, State
 
+_MAX_HANGING = 2
+"""Threads that may hang in a driver; each may hold the device open, so more attempts would not help."""
+
 
 class Capture(Protocol):
     """What is used of `cv2.VideoCapture`."""
@@ -83,6 +86,7 @@ class LiveSource:
         self._may_repeat = may_repeat
         self._timing = timing or Timing()
         self._grabber = _Grabber(connect)
+        self._abandoned: list[_Grabber] = []
 
     def wait(self) -> "LiveSource":
         """Waits for the first frame, so that a device that is not there is known at once.
@@ -127,9 +131,13 @@ class LiveSource:
                 )
                 continue
             self._grabber.stop()  # not `join`: it may hang in the driver, and releases the device when it returns
+            self._abandoned = [grabber for grabber in (*self._abandoned, self._grabber) if grabber.is_alive()]
             failures += 1
             delay = min(timing.retry * 2 ** (failures - 1), timing.longest_retry)
             yield from self._lost(base + seen, delay)
+            while sum(grabber.is_alive() for grabber in self._abandoned) >= _MAX_HANGING:
+                yield _no_frame(base + seen, State.LOST, f"{self.name} hangs in its driver")
+                time.sleep(timing.tick)
             base, seen = base + seen, 0
             heard = time.monotonic()
             self._grabber = _Grabber(self._connect)

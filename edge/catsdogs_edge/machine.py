@@ -15,7 +15,7 @@ from catsdogs_edge.providers import Provider
 from catsdogs_edge.session import open_session
 from catsdogs_edge.window import Window
 
-_PROBE = Path(__file__).with_name("probe.onnx")
+PROBE = Path(__file__).with_name("probe.onnx")
 """One convolution, from tests/edge/make_probe_model.py."""
 
 
@@ -87,7 +87,7 @@ def _offered() -> list[Provider]:
 
 def _try(provider: Provider) -> str:
     try:
-        open_session(_PROBE, provider)
+        open_session(PROBE, provider)
     except ProviderError as error:
         return str(error)
     return "ok"

@@ -44,11 +44,12 @@ def is_pattern(source: str) -> bool:
 
 
 def _expand(path: Path, without: Path | None) -> Iterator[Path]:
-    if not os.path.isdir(path):  # noqa: PTH112 - unlike Path.is_dir, it does not raise for a closed folder
-        yield path
+    skipped = without.resolve() if without else None
+    if not os.path.isdir(path):
+        if skipped is None or skipped not in path.absolute().parents:
+            yield path
         return
     closed: list[OSError] = []
-    skipped = without.resolve() if without else None
     for folder, subfolders, names in os.walk(path, onerror=closed.append):
         if skipped and Path(folder).resolve() == skipped:
             subfolders.clear()

@@ -12,12 +12,13 @@ from catsdogs_edge.errors import CatsDogsError
 
 
 @contextmanager
-def progress(paths: Iterable[Path] | None) -> Iterator[Callable[[], object]]:
+def progress(paths: Iterable[Path] | None, *, done: int = 0) -> Iterator[Callable[[], object]]:
     """Shows a bar during the block; gives a function to call for each picture.
 
     Args:
         paths: What there is to do, found once more in a thread of its own to count it: a million names are not kept.
             None where that cannot be known, as with a list on standard input.
+        done: So many of them are done already.
     """
     if not sys.stderr.isatty():
         yield lambda: None
@@ -28,7 +29,7 @@ def progress(paths: Iterable[Path] | None) -> Iterator[Callable[[], object]]:
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     stop = threading.Event()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, rate="")
+        task = bar.add_task("", total=None, completed=done, rate="")
 
         def count(paths: Iterable[Path]) -> None:
             with contextlib.suppress(CatsDogsError):  # who classifies them will meet it, too

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import make_folder, numbered, staged_file, write_errors
+from catsdogs_edge.files import FreeNames, check_writable, make_folder, staged_file
 from catsdogs_edge.frames import BgrImage
 from catsdogs_edge.overlay import Painter
 from catsdogs_edge.sightings import Sighting
@@ -47,9 +47,10 @@ class Recorder:
         """
         if path.suffix.lower() not in _CODECS:
             raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, expected the name of a video")
         make_folder(path.parent)
-        with write_errors(path):
-            path.open("wb").close()
+        check_writable(path.parent)
         self._path = path
         self._painter = Painter(provider)
         self._fps = fps or _FPS
@@ -103,8 +104,6 @@ class Recorder:
         """Ends the file, so that it can be played."""
         if self._writer is not None:
             self._writer.release()
-        else:
-            self._path.unlink(missing_ok=True)  # nothing was seen
 
 
 class PictureFolder:
@@ -118,6 +117,7 @@ class PictureFolder:
         """
         make_folder(folder)
         self._folder = folder
+        self._names = FreeNames()
         self._painter = Painter(provider)
 
     def write(self, sighting: Sighting) -> bool:
@@ -128,7 +128,7 @@ class PictureFolder:
         """
         if sighting.steady is not None:
             stem = Path(sighting.frame.path).stem if sighting.frame.path else f"{sighting.frame.number:06}"
-            names = numbered(self._folder / f"{stem}-{sighting.steady.label}.jpg")
+            names = self._names.of(self._folder / f"{stem}-{sighting.steady.label}.jpg")
             path = next(name for name in names if not name.exists())
             save_picture(self._painter.paint(sighting), path)
         return True

@@ -153,8 +153,9 @@ def open_jsonl(path: Path, *, append: bool = False) -> JsonRows:
 
 def _csv_line(cells: Sequence[str]) -> str:
     line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="\n").writerow(cells)
-    return line.getvalue()
+    end = "\r\n"  # so that a carriage return in a name is quoted, too; the row itself ends as on Unix
+    csv.writer(line, lineterminator=end).writerow(cells)
+    return line.getvalue().removesuffix(end) + "\n"
 
 
 def _cell(value: Any) -> str:

@@ -7,6 +7,7 @@ layer where it was placed.
 
 import contextlib
 import io
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -58,7 +59,7 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
         ModelError: No such file, or not a valid ONNX file.
         ProviderError: The named provider does not run here.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file")
     options = _options(threads, spinning=spinning)
     if provider is not Provider.AUTO:

@@ -88,8 +88,6 @@ def open_sinks(wanted: Wanted, origin: Origin, source: Source) -> list[Sink]:
         jsonl = STANDARD_OUTPUT
     sinks: list[Sink] = []
     try:
-        if wanted.triggers:
-            sinks.append(Events(wanted.triggers, wanted.command, origin.classes))
         if jsonl:
             sinks.append(RowSink(open_jsonl(jsonl), origin))
         if wanted.csv:
@@ -101,6 +99,8 @@ def open_sinks(wanted: Wanted, origin: Origin, source: Source) -> list[Sink]:
         if window:
             fps = 0.0 if source.live else source.fps
             sinks.append(Window(origin.provider, fps=fps, snapshots=wanted.save))
+        if wanted.triggers:  # last: it waits for its command, when all files are closed
+            sinks.append(Events(wanted.triggers, wanted.command, origin.classes))
     except BaseException:
         for sink in sinks:
             sink.close()

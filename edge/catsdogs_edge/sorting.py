@@ -7,9 +7,10 @@ import shutil
 import tempfile
 from enum import StrEnum
 from pathlib import Path
+from typing import BinaryIO
 
-from catsdogs_edge.errors import OutputError
-from catsdogs_edge.files import make_folder, numbered, write_errors
+from catsdogs_edge.errors import ImageError, OutputError
+from catsdogs_edge.files import FreeNames, make_folder, write_errors
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES}
 
@@ -31,79 +32,89 @@ class Sorter:
     """Puts pictures into `FOLDER/LABEL/`, under their own name or, where that is taken, `name (2).jpg`."""
 
     def __init__(self, folder: Path, how: How, classes: tuple[str, ...]) -> None:
-        """Checks the folder and the labels.
+        """Makes the folders.
 
         Raises:
-            OutputError: The folder cannot be written, or a label cannot be the name of one.
+            OutputError: They cannot be made.
         """
-        for label in classes:
-            if label in {"", ".", ".."} or set(label) & {"/", "\\", "\0"}:
-                raise OutputError(f"the model's label '{label}' cannot be the name of a folder")
-        self.folder = folder
+        self._folder = folder
         self._how = how
+        self._names = FreeNames()
         for label in classes:
             make_folder(folder / label)
 
     def put(self, path: Path, label: str) -> Path:
-        """Copies or moves one picture; a link becomes the picture that it points to.
+        """Gives one picture a place in its folder; the original stays until `finish`.
+
+        A link becomes a copy of the picture that it points to.
 
         Returns:
             Where it is now.
 
         Raises:
-            OutputError: The disk is full, or the original cannot be removed; then it is still there.
+            ImageError: The original cannot be read any more.
+            OutputError: The disk is full.
         """
+        wanted = self._folder / label / path.name
+        if self._how is How.MOVE and not path.is_symlink():
+            with contextlib.suppress(_NoLinksError), write_errors(self._folder):  # another disk, or one without links
+                return self._link(path, wanted)
         try:
-            with write_errors(self.folder):
-                target = _put(path, self.folder / label, self._how)
-        except FileNotFoundError as error:
-            raise OutputError(f"{path} has gone since it was classified") from error
+            source = path.open("rb")
+        except OSError as error:
+            raise ImageError(f"cannot be read any more: {error.strerror}") from error
+        with source, write_errors(self._folder):
+            return self._copy(source, path, wanted)
+
+    def finish(self, path: Path, target: Path) -> None:
+        """Removes the original of a picture that was moved.
+
+        Raises:
+            OutputError: It cannot be removed; then it is as it was.
+        """
         if self._how is How.MOVE:
             try:
                 path.unlink()
             except OSError as error:
                 target.unlink()
                 raise OutputError(f"{path} cannot be moved away: {error.strerror}; use --copy") from error
-        return target
 
-
-def _put(path: Path, folder: Path, how: How) -> Path:
-    """Gives a picture, or a copy that is made whole first, a name that nobody has."""
-    if how is How.MOVE:
-        with contextlib.suppress(_NoLinksError):  # another disk, or one without hard links
-            return _name(path, folder / path.name)
-    descriptor, name = tempfile.mkstemp(prefix=".catsdogs-", dir=folder)
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        shutil.copy2(path, temporary)
+    def _copy(self, source: BinaryIO, path: Path, wanted: Path) -> Path:
+        """Makes a whole copy first, and then gives it a name that nobody has."""
+        descriptor, name = tempfile.mkstemp(prefix=".catsdogs-", dir=wanted.parent)
+        temporary = Path(name)
         try:
-            return _name(temporary, folder / path.name)
-        except _NoLinksError:
-            return _reserve(temporary, folder / path.name)
-    finally:
-        temporary.unlink(missing_ok=True)
+            with open(descriptor, "wb") as copy:  # noqa: PTH123 - a descriptor
+                shutil.copyfileobj(source, copy)
+            shutil.copystat(path, temporary)
+            try:
+                return self._link(temporary, wanted)
+            except _NoLinksError:
+                return self._reserve(temporary, wanted)
+        finally:
+            temporary.unlink(missing_ok=True)
 
+    def _link(self, file: Path, wanted: Path) -> Path:
+        """Gives a file one more name in one step: the first that is free, or that is its own already."""
+        for target in self._names.of(wanted):
+            try:
+                os.link(file, target)
+            except FileExistsError:
+                if not target.samefile(file):  # it is, where an earlier run was killed in between
+                    continue
+            except FileNotFoundError as error:
+                raise ImageError("has gone since it was classified") from error
+            except OSError as error:
+                if error.errno in _NO_LINKS:
+                    raise _NoLinksError from error
+                raise
+            return target
+        raise AssertionError  # names do not end
 
-def _name(file: Path, wanted: Path) -> Path:
-    """Gives a file one more name in one step: the first that is free."""
-    for target in numbered(wanted):
-        try:
-            os.link(file, target)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            if error.errno in _NO_LINKS:
-                raise _NoLinksError from error
-            raise
-        return target
-    raise AssertionError  # numbers do not end
-
-
-def _reserve(file: Path, wanted: Path) -> Path:
-    """The same without hard links: takes the name with an empty file, and puts the file in its place."""
-    for target in numbered(wanted):
-        with contextlib.suppress(FileExistsError):
-            target.touch(exist_ok=False)
-            return file.replace(target)
-    raise AssertionError
+    def _reserve(self, file: Path, wanted: Path) -> Path:
+        """The same without hard links: takes the name with an empty file, and puts the file in its place."""
+        for target in self._names.of(wanted):
+            with contextlib.suppress(FileExistsError):
+                target.touch(exist_ok=False)
+                return file.replace(target)
+        raise AssertionError

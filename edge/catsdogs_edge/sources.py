@@ -1,5 +1,6 @@
 """Turns what the user typed into frames: cameras, streams, video files, pictures, raw frames on standard input."""
 
+import os
 import re
 import stat
 import sys
@@ -7,7 +8,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
 import cv2
 import numpy as np
@@ -22,7 +22,7 @@ from catsdogs_edge.pictures import find_pictures, is_pattern
 _OPEN_MS, _READ_MS = 10_000, 5_000
 """How long FFmpeg may wait for a stream, to open it and for each frame; its own default is half a minute."""
 
-_SECRET = re.compile(r"(?i)\b(\w*(?:user|usr|login|pass|pwd|token|auth|secret|key|sig)\w*=)[^&;#\s]*")
+_SECRET = re.compile(r"(?i)(\w*(?:user|usr|login|pass|pw|token|auth|secret|key|sig)\w*=)[^&;\s]*")
 
 
 class Source(Protocol):
@@ -66,19 +66,21 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
         return LiveSource(lambda: open_camera(source, size), f"camera {source}").wait()
     if "://" in source:
         return _open_stream(source)
-    if source == "-" or source.startswith("@") or Path(source).is_dir() or is_pattern(source):
+    if source == "-" or source.startswith("@") or os.path.isdir(source) or is_pattern(source):
         return Pictures(source)
-    if not Path(source).is_file():
+    if not os.path.isfile(source):
         raise SourceError(f"{source}: no such video or picture (a camera is given by its index, such as 0)")
     return Pictures(source) if Path(source).suffix.lower() in EXTENSIONS else VideoFile.open(source)
 
 
 def redact(url: str) -> str:
-    """Hides what a URL may hold of names and passwords: the part before `@`, and parameters that look like it."""
-    parts = urlsplit(url)
-    _, at, host = parts.netloc.rpartition("@")
-    netloc = f"***@{host}" if at else parts.netloc
-    return urlunsplit(parts._replace(netloc=netloc, query=_SECRET.sub(r"\1***", parts.query)))
+    """Hides what a URL may hold of names and passwords: all before the last `@`, and parameters that look like it.
+
+    It does not take the URL apart: a password may hold characters that belong escaped, and are not.
+    """
+    scheme, separator, rest = url.partition("://")
+    _, at, place = rest.rpartition("@")
+    return scheme + separator + _SECRET.sub(r"\1***", f"***@{place}" if at else rest)
 
 
 def _is_device(source: str) -> bool:
@@ -152,6 +154,10 @@ class VideoFile:
             number += 1
         if number == 0:
             raise SourceError(f"{self.name} holds no frame that can be decoded")
+        promised = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # some formats only estimate it
+        if number < min(0.95 * promised, promised - 2):
+            error = f"{number} frames can be decoded of {promised:.0f}: the video is cut short or damaged"
+            yield Frame(number, time.time(), time.monotonic(), None, position=position, error=error)
 
     def close(self) -> None:
         """Closes the file."""

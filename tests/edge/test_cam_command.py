@@ -156,3 +156,37 @@ def test_the_list_of_cameras(scripts: Path, no_display: dict[str, str]) -> None:
     assert done.returncode == (0 if any(not camera["problem"] for camera in listed) else 1)
     if not listed:
         assert cam(scripts, no_display, "--list").stdout == "No camera found\n"
+
+
+def test_a_video_is_not_recorded_over_itself_nor_an_old_one_lost(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.avi"
+    copy.write_bytes(video.read_bytes())
+    done = cam(scripts, no_display, copy, "--model", tiny, "--no-window", "--record", copy)
+    assert done.returncode == 1
+    assert "would be written over the input" in done.stderr
+    (tmp_path / "empty").mkdir()
+    done = cam(scripts, no_display, tmp_path / "empty", "--model", tiny, "--no-window", "--record", copy)
+    assert done.returncode == 1
+    assert copy.read_bytes() == video.read_bytes()
+
+
+def test_a_video_that_is_cut_short_is_exit_code_3(
+    scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
+) -> None:
+    data = pets.read_bytes()
+    (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
+    done = cam(scripts, no_display, tmp_path / "half.avi", "--model", tiny, "--no-window")
+    assert done.returncode == 3
+    assert "cut short or damaged" in json.loads(done.stdout.splitlines()[-1])["error"]
+
+
+def test_a_command_that_runs_long_does_not_hold_up_the_video(
+    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "seen.mp4"
+    command = f"sleep 1; cp {out} {tmp_path}/copy.mp4"  # it is whole while the command still runs
+    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--record", out, "--on", "cat:0s", command)
+    assert done.returncode == 0, done.stderr
+    assert out.read_bytes() == (tmp_path / "copy.mp4").read_bytes()

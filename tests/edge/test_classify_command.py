@@ -277,3 +277,90 @@ def test_a_bar_on_a_terminal(classify: Command, tiny: Path, tmp_path: Path) -> N
     assert b"/120" in said
     assert b"pictures/s" in said
     assert b"120 pictures: " in said
+
+
+@pytest.mark.parametrize("outputs", [["--csv", "{model}"], ["--csv", "{names}"], ["--csv", "{x}", "--jsonl", "{x}"],
+                                     ["--csv", "-", "--jsonl", "-"], ["--jsonl", "{picture}"],
+                                     ["--move", "{album}"]])  # fmt: skip
+def test_nothing_is_written_over_what_is_read(
+    outputs: list[str], classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    names = tmp_path / "names.txt"
+    names.write_text(f"{album}/a cat.png\n")
+    model = tmp_path / "model.onnx"
+    model.write_bytes(tiny.read_bytes())
+    picture = album / "a cat.png"
+    before = {path: path.read_bytes() for path in (names, model, picture)}
+    words = [word.format(model=model, names=names, x=tmp_path / "x", picture=picture, album=album) for word in outputs]
+    done = classify(album, picture, f"@{names}", "--model", model, *words)
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "would be written over the " in line
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_a_picture_that_is_named_twice_and_moved_once_is_a_row(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    done = classify(album, album / "a cat.png", "--model", tiny, "--move", tmp_path / "out", "--csv", "-")
+    assert done.returncode == 3
+    assert "cannot be read any more: No such file" in done.stdout or "has gone" in done.stdout
+    assert len(list((tmp_path / "out").rglob("*.*"))) == 3
+
+
+def test_a_pattern_leaves_out_the_folder_that_is_sorted_into(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        classify(f"{album}/**/*.*", "--model", tiny, "--copy", album / "sorted" if _ else tmp_path / "out")
+        assert not list(tmp_path.rglob("* (2)*"))
+    assert classify(f"{album}/**/*.png", "--model", tiny, "--move", album / "sorted").returncode == 0
+    assert not (album / "a cat.png").exists()
+
+
+def test_a_file_too_large_for_a_picture_is_a_row(classify: Command, tiny: Path, tmp_path: Path) -> None:
+    with (tmp_path / "huge.jpg").open("wb") as stream:
+        stream.truncate(2**40)  # a hole: it takes no room
+    done = classify(tmp_path, "--model", tiny, "--csv", "-")
+    assert "1048576 MB, expected a picture of 256 MB at most" in done.stdout
+
+
+@pytest.mark.parametrize("option", ["--model", "--csv", "--copy"])
+def test_a_name_that_is_too_long_is_one_line(option: str, classify: Command, album: Path, tiny: Path) -> None:
+    options = ["--model", tiny, option, "x" * 300] if option != "--model" else [option, "x" * 300]
+    done = classify(album, *options)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors_are_no_failure(
+    closed: str, classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """As cron and daemons start programs."""
+    out = tmp_path / "rows.csv"
+    done = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", classify.script, album / "a cat.png", "--model", tiny, "--csv", out],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert ",cat," in out.read_text()
+    assert "Traceback" not in done.stderr
+
+
+def test_a_list_from_a_pipe_is_read_once(classify: Command, tiny: Path, tmp_path: Path) -> None:
+    """Also on a terminal, where a second reader would count for the bar."""
+    write_folder(tmp_path / "pictures", per_class=20)
+    names = "\n".join(map(str, (tmp_path / "pictures").rglob("*.png")))
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    controller, terminal = os.openpty()
+    with subprocess.Popen(
+        [classify.script, f"@{fifo}", "--model", tiny, "--csv", tmp_path / "rows.csv"],
+        stderr=terminal, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "xterm"},
+    ) as running:  # fmt: skip
+        fifo.write_text(names)
+        assert running.wait(30) == 0
+    os.close(terminal)
+    os.close(controller)
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 41

@@ -47,6 +47,8 @@ def test_a_newer_minor_version_may_say_more() -> None:
         (altered(precision="int3"), "damaged"),
         (altered(classes=["cat"]), "expected two or more different ones"),
         (altered(classes=["cat", "cat"]), "expected two or more different ones"),
+        (altered(classes=["cat", "../dog"]), "can be the name of a folder"),
+        (altered(classes=["cat", ".."]), "can be the name of a folder"),
         (altered(temperature=0), "expected a positive number"),
         (altered(temperature=float("nan")), "expected a positive number"),
         (altered(preprocessing={"colour_order": "BGR"}), "not known here"),

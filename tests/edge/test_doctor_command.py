@@ -12,6 +12,7 @@ from catsdogs_edge.doctor import Report
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.image import decode, resize
 from catsdogs_edge.machine import Machine
+from tests.edge.conftest import no_cuda
 
 
 def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -132,3 +133,10 @@ def test_wheels_in_conflict_fail() -> None:
     assert not report.passed
     assert "CONFLICT   a and b overwrite" in report.describe()
     assert json.loads(report.to_json())["passed"] is False
+
+
+@no_cuda
+def test_a_named_provider_is_tried_without_a_model_too(scripts: Path) -> None:
+    done = doctor(scripts, "--provider", "cuda")
+    assert done.returncode == 1
+    assert "CUDAExecutionProvider" in done.stderr

@@ -191,3 +191,27 @@ def test_a_camera_that_opens_and_delivers_nothing_is_an_error_after_a_while() ->
     with pytest.raises(SourceError, match="delivers no frame in 0 s"):
         LiveSource(lambda: Device(silent()), "camera 0", timing=Timing(first=0.2)).wait()
     never.set()
+
+
+def test_a_driver_that_always_hangs_does_not_gather_threads() -> None:
+    never = threading.Event()
+    opened = []
+
+    def connect() -> Device:
+        def hanging() -> Iterator[BgrImage | Callable[[], object]]:
+            yield picture(1)
+            yield never.wait
+
+        opened.append(1)
+        return Device(hanging())
+
+    before = threading.active_count()
+    quick = Timing(first=0.1, stale=0.02, lost=0.05, retry=0.01, longest_retry=0.02, tick=0.01)
+    source = LiveSource(connect, "camera 0", timing=quick).wait()
+    seen = until(source, lambda frame: "hangs in its driver" in frame.error)
+    assert seen[-1].state is State.LOST
+    for frame in islice(source, 20):
+        assert frame.error
+    assert threading.active_count() <= before + 3
+    source.close()
+    never.set()

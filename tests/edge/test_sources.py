@@ -1,4 +1,5 @@
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ from tests.edge.conftest import BLUE, RED, encode, plain
         ("http://cam/?loginuse=bob&loginpas=x", "http://cam/?loginuse=***&loginpas=***"),
         ("https://cam/stream?access_token=abc", "https://cam/stream?access_token=***"),
         ("http://cam:8080/mjpg", "http://cam:8080/mjpg"),
+        ("rtsp://u:p#ss@host/x", "rtsp://***@host/x"),
+        ("rtsp://u:pa/ss@host/x", "rtsp://***@host/x"),
+        ("rtsp://host/user=admin&password=hunter2&channel=1.sdp", "rtsp://host/user=***&password=***&channel=1.sdp"),
+        ("http://host/?pw=hunter2", "http://host/?pw=***"),
+        ("rtsp://[bad", "rtsp://[bad"),
     ],
 )
 def test_credentials_are_hidden(url: str, shown: str) -> None:
@@ -39,6 +45,14 @@ def test_a_url_of_a_recording_is_a_recording(video: Path) -> None:
     source = open_source(video.as_uri())
     assert isinstance(source, VideoFile)
     assert len(list(source)) == 10
+
+
+def test_a_video_that_is_cut_short_ends_with_an_error(pets: Path, tmp_path: Path) -> None:
+    data = pets.read_bytes()
+    (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
+    frames = list(open_source(str(tmp_path / "half.avi")))
+    assert all(not frame.error for frame in frames[:-1])
+    assert re.match(r"\d+ frames can be decoded of 30: the video is cut short or damaged", frames[-1].error)
 
 
 def test_pictures_folders_patterns_and_lists(album: Path, tmp_path: Path) -> None:

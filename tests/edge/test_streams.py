@@ -111,6 +111,20 @@ def test_a_camera_that_speaks_rtsp_stops_and_comes_back(
             assert "s3cret" not in cam.stderr.read() + out.read_text()
 
 
+@pytest.mark.parametrize("options", [["--on", "bird:1s", "true"], ["--record", "x.txt"]])
+def test_what_is_wrong_behind_a_stream_is_one_line(
+    options: list[str], scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path
+) -> None:
+    """FFmpeg aborts the process if a thread still reads when Python ends."""
+    with serve_http(pets, free_port()) as stream:
+        done = subprocess.run(
+            [scripts / "catsdogs-cam", f"http://{stream.url}", "--model", tiny, "--no-window", *options],
+            capture_output=True, text=True, check=False, timeout=60, env=no_display,
+        )  # fmt: skip
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 2  # the source, and the reason
+
+
 @pytest.mark.parametrize("scheme", ["http", "rtsp"])
 def test_a_stream_that_is_not_there_is_one_line(
     scheme: str, scripts: Path, no_display: dict[str, str], tiny: Path

@@ -2,8 +2,8 @@
 
 import csv
 import json
-import os
 import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,11 +26,14 @@ def run(command: list[str | Path]) -> None:
 
 def peak_memory(command: list[str | Path]) -> float:
     """Runs a command; gives the largest resident set, in MB."""
+    peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
+        while process.poll() is None:  # wait4 would count this process, too, from which it was forked
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            peak = int(status.split("VmHWM:")[1].split()[0]) if "VmHWM:" in status else peak
+            time.sleep(0.02)
     assert process.returncode == 0
-    return usage.ru_maxrss / 1024
+    return peak / 1024
 
 
 def classify(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:

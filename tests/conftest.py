@@ -1,8 +1,10 @@
 """What all tests share."""
 
 import importlib
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,6 +31,19 @@ def pytest_report_header() -> list[str]:
     providers = importlib.import_module("onnxruntime").get_available_providers()
     real = "found" if SHARED.is_dir() else "missing: tests marked 'shared' are skipped"
     return [f"{', '.join(versions)}", f"providers: {', '.join(providers)}", f"real pictures: {real}"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The user's cache folder, away from the real one; commands that tests start find it, too."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("XDG_CACHE_HOME")
+    os.environ["XDG_CACHE_HOME"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["XDG_CACHE_HOME"]
+    else:
+        os.environ["XDG_CACHE_HOME"] = before
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,15 @@ def read(path: str | Path) -> RgbImage:
     Raises:
         ImageError: The file cannot be read or decoded.
     """
+    return decode(read_bytes(path))
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Reads one file, unless it is none that a picture can be in.
+
+    Raises:
+        ImageError: No such file, a folder, a pipe, one that is too large, or one that cannot be read.
+    """
     path = Path(path)
     try:
         status = path.stat()
@@ -71,12 +80,11 @@ def read(path: str | Path) -> RgbImage:
             raise ImageError("not a regular file")
         if status.st_size > _LARGEST_FILE:
             raise ImageError(f"{status.st_size / 2**20:.0f} MB, expected a picture of {_LARGEST_FILE >> 20} MB at most")
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError("a link to a file that does not exist" if path.is_symlink() else "no such file") from error
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
-    return decode(data)
 
 
 def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:

@@ -1,6 +1,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -21,12 +22,21 @@ def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
-    assert names - {"printed.txt"} == {"model.keras", "run.json", "split.csv", "history.csv", "curves.png"}
+    assert names - {"printed.txt"} == {
+        "model.keras",
+        "run.json",
+        "split.csv",
+        "quarantine.csv",
+        "history.csv",
+        "curves.png",
+    }
     run = json.loads((run_folder / "run.json").read_text())
     assert run["classes"] == ["cat", "dog"]
     assert run["image_size"] == 224
-    assert run["pictures"] == {"train": 32, "val": 8, "unreadable": 0}
-    assert run["settings"]["data"] == str(drawings)
+    assert run["pictures"]["train"] + run["pictures"]["val"] == 40
+    assert run["pictures"]["val"] >= 2
+    assert run["pictures"]["quarantined"] == 0
+    assert run["settings"]["data"] == [str(drawings)]
     with (run_folder / "history.csv").open(newline="") as stream:
         (epoch,) = csv.DictReader(stream)
     assert epoch.keys() == {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
@@ -43,8 +53,8 @@ def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
     assert len(lines) == 4, lines
     assert lines[0].endswith("after epoch 1")
-    assert lines[1].startswith("reading 40 pictures of ")
-    assert lines[2] == "32 pictures to train, 8 to validate; classes: cat, dog"
+    assert lines[1].startswith("looking at 40 pictures")
+    assert re.fullmatch(r"\d+ pictures to train, \d+ to validate; classes: cat, dog", lines[2])
     assert lines[3].startswith("epoch 1 of 1: accuracy ")
 
 
@@ -70,7 +80,7 @@ def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: P
     [
         (["missing"], "missing: no such folder"),
         (["DATA", "--weights", "missing.h5"], "no such file"),
-        (["DATA", "--train-size", "1000"], "1000 pictures were asked for"),
+        (["DATA", "--train-size", "1000"], "1000 pictures to train with were asked for"),
     ],
 )
 def test_bad_input_fails_with_one_line_and_leaves_nothing(

@@ -20,7 +20,10 @@ def main() -> None:
 
 @_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")
 def _train(
-    data: Annotated[Path, typer.Argument(help="Folder with one folder of pictures for each class.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders or zip files: a folder of pictures for each class, or files called cat.0.jpg."),
+    ],
     out: Annotated[Path, typer.Option(help="Run folder to write.")],
     weights: Annotated[
         str,
@@ -44,11 +47,12 @@ def _train(
 ) -> None:
     """Train a ResNet50 with a frozen backbone to tell the classes of DATA apart.
 
-    OUT gets model.keras, run.json, split.csv, history.csv and curves.png, anew after every epoch.
+    OUT gets model.keras, run.json, split.csv, quarantine.csv, history.csv and curves.png, anew after every epoch.
+    Files that are no pictures, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
     with tensorflow_quiet():
         from catsdogs_train.fit import train  # noqa: PLC0415
     from catsdogs_train.report import Settings  # noqa: PLC0415
 
-    last = train(Settings(data, out, weights, val, train_size, val_size, epochs, batch_size, seed))
+    last = train(Settings(tuple(data), out, weights, val, train_size, val_size, epochs, batch_size, seed))
     typer.echo(f"{out}: validation accuracy {last.val_accuracy:.2%} after epoch {last.epoch}")

@@ -1,18 +1,23 @@
-"""Finds labelled pictures, leaves out those that cannot be read, and splits the rest."""
+"""Splits labelled pictures into those to learn from and those to judge by; leaves out what harms either."""
 
+import hashlib
 import logging
-import random
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catsdogs_edge.errors import DataError, ImageError
-from catsdogs_edge.image import read
-from catsdogs_edge.pictures import find_labelled
+from catsdogs_edge.errors import DataError
+from catsdogs_train.audit import Finding, examine, near_groups
+from catsdogs_train.layouts import find_all
 
 _log = logging.getLogger(__name__)
+
+VAL_SHARE = 0.2
+"""Kept back to validate on, where nothing else is asked for."""
+
+MOST_BAD = 0.25
+"""Share of files that may be no pictures; with more, something else is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,101 +31,194 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that was left out; it stays where it is."""
+
+    path: Path
+    """The file."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
 class Split:
-    """What to train on and what to judge by; no picture is in both."""
+    """What to train on and what to judge by; no picture is in both, nor nearly the same one."""
 
     classes: tuple[str, ...]
-    """Folder names, sorted: the order of the output neurons."""
+    """Sorted: the order of the output neurons."""
     train: tuple[Sample, ...]
     """Pictures to learn from."""
     val: tuple[Sample, ...]
     """Pictures to judge by."""
-    unreadable: tuple[tuple[Path, str], ...]
-    """Files that were left out, each with the reason."""
+    quarantine: tuple[Quarantined, ...]
+    """Files that were left out."""
 
 
-def make_split(data: Path, *, val: Path | None, train_size: int | None, val_size: int | None, seed: int) -> Split:
-    """Draws the training and the validation pictures by lot, every class in its share.
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """A picture that is fit for use."""
+
+    sample: Sample
+    finding: Finding
+
+
+def make_split(
+    data: Sequence[Path], *, val: Path | None, train_size: int | None, val_size: int | None, seed: int
+) -> Split:
+    """Decides by the content of each picture on which side it is.
+
+    The side follows from the picture's hash (of its group's, if there are nearly equal ones) and the seed: a
+    fifth of all hashes validate. So it stays where it is when pictures are added, moved or renamed. With sizes, the
+    lowest hashes of each class validate, and the highest train.
 
     Args:
-        data: Folder with one folder of pictures for each class.
-        val: A folder of the same layout to validate on; None keeps a part of `data` for that.
+        data: Folders or zip files; see `layouts.find_all`.
+        val: One more to validate on; None keeps a part of `data` for that.
         train_size: Number of training pictures; None takes all that are left.
-        val_size: Number of validation pictures; None takes all of `val`, or a fifth of `data`.
-        seed: The same seed and files give the same split.
+        val_size: Number of validation pictures; None takes all of `val`, or about a fifth of `data`.
+        seed: Another one gives another split.
 
     Raises:
-        DataError: Fewer than two classes, a class without a readable picture, other classes in
-            `val` than in `data`, a picture in both, or fewer pictures than asked for.
+        DataError: Fewer than two classes, a class without a usable picture, other classes in `val` than in
+            `data`, the same files in both, fewer pictures than asked for, or mostly files that are no pictures.
     """
-    classes, samples, unreadable = _scan(data)
+    classes, labelled = find_all(data)
+    candidates, quarantine = _fit(labelled, classes)
     if val is None:
-        wanted = len(samples) // 5 if val_size is None else val_size
-        val_samples = _draw(samples, wanted, seed, data)
-        held_out = set(val_samples)
-        samples = [sample for sample in samples if sample not in held_out]
+        train, held_out = _divide(candidates, train_size, val_size, seed)
     else:
-        val_classes, val_samples, val_unreadable = _scan(val)
+        val_classes, val_labelled = find_all([val])
         if val_classes != classes:
-            raise DataError(f"{val} has the classes {_names(val_classes)}, expected {_names(classes)} as in {data}")
-        both = {sample.path.resolve() for sample in samples} & {sample.path.resolve() for sample in val_samples}
-        if both:
-            raise DataError(
-                f"{len(both)} pictures are in {data} and in {val}, such as {min(both)}: a model judged by what it "
-                "has learned looks better than it is",
-            )
-        unreadable += val_unreadable
+            raise DataError(f"{val} has the classes {_list(val_classes)}, expected {_list(classes)} as in {data[0]}")
+        _refuse_overlap(labelled, val_labelled, val)
+        held_out, more = _readable(val_labelled)  # a folder that is given to judge by is taken as it is
+        quarantine += more
         if val_size is not None:
-            val_samples = _draw(val_samples, val_size, seed, val)
-    if train_size is not None:
-        samples = _draw(samples, train_size, seed, data)
-    for part, folder, chosen in (("training", data, samples), ("validation", val or data, val_samples)):
+            held_out = _take(held_out, val_size, seed, "validate")
+        candidates, more = _without_near(candidates, held_out)
+        quarantine += more
+        train = candidates if train_size is None else _take(candidates, train_size, seed, "train", highest=True)
+    for part, chosen in (("training", train), ("validation", held_out)):
+        present = {candidate.sample.label for candidate in chosen}
         for label, name in enumerate(classes):
-            if not any(sample.label == label for sample in chosen):
-                raise DataError(f"no {part} picture of class '{name}' is left from {folder}: add some, or ask for more")
-    return Split(classes, tuple(samples), tuple(val_samples), tuple(unreadable))
+            if label not in present:
+                raise DataError(f"no {part} picture of class '{name}' is left: add some, or ask for more")
+    return Split(classes, _samples(train), _samples(held_out), tuple(quarantine))
 
 
-def _scan(root: Path) -> tuple[tuple[str, ...], list[Sample], list[tuple[Path, str]]]:
-    """Finds the classes and the readable pictures of a folder."""
-    classes, labelled = find_labelled(root)
-    found = [Sample(path, label) for path, label in labelled]
-    _log.info("reading %d pictures of %s", len(found), root)
-    # Everything is decoded once: better a list of bad files now than a crash in the third epoch.
-    with ThreadPoolExecutor() as pool:
-        problems = list(pool.map(_problem, found))
-    samples = [sample for sample, problem in zip(found, problems, strict=True) if not problem]
-    unreadable = [(sample.path, problem) for sample, problem in zip(found, problems, strict=True) if problem]
+def _samples(candidates: Sequence[_Candidate]) -> tuple[Sample, ...]:
+    return tuple(candidate.sample for candidate in candidates)
+
+
+def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Sorts out what is no picture."""
+    _log.info("looking at %d pictures", len(labelled))
+    candidates, quarantine = [], []
+    for (path, label), finding in zip(labelled, examine([path for path, _ in labelled]), strict=True):
+        if finding.problem:
+            quarantine.append(Quarantined(path, finding.problem))
+        else:
+            candidates.append(_Candidate(Sample(path, label), finding))
+    if len(quarantine) > max(MOST_BAD * len(labelled), 2):
+        most, _ = Counter(item.reason for item in quarantine).most_common(1)[0]
+        raise DataError(
+            f"{len(quarantine)} of {len(labelled)} files are no pictures (most often: {most}; such as "
+            f"{quarantine[0].path}): is this the right folder?"
+        )
+    return candidates, quarantine
+
+
+def _fit(labelled: Sequence[tuple[Path, int]], classes: Sequence[str]) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Sorts out what is no picture, and what is there more than once."""
+    readable, quarantine = _readable(labelled)
+    same: dict[str, list[_Candidate]] = defaultdict(list)
+    for candidate in readable:
+        same[candidate.finding.sha256].append(candidate)
+    candidates = []
+    for first, *others in same.values():
+        labels = {classes[candidate.sample.label] for candidate in (first, *others)}
+        if len(labels) > 1:
+            words = f"the same file is labelled {' and '.join(sorted(labels))}"
+            quarantine += [Quarantined(candidate.sample.path, words) for candidate in (first, *others)]
+            continue
+        candidates.append(first)
+        quarantine += [Quarantined(item.sample.path, f"the same file as {first.sample.path}") for item in others]
     for label, name in enumerate(classes):
-        if not any(sample.label == label for sample in samples):
-            raise DataError(f"{root / name} holds no readable picture")
-    return classes, samples, unreadable
+        if not any(candidate.sample.label == label for candidate in candidates):
+            raise DataError(f"class '{name}' has no usable picture")
+    return candidates, quarantine
 
 
-def _problem(sample: Sample) -> str:
-    try:
-        read(sample.path)
-    except ImageError as error:
-        return str(error)
-    return ""
+def _divide(
+    candidates: list[_Candidate], train_size: int | None, val_size: int | None, seed: int
+) -> tuple[list[_Candidate], list[_Candidate]]:
+    """Keeps some back to validate on; groups of nearly equal pictures stay together."""
+    keys = _keys(candidates, seed)
+    if val_size is None:
+        held_out = [item for item, key in zip(candidates, keys, strict=True) if key < VAL_SHARE]
+        for label in {item.sample.label for item in candidates} - {item.sample.label for item in held_out}:
+            ranked = sorted(zip(keys, range(len(candidates)), candidates, strict=True))
+            held_out.append(next(item for _, _, item in ranked if item.sample.label == label))  # a tiny class
+    else:
+        held_out = _take(candidates, val_size, seed, "validate")
+    groups = {key for item, key in zip(candidates, keys, strict=True) if item in set(held_out)}
+    left = [item for item, key in zip(candidates, keys, strict=True) if key not in groups]
+    return left if train_size is None else _take(left, train_size, seed, "train", highest=True), held_out
 
 
-def _draw(samples: Sequence[Sample], count: int, seed: int, origin: Path) -> list[Sample]:
-    """Draws so many samples by lot, every class in its share of the whole."""
-    if count > len(samples):
-        raise DataError(f"{count} pictures were asked for, {origin} has {len(samples)} readable ones to draw from")
-    by_label: dict[int, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_label[sample.label].append(sample)
-    generator = random.Random(seed)  # noqa: S311 - no secret
-    ranked = []
-    for group in by_label.values():
-        generator.shuffle(group)
+def _take(
+    candidates: list[_Candidate], count: int, seed: int, purpose: str, *, highest: bool = False
+) -> list[_Candidate]:
+    """Takes so many with the lowest or highest keys, every class in its share of the whole."""
+    if count > len(candidates):
+        raise DataError(f"{count} pictures to {purpose} with were asked for, there are {len(candidates)}")
+    ranked: list[tuple[float, int, int]] = []
+    keys = _keys(candidates, seed)
+    by_label: dict[int, list[int]] = defaultdict(list)
+    for index, candidate in enumerate(candidates):
+        by_label[candidate.sample.label].append(index)
+    for label, indices in by_label.items():
+        indices.sort(key=lambda index: (keys[index], candidates[index].finding.sha256), reverse=highest)
         # Places from 0 to 1 in each class: cutting off the lowest keeps every class in its share.
-        ranked += [((place + 0.5) / len(group), sample) for place, sample in enumerate(group)]
-    ranked.sort(key=lambda entry: (entry[0], entry[1].label))
-    return [sample for _, sample in ranked[:count]]
+        ranked += [((place + 0.5) / len(indices), label, index) for place, index in enumerate(indices)]
+    chosen = sorted(index for _, _, index in sorted(ranked)[:count])
+    return [candidates[index] for index in chosen]
 
 
-def _names(names: Iterable[str]) -> str:
+def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
+    """Gives each a number from 0 to 1 that follows from its group's content and the seed alone."""
+    groups = near_groups([candidate.finding for candidate in candidates])
+    lowest: dict[int, str] = {}
+    for group, candidate in zip(groups, candidates, strict=True):
+        lowest[group] = min(lowest.get(group, candidate.finding.sha256), candidate.finding.sha256)
+    return [int(hashlib.sha256(f"{seed} {lowest[group]}".encode()).hexdigest()[:13], 16) / 16**13 for group in groups]
+
+
+def _without_near(
+    candidates: list[_Candidate], held_out: Sequence[_Candidate]
+) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Leaves out training pictures that are nearly the same as one to validate on."""
+    together = [*held_out, *candidates]
+    groups = near_groups([candidate.finding for candidate in together])
+    twins = dict(zip(groups, held_out, strict=False))
+    kept, quarantine = [], []
+    for candidate, group in zip(candidates, groups[len(held_out) :], strict=True):
+        if twin := twins.get(group):
+            reason = f"nearly the same picture as {twin.sample.path}, which validates"
+            quarantine.append(Quarantined(candidate.sample.path, reason))
+        else:
+            kept.append(candidate)
+    return kept, quarantine
+
+
+def _refuse_overlap(labelled: Sequence[tuple[Path, int]], other: Sequence[tuple[Path, int]], val: Path) -> None:
+    both = {path.resolve() for path, _ in labelled} & {path.resolve() for path, _ in other}
+    if both:
+        raise DataError(
+            f"{len(both)} training pictures are in {val}, too, such as {min(both)}: a model judged by what it has "
+            "learned looks better than it is",
+        )
+
+
+def _list(names: Sequence[str]) -> str:
     return "(" + ", ".join(names) + ")"

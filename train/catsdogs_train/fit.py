@@ -20,6 +20,10 @@ LEARNING_RATE = 1e-3
 """Of Adam, on the output layer alone."""
 
 
+_NAMED = 5
+"""Files that are left out and named on the terminal."""
+
+
 def train(settings: Settings) -> Epoch:
     """Trains a classifier and writes its run folder after every epoch.
 
@@ -49,8 +53,10 @@ def train(settings: Settings) -> Epoch:
         "%d pictures to train, %d to validate; classes: %s",
         len(split.train), len(split.val), ", ".join(split.classes),
     )  # fmt: skip
-    for path, reason in split.unreadable:
-        _log.info("left out: %s: %s", path, reason)
+    for item in split.quarantine[:_NAMED]:
+        _log.info("left out: %s: %s", item.path, item.reason)
+    if len(split.quarantine) > _NAMED:
+        _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
 
     network = build_network(len(split.classes), settings.weights)
     trainer = build_trainer(network, settings.seed)

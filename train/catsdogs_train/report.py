@@ -28,8 +28,8 @@ _COLOURS = {"training": "#0072B2", "validation": "#D55E00"}
 class Settings:
     """What the user asked for."""
 
-    data: Path
-    """Folder with one folder of pictures for each class."""
+    data: tuple[Path, ...]
+    """Folders or zip files of labelled pictures; see `layouts.find_all`."""
     out: Path
     """Run folder."""
     weights: str = "imagenet"
@@ -39,7 +39,7 @@ class Settings:
     train_size: int | None = None
     """Training pictures; None takes all."""
     val_size: int | None = None
-    """Validation pictures; None takes all of `val`, or a fifth of `data`."""
+    """Validation pictures; None takes all of `val`, or about a fifth of `data`."""
     epochs: int = 10
     """Passes over the training pictures."""
     batch_size: int = 32
@@ -74,7 +74,7 @@ class Epoch:
 
 
 def write_report(folder: Path, settings: Settings, split: Split, history: Sequence[Epoch]) -> None:
-    """Writes `run.json`, `split.csv`, `history.csv` and `curves.png`.
+    """Writes `run.json`, `split.csv`, `quarantine.csv`, `history.csv` and `curves.png`.
 
     Args:
         folder: An existing folder.
@@ -88,8 +88,7 @@ def write_report(folder: Path, settings: Settings, split: Split, history: Sequen
         "classes": split.classes,
         "image_size": IMAGE_SIZE,
         "settings": asdict(settings),
-        "pictures": {"train": len(split.train), "val": len(split.val), "unreadable": len(split.unreadable)},
-        "unreadable": [{"path": path, "reason": reason} for path, reason in split.unreadable],
+        "pictures": {"train": len(split.train), "val": len(split.val), "quarantined": len(split.quarantine)},
         "epochs_done": len(history),
         "last_epoch": asdict(history[-1]),
         "backend": keras.backend.backend(),
@@ -102,6 +101,8 @@ def write_report(folder: Path, settings: Settings, split: Split, history: Sequen
         ("set", "label", "path"),
         [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)],
     )
+    bad = [(item.path.resolve(), item.reason) for item in split.quarantine]
+    _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
     columns = tuple(field.name for field in fields(Epoch))
     _write_csv(folder / "history.csv", columns, [tuple(asdict(epoch).values()) for epoch in history])
     _draw_curves(history).savefig(folder / "curves.png", dpi=120)

@@ -1,0 +1,66 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from catsdogs_edge.drawings import draw, write_folder
+from catsdogs_train.audit import examine, near_groups
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    write_folder(tmp_path, per_class=10)
+    return sorted(tmp_path.rglob("*.png"))
+
+
+def test_each_kind_of_bad_file_has_its_reason(pictures: list[Path], tmp_path: Path) -> None:
+    bad = {
+        "empty.jpg": (b"", "empty file"),
+        "text.jpg": (b"words", "not a picture"),
+        "torn.png": (pictures[0].read_bytes()[:500], "truncated PNG"),
+    }
+    for name, (data, _) in bad.items():
+        (tmp_path / name).write_bytes(data)
+    found = examine([*pictures, *(tmp_path / name for name in bad), tmp_path / "missing.jpg"], tmp_path / "a.sqlite")
+    assert not any(item.problem for item in found[: len(pictures)])
+    for item, (_, reason) in zip(found[len(pictures) :], bad.values(), strict=False):
+        assert reason in item.problem
+    assert found[-1].problem == "no such file"
+    assert found[-1].sha256 == ""
+
+
+def test_what_was_found_out_is_remembered_by_content(pictures: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "a.sqlite"
+    first = examine(pictures, cache)
+    moved = [path.rename(tmp_path / f"moved-{number}.png") for number, path in enumerate(pictures)]
+    assert examine(moved, cache) == first
+    moved[0].write_bytes(moved[1].read_bytes())  # another content under the same name
+    again = examine(moved, cache)
+    assert again[0] == first[1]
+    assert again[1:] == first[1:]
+
+
+def test_without_a_place_to_remember_it_works_all_the_same(pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert examine(pictures, tmp_path / "file" / "a.sqlite") == examine(pictures, tmp_path / "a.sqlite")
+
+
+def test_a_damaged_memory_is_no_failure(pictures: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "a.sqlite").write_bytes(b"this is no database" * 100)
+    assert not any(item.problem for item in examine(pictures, tmp_path / "a.sqlite"))
+
+
+def test_scaled_and_saved_anew_is_nearly_the_same_and_other_drawings_are_not(tmp_path: Path) -> None:
+    paths = []
+    for number in range(8):
+        picture = np.asarray(draw("cat", number, 300)[..., ::-1], np.uint8)
+        for name, data in (
+            ("a.png", cv2.imencode(".png", picture)[1]),
+            ("b.jpg", cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, 60])[1]),
+            ("c.png", cv2.imencode(".png", cv2.resize(picture, (170, 150), interpolation=cv2.INTER_AREA))[1]),
+        ):
+            paths.append(tmp_path / f"{number}{name}")
+            paths[-1].write_bytes(data.tobytes())
+    groups = near_groups(examine(paths, tmp_path / "a.sqlite"))
+    assert groups == [3 * number for number in range(8) for _ in range(3)]

@@ -1,0 +1,112 @@
+"""Finds labelled pictures however they lie: a folder for each class, Kaggle's flat names, a zip of either."""
+
+import re
+import shutil
+import stat
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import platformdirs
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.files import swapped
+from catsdogs_edge.image import EXTENSIONS
+from catsdogs_edge.pictures import find_labelled
+
+_FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")
+"""Kaggle's `train/cat.0.jpg`: the label, a number, the ending."""
+
+
+def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Finds the labelled pictures of one or more folders or zip files.
+
+    Each is laid out in one of these ways, and may lie alone in further folders:
+
+    - a folder of pictures for each class, as in `PetImages/Cat`, `PetImages/Dog`;
+    - one folder of files that are named `cat.0.jpg`, `dog.0.jpg`.
+
+    Args:
+        roots: With the same classes.
+
+    Returns:
+        The classes, sorted, and each file with the index of its class, in order.
+
+    Raises:
+        DataError: No such folder, another layout, or other classes in one than in another.
+    """
+    classes: tuple[str, ...] = ()
+    found: list[tuple[Path, int]] = []
+    for root in roots:
+        names, labelled = _find(root)
+        if classes and names != classes:
+            raise DataError(f"{root} has the classes {_list(names)}, expected {_list(classes)} as in {roots[0]}")
+        classes = names
+        found += labelled
+    return classes, found
+
+
+def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    folder = unpack(root) if root.is_file() else root
+    if not folder.is_dir():
+        raise DataError(f"{root}: no such folder or zip file (expected one with a folder of pictures for each class)")
+    folder = _inner(folder)
+    flat = sorted((path, match[1]) for path in folder.iterdir() if (match := _FLAT.fullmatch(path.name)))
+    labels = tuple(sorted({label for _, label in flat}))
+    if len(labels) >= 2:
+        return labels, [(path, labels.index(label)) for path, label in flat]
+    return find_labelled(folder)
+
+
+def _inner(folder: Path) -> Path:
+    """Goes into a folder that lies alone: `PetImages` in Microsoft's zip, `train` in Kaggle's."""
+    while True:
+        entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
+        inside = [entry for entry in entries if entry.is_dir()]
+        if len(inside) != 1 or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
+            return folder
+        folder = inside[0]
+
+
+def unpack(archive: Path, into: Path | None = None) -> Path:
+    """Unpacks the pictures of a zip file, once: the same file is found again the next time.
+
+    Args:
+        archive: A zip file.
+        into: Folder for what is unpacked; the user's cache if None.
+
+    Returns:
+        A folder with the pictures.
+
+    Raises:
+        DataError: Not a zip file, a damaged or encrypted one, one with a path that leads out of it, or no room.
+        OutputError: The folder cannot be written.
+    """
+    status = archive.stat()
+    cache = into or Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
+    folder = cache / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns:x}"
+    if folder.is_dir():
+        return folder
+    try:
+        with zipfile.ZipFile(archive) as file, swapped(folder, frozenset()) as stage:
+            wanted = [entry for entry in file.infolist() if _is_picture(entry, archive)]
+            size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(stage).free
+            if size > free:
+                raise DataError(f"{archive} holds {size >> 20} MB of pictures, {cache} has room for {free >> 20} MB")
+            file.extractall(stage, wanted)
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        raise DataError(f"{archive} is not a zip file that can be unpacked: {error}") from error
+    return folder
+
+
+def _is_picture(entry: zipfile.ZipInfo, archive: Path) -> bool:
+    """Tells pictures from the rest; refuses a path that leads out of the folder, and links, which may."""
+    path = PurePosixPath(entry.filename.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or stat.S_ISLNK(entry.external_attr >> 16):
+        raise DataError(f"{archive} holds '{entry.filename}', which leads out of it: do not trust this file")
+    is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return not entry.is_dir() and not is_hidden and path.suffix.lower() in EXTENSIONS
+
+
+def _list(names: Sequence[str]) -> str:
+    return "(" + ", ".join(names) + ")"

@@ -51,11 +51,12 @@ def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings:
 
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
-    assert len(lines) == 4, lines
+    assert len(lines) == 5, lines
     assert lines[0].endswith("after epoch 1")
     assert lines[1].startswith("looking at 40 pictures")
     assert re.fullmatch(r"\d+ pictures to train, \d+ to validate; classes: cat, dog", lines[2])
-    assert lines[3].startswith("epoch 1 of 1: accuracy ")
+    assert lines[3] == "computing the features of 4 views, and of the validation pictures"
+    assert lines[4].startswith("epoch 1 of 1: accuracy ")
 
 
 def test_the_model_takes_pictures_and_has_no_augmentation(run_folder: Path) -> None:
@@ -117,7 +118,7 @@ def test_a_picture_that_vanishes_while_training_is_named(scripts: Path, tmp_path
     write_folder(tmp_path / "pictures", per_class=6)
     out = tmp_path / "run"
     command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "pictures", "--out", out, "--weights", "none"]
-    with subprocess.Popen([*command, "--epochs", "500"], stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([*command, "--epochs", "500", "--views", "0"], stderr=subprocess.PIPE, text=True) as process:
         wait_for(out / "model.keras")
         shutil.rmtree(tmp_path / "pictures" / "cat")
         _, printed = process.communicate(timeout=60)
@@ -144,6 +145,8 @@ def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: P
         "none",
         "--epochs",
         "500",
+        "--views",
+        "0",
     ]
     with subprocess.Popen([*command, "--train-size", "8", "--val-size", "4"], stderr=subprocess.PIPE) as process:
         wait_for(out / "model.keras")

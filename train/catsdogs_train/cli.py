@@ -43,6 +43,12 @@ def _train(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 10,
     batch_size: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 32,
+    views: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Views of each picture, computed once for all epochs; 0 draws new ones in each epoch, slowly."
+        ),
+    ] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same figures.")] = 0,
 ) -> None:
     """Train a ResNet50 with a frozen backbone to tell the classes of DATA apart.
@@ -54,5 +60,5 @@ def _train(
         from catsdogs_train.fit import train  # noqa: PLC0415
     from catsdogs_train.report import Settings  # noqa: PLC0415
 
-    last = train(Settings(tuple(data), out, weights, val, train_size, val_size, epochs, batch_size, seed))
+    last = train(Settings(tuple(data), out, weights, val, train_size, val_size, epochs, batch_size, views, seed))
     typer.echo(f"{out}: validation accuracy {last.val_accuracy:.2%} after epoch {last.epoch}")

@@ -2,15 +2,19 @@
 
 import logging
 import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
+import numpy as np
 
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.files import check_writable, staged
 from catsdogs_train.batches import PictureBatches
 from catsdogs_train.dataset import Split, make_split
-from catsdogs_train.model import IMAGE_SIZE, build_network, build_trainer, check_weights
+from catsdogs_train.features import FeatureBatches, compute, split_network
+from catsdogs_train.model import IMAGE_SIZE, build_network, check_weights
 from catsdogs_train.progress import Progress
 from catsdogs_train.report import Epoch, Settings, write_report
 
@@ -59,30 +63,71 @@ def train(settings: Settings) -> Epoch:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
 
     network = build_network(len(split.classes), settings.weights)
-    trainer = build_trainer(network, settings.seed)
-    trainer.compile(
-        optimizer=keras.optimizers.Adam(LEARNING_RATE),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=["accuracy"],
-    )
     keeper = _RunKeeper(network, settings, split)
-    batches = PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, shuffle_seed=settings.seed)
     val_batches = PictureBatches(split.val, IMAGE_SIZE, settings.batch_size)
-    with Progress() as progress:
-        try:
-            trainer.fit(
+    with Progress() as progress, _naming_pictures([val_batches]) as watched:
+        if settings.views:
+            _fit_on_features(network, settings, split, val_batches, watched, [progress, keeper])
+        else:
+            batches = PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, seed=settings.seed, shuffle=True)
+            watched.append(batches)
+            _compile(network)
+            network.fit(
                 batches,
                 validation_data=val_batches,
                 epochs=settings.epochs,
                 callbacks=[progress, keeper],
                 verbose=0,
             )
-        except Exception:  # whatever the backend makes of it
-            failure = batches.failure or val_batches.failure
-            if failure is None:
-                raise
-            raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
     return keeper.history[-1]
+
+
+def _fit_on_features(
+    network: keras.Model,
+    settings: Settings,
+    split: Split,
+    val_batches: PictureBatches,
+    watched: list[PictureBatches],
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> None:
+    """Computes the features of all views once, and lets the output layer learn from them."""
+    extractor, head = split_network(network)
+    progress, *_ = callbacks
+    _log.info("computing the features of %d views, and of the validation pictures", settings.views)
+    val_features = compute(extractor, val_batches, [progress])
+    views = []
+    for view in range(min(settings.views, settings.epochs)):
+        batches = PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, seed=settings.seed, view=view)
+        watched.append(batches)
+        views.append(compute(extractor, batches, [progress]))
+    _compile(head)
+    head.fit(
+        FeatureBatches(views, split.train, settings.batch_size, settings.seed),
+        validation_data=(val_features, np.array([sample.label for sample in split.val], np.int32)),
+        epochs=settings.epochs,
+        callbacks=list(callbacks),
+        verbose=0,
+    )
+
+
+def _compile(model: keras.Model) -> None:
+    model.compile(
+        optimizer=keras.optimizers.Adam(LEARNING_RATE),
+        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=["accuracy"],
+    )
+
+
+@contextmanager
+def _naming_pictures(batches: list[PictureBatches]) -> Iterator[list[PictureBatches]]:
+    """Names the picture when reading one is what broke the training off, whatever the backend makes of it."""
+    try:
+        yield batches
+    except Exception:
+        failure = next((item.failure for item in batches if item.failure), None)
+        if failure is None:
+            raise
+        raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
 
 
 class _RunKeeper(keras.callbacks.Callback):  # type: ignore[misc]

@@ -56,28 +56,6 @@ def build_network(class_count: int, weights: str) -> keras.Model:
     return keras.Model(image, logits, name="catsdogs")
 
 
-def build_trainer(network: keras.Model, seed: int) -> keras.Model:
-    """Puts random shear, zoom and horizontal flip before the network; both share their weights.
-
-    Kept apart from the network, so that what is saved and exported has no augmentation in it.
-
-    Args:
-        network: From `build_network`.
-        seed: Of the augmentation.
-    """
-    return keras.Sequential(
-        [
-            keras.Input((IMAGE_SIZE, IMAGE_SIZE, 3), dtype="uint8"),
-            # Up to a tenth of the width sideways and of the height upwards, up to a fifth larger or smaller.
-            keras.layers.RandomShear(0.1, 0.1, fill_mode="nearest", seed=seed),
-            keras.layers.RandomZoom(0.2, fill_mode="nearest", seed=seed + 1),
-            keras.layers.RandomFlip("horizontal", seed=seed + 2),
-            network,
-        ],
-        name="trainer",
-    )
-
-
 def check_weights(weights: str) -> None:
     """Looks whether the weights can be there at all, before anything that takes long.
 

@@ -37,6 +37,20 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
         """Advances it."""
         self._bar.advance(self._task)
 
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Starts the bar for features."""
+        self._bar.start()
+        self._task = self._bar.add_task("features", total=self.params["steps"])
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Advances it."""
+        self._bar.advance(self._task)
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Removes it."""
+        self._bar.remove_task(self._task)
+        self._bar.stop()
+
     def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Says what the pause is."""
         self._bar.update(self._task, description="validating")

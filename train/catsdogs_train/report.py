@@ -44,6 +44,8 @@ class Settings:
     """Passes over the training pictures."""
     batch_size: int = 32
     """Pictures in one step."""
+    views: int = 4
+    """Views of each training picture whose features are computed once; 0 asks the backbone anew in each epoch."""
     seed: int = 0
     """Of the split, the order, the new layer and the augmentation."""
 

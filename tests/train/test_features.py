@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from catsdogs_edge.drawings import write_folder
+from catsdogs_train import fit
+from catsdogs_train.batches import PictureBatches
+from catsdogs_train.dataset import Sample
+from catsdogs_train.features import FeatureBatches, compute, split_network
+from catsdogs_train.model import build_network
+from catsdogs_train.report import Settings
+
+
+def test_the_parts_are_the_whole_and_share_their_weights(tmp_path: Path) -> None:
+    network = build_network(3, "none")
+    extractor, head = split_network(network)
+    batch = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
+    features = extractor(batch, training=False)
+    assert features.shape == (2, 2048)
+    np.testing.assert_allclose(head(features), network(batch, training=False), rtol=1e-5, atol=1e-5)
+    assert [variable.path for variable in head.trainable_variables] == ["logits/kernel", "logits/bias"]
+    head.get_layer("logits").bias.assign([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(network.get_layer("logits").bias, [1.0, 2.0, 3.0])
+
+
+def test_each_epoch_takes_the_next_view_of_every_picture() -> None:
+    samples = [Sample(Path(str(number)), number % 2) for number in range(5)]
+    places = np.arange(5, dtype=np.float32)[:, np.newaxis] / 10
+    views = [np.asarray(np.full((5, 4), view) + places, np.float32) for view in range(2)]
+    batches = FeatureBatches(views, samples, 2, 0)
+    assert len(batches) == 3
+    for epoch in range(3):
+        features, labels = (
+            np.concatenate(parts) for parts in zip(*(batches[index] for index in range(3)), strict=True)
+        )
+        assert np.all(features.astype(int) == epoch % 2)
+        taken = np.rint(10 * (features[:, 0] - epoch % 2)).astype(int)
+        assert sorted(taken) == [0, 1, 2, 3, 4]
+        assert list(labels) == [place % 2 for place in taken]
+        batches.on_epoch_end()
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    write_folder(tmp_path / "pictures", per_class=8)
+    return tmp_path / "pictures"
+
+
+def test_features_of_views_teach_what_the_plain_loop_teaches(pictures: Path, tmp_path: Path) -> None:
+    """With a view for each epoch the two are the same computation: only the sums are added up elsewhere.
+
+    Adam's first steps go by the sign of a gradient: where that is nothing but rounding, a weight may go either way.
+    """
+    kernels, losses = [], []
+    for views in (2, 0):
+        settings = Settings(
+            (pictures,), tmp_path / f"run{views}", "none", epochs=2, batch_size=4, views=views, seed=1, val_size=4
+        )
+        last = fit.train(settings)
+        losses.append(last.val_loss)
+        network = keras.saving.load_model(settings.out / "model.keras", compile=False)
+        kernels.append(np.asarray(network.get_layer("logits").kernel))
+    moved = np.abs(kernels[0] - kernels[1])
+    assert np.median(moved) < 5e-5  # of steps that add up to 8e-3
+    assert np.mean(moved < 2e-4) > 0.95
+    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+
+
+def test_features_are_in_the_order_of_the_pictures(pictures: Path) -> None:
+    samples = [Sample(path, 0) for path in sorted(pictures.rglob("*.png"))]
+    extractor, _ = split_network(build_network(2, "none"))
+    features = compute(extractor, PictureBatches(samples, 224, 3), [])
+    one = compute(extractor, PictureBatches(samples[-1:], 224, 3), [])
+    np.testing.assert_allclose(features[-1:], one, rtol=1e-4, atol=1e-5)
+    assert features.shape == (16, 2048)

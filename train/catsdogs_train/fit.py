@@ -93,10 +93,14 @@ def _fit_on_features(
     """Computes the features of all views once, and lets the output layer learn from them."""
     extractor, head = split_network(network)
     progress, *_ = callbacks
-    _log.info("computing the features of %d views, and of the validation pictures", settings.views)
+    count = min(settings.views, settings.epochs)
+    _log.info(
+        "asking the backbone once: %d x %d views to train, %d pictures to validate",
+        count, len(split.train), len(split.val),
+    )  # fmt: skip
     val_features = compute(extractor, val_batches, [progress])
     views = []
-    for view in range(min(settings.views, settings.epochs)):
+    for view in range(count):
         batches = PictureBatches(split.train, IMAGE_SIZE, settings.batch_size, seed=settings.seed, view=view)
         watched.append(batches)
         views.append(compute(extractor, batches, [progress]))

@@ -1,3 +1,4 @@
+import sqlite3
 from pathlib import Path
 
 import cv2
@@ -49,6 +50,20 @@ def test_without_a_place_to_remember_it_works_all_the_same(pictures: list[Path],
 def test_a_damaged_memory_is_no_failure(pictures: list[Path], tmp_path: Path) -> None:
     (tmp_path / "a.sqlite").write_bytes(b"this is no database" * 100)
     assert not any(item.problem for item in examine(pictures, tmp_path / "a.sqlite"))
+
+
+def test_a_memory_that_breaks_in_between_is_no_failure(pictures: list[Path], tmp_path: Path) -> None:
+    cache = tmp_path / "a.sqlite"
+    whole = examine(pictures, cache)
+    data = bytearray(cache.read_bytes())
+    data[4096 : len(data)] = b"\x55" * (len(data) - 4096)
+    cache.write_bytes(data)
+    assert examine(pictures, cache) == whole
+    cache.unlink()
+    with sqlite3.connect(cache) as other:
+        other.execute("CREATE TABLE findings (something TEXT)")
+    other.close()
+    assert examine(pictures, cache) == whole
 
 
 def test_scaled_and_saved_anew_is_nearly_the_same_and_other_drawings_are_not(tmp_path: Path) -> None:

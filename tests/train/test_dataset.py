@@ -117,8 +117,19 @@ def test_nearly_equal_pictures_are_on_one_side(drawn: Path, tmp_path: Path) -> N
         near_copy(path, path.with_suffix(".jpg"))
     for train_size, val_size in ((None, None), (60, 40)):
         result = split(tmp_path / "twice", train_size=train_size, val_size=val_size)
+        assert len(result.train) + len(result.val) + len(result.quarantine) == 200 or train_size
         stems = [{name.rpartition(".")[0] for name in names(samples)} for samples in (result.train, result.val)]
         assert not stems[0] & stems[1]
+
+
+def test_what_validates_never_becomes_training_when_copies_are_added(drawn: Path, tmp_path: Path) -> None:
+    before = split(drawn)
+    shutil.copytree(drawn, tmp_path / "more")
+    for path in list((tmp_path / "more").rglob("*.png")):
+        near_copy(path, path.with_suffix(".jpg"))
+    after = split(tmp_path / "more")
+    assert names(before.val) <= names(after.val)
+    assert not names(before.val) & names(after.train)
 
 
 def test_training_pictures_that_are_nearly_ones_to_validate_on_are_left_out(drawn: Path, tmp_path: Path) -> None:

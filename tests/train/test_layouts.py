@@ -28,7 +28,7 @@ def flat(folders: Path, tmp_path: Path) -> Path:
 
 
 def zipped(folder: Path, out: Path, *, prefix: str = "") -> Path:
-    with zipfile.ZipFile(out, "w") as archive:
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(folder.rglob("*.*")):
             archive.write(path, prefix + str(path.relative_to(folder)))
     return out
@@ -111,7 +111,51 @@ def test_what_is_no_zip_is_one_line_and_leaves_nothing(folders: Path, tmp_path: 
     for name in ("text.zip", "damaged.zip"):
         with pytest.raises(DataError, match="is not a zip file that can be unpacked"):
             unpack(tmp_path / name, tmp_path / "into")
-    assert not list((tmp_path / "into").rglob("*.png")) if (tmp_path / "into").exists() else True
+    assert not any((tmp_path / "into").rglob("*"))
+
+
+def test_every_damaged_byte_is_one_line_or_none(folders: Path, tmp_path: Path) -> None:
+    whole = zipped(folders, tmp_path / "whole.zip").read_bytes()
+    refused = 0
+    for number, place in enumerate(range(0, len(whole), 97)):
+        archive = tmp_path / f"{number}.zip"
+        archive.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            unpack(archive, tmp_path / "into")
+        except DataError:
+            refused += 1
+    assert refused > 20
+
+
+def test_kaggle_s_folder_as_downloaded_names_the_way(flat: Path) -> None:
+    (flat / "test1").mkdir()
+    (flat / "test1" / "1.jpg").touch()
+    with pytest.raises(DataError, match=r"train holds pictures of several classes by their names: did you mean it"):
+        find_all([flat])
+
+
+def test_stray_files_beside_class_folders_are_no_classes(folders: Path) -> None:
+    for name in ("IMG_0001.png", "DSC_0002.png", "cat.0.json"):
+        (folders / name).touch()
+    assert names(*find_all([folders])) == EXPECTED
+
+
+def test_a_folder_that_is_named_twice_counts_once(folders: Path) -> None:
+    assert names(*find_all([folders, folders / ".." / folders.name])) == EXPECTED
+
+
+def test_names_with_backslashes_are_folders(folders: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "windows.zip", "w") as archive:
+        for path in sorted(folders.rglob("*.png")):
+            entry = zipfile.ZipInfo("x")
+            entry.filename = f"{path.parent.name}\\{path.name}"
+            archive.writestr(entry, path.read_bytes())
+    assert names(*find_all([tmp_path / "windows.zip"])) == EXPECTED
+
+
+def test_a_name_that_is_too_long_is_one_line() -> None:
+    with pytest.raises(DataError, match="cannot be read: File name too long"):
+        find_all([Path("x" * 300)])
 
 
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:

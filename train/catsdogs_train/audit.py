@@ -3,9 +3,9 @@
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import cv2
 import imagehash
 import numpy as np
 import platformdirs
+from numpy.typing import NDArray
 from PIL import Image
 
 from catsdogs_edge.cpu import usable_cpus
@@ -58,14 +59,30 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
         paths: Files.
         cache: SQLite file to remember in; in the user's cache folder if None.
     """
-    with _memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool:
-        known = {row[0]: Finding(row[0], row[1] & _ALL, *row[2:]) for row in memory.execute(_SELECT)}
-        findings = list(pool.map(lambda path: _examine(path, known), paths))
-        new = {item.sha256: item for item in findings if item.sha256 and item.sha256 not in known}
-        rows = [(item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in new.values()]
-        memory.executemany("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)", rows)
-        memory.commit()
+    with _Memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool:
+        known = memory.recall()
+        findings = []
+        for start in range(0, len(paths), _REMEMBERED_AT_ONCE):
+            found = list(pool.map(lambda path: _examine(path, known), paths[start : start + _REMEMBERED_AT_ONCE]))
+            memory.remember(item for item in found if item.sha256 and item.sha256 not in known)
+            findings += found
     return findings
+
+
+def near_ones(pictures: Sequence[Finding], others: Sequence[Finding]) -> list[int | None]:
+    """Finds for each picture one of the others that is nearly the same: its index, or None.
+
+    Args:
+        pictures: Findings without a problem.
+        others: Likewise.
+    """
+    bits, colours = _arrays(others)
+    found: list[int | None] = []
+    for own_bits, own_colours in zip(*_arrays(pictures), strict=True):
+        close = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
+        close = close[np.abs(colours[close] - own_colours).mean(axis=1) <= NEAR_COLOURS]
+        found.append(int(close[0]) if len(close) else None)
+    return found
 
 
 def near_groups(pictures: Sequence[Finding]) -> list[int]:
@@ -77,8 +94,7 @@ def near_groups(pictures: Sequence[Finding]) -> list[int]:
     Returns:
         For each the smallest index in its group (its own, if it is alone).
     """
-    bits = np.array([picture.bits for picture in pictures], np.uint64)
-    colours = np.array([list(picture.colours) for picture in pictures], np.int16)
+    bits, colours = _arrays(pictures)
     group = list(range(len(pictures)))
 
     def root(index: int) -> int:
@@ -95,7 +111,15 @@ def near_groups(pictures: Sequence[Finding]) -> list[int]:
     return [root(index) for index in range(len(pictures))]
 
 
+def _arrays(pictures: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+    """Gives hashes, shape (N,), and colours, shape (N, 192)."""
+    bits = np.array([picture.bits for picture in pictures], np.uint64)
+    colours = np.frombuffer(b"".join(picture.colours for picture in pictures), np.uint8)
+    return bits, colours.reshape(len(pictures), 3 * _GRID**2).astype(np.int16)
+
+
 _ALL = 2**64 - 1
+_REMEMBERED_AT_ONCE = 1000
 _VERSION = f"{cv2.__version__} {imagehash.__version__} 2"
 _SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
 
@@ -121,23 +145,51 @@ def _examine(path: Path, known: dict[str, Finding]) -> Finding:
     return Finding(sha256, int(str(imagehash.phash(small)), 16), resize(rgb, _GRID).tobytes(), "")
 
 
-@contextmanager
-def _memory(cache: Path | None) -> Iterator[sqlite3.Connection]:
-    """Opens what was remembered; where that cannot be, remembers nothing."""
-    folder = Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
-    try:
-        path = cache or folder / "audit-2.sqlite"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        memory = sqlite3.connect(path, timeout=60)
-        _prepare(memory)
-    except (OSError, sqlite3.Error) as error:
-        _log.info("What is found out about pictures is not remembered: %s", error)
-        memory = sqlite3.connect(":memory:")
-        _prepare(memory)
-    with closing(memory):
-        yield memory
+class _Memory:
+    """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
 
+    def __init__(self, cache: Path | None) -> None:
+        self._path = cache or Path(platformdirs.user_cache_dir("catsdogs", appauthor=False)) / "audit-2.sqlite"
+        self._connection: sqlite3.Connection | None = None
 
-def _prepare(memory: sqlite3.Connection) -> None:
-    columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits INTEGER, colours BLOB, problem TEXT"
-    memory.execute(f"CREATE TABLE IF NOT EXISTS findings ({columns})")
+    def __enter__(self) -> "_Memory":
+        with self._forgiving():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=20)
+            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits INTEGER, colours BLOB, problem TEXT"
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS findings ({columns})")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def recall(self) -> dict[str, Finding]:
+        """Gives all that is known, by hash."""
+        with self._forgiving():
+            if self._connection is not None:
+                rows = self._connection.execute(_SELECT).fetchall()
+                return {row[0]: Finding(row[0], row[1] & _ALL, *row[2:]) for row in rows}
+        return {}
+
+    def remember(self, findings: Iterable[Finding]) -> None:
+        """Adds some, for good."""
+        rows = {
+            item.sha256: (item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in findings
+        }
+        with self._forgiving():
+            if self._connection is not None:
+                insert = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)"
+                self._connection.executemany(insert, rows)
+                self._connection.commit()
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Goes on without a memory when it fails: read-only, full, damaged, or locked for long."""
+        try:
+            yield
+        except (OSError, sqlite3.Error) as error:
+            _log.info("what is found out about pictures is not remembered: %s: %s", self._path, error)
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None

@@ -24,7 +24,8 @@ class Recipe:
     shear: float = 0.2
     """Largest shear to either side in DEGREES: next to nothing, as it always was."""
     zoom: float = 0.2
-    """Width and height are scaled apart from each other, each by a factor from 1 - zoom to 1 + zoom."""
+    """A view spans 1 - zoom to 1 + zoom of the picture's width and, drawn apart from it, of its height: it shows things
+    1 / (1 + zoom) to 1 / (1 - zoom) times as large."""
     flip: bool = True
     """Half of the views are mirrored, left for right."""
 

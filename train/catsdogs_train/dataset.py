@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.audit import Finding, examine, near_groups
+from catsdogs_train.audit import Finding, examine, near_groups, near_ones
 from catsdogs_train.layouts import find_all
 
 _log = logging.getLogger(__name__)
@@ -67,9 +67,10 @@ def make_split(
 ) -> Split:
     """Decides by the content of each picture on which side it is.
 
-    The side follows from the picture's hash (of its group's, if there are nearly equal ones) and the seed: a
-    fifth of all hashes validate. So it stays where it is when pictures are added, moved or renamed. With sizes, the
-    lowest hashes of each class validate, and the highest train.
+    The side follows from the picture's hash and the seed: a fifth of all hashes validate, and so do all that are
+    nearly the same as one of them. So a picture that validates still does when others are added, moved or renamed. With
+    sizes, the lowest hashes of each class validate, and the highest train: then the border moves a little when
+    pictures are added.
 
     Args:
         data: Folders or zip files; see `layouts.find_all`.
@@ -85,7 +86,8 @@ def make_split(
     classes, labelled = find_all(data)
     candidates, quarantine = _fit(labelled, classes)
     if val is None:
-        train, held_out = _divide(candidates, train_size, val_size, seed)
+        train, held_out, more = _divide(candidates, train_size, val_size, seed)
+        quarantine += more
     else:
         val_classes, val_labelled = find_all([val])
         if val_classes != classes:
@@ -151,19 +153,21 @@ def _fit(labelled: Sequence[tuple[Path, int]], classes: Sequence[str]) -> tuple[
 
 def _divide(
     candidates: list[_Candidate], train_size: int | None, val_size: int | None, seed: int
-) -> tuple[list[_Candidate], list[_Candidate]]:
-    """Keeps some back to validate on; groups of nearly equal pictures stay together."""
+) -> tuple[list[_Candidate], list[_Candidate], list[Quarantined]]:
+    """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
     keys = _keys(candidates, seed)
     if val_size is None:
         held_out = [item for item, key in zip(candidates, keys, strict=True) if key < VAL_SHARE]
         for label in {item.sample.label for item in candidates} - {item.sample.label for item in held_out}:
-            ranked = sorted(zip(keys, range(len(candidates)), candidates, strict=True))
-            held_out.append(next(item for _, _, item in ranked if item.sample.label == label))  # a tiny class
+            ranked = sorted(zip(keys, range(len(candidates)), strict=True))  # a tiny class
+            held_out.append(next(candidates[index] for _, index in ranked if candidates[index].sample.label == label))
     else:
         held_out = _take(candidates, val_size, seed, "validate")
-    groups = {key for item, key in zip(candidates, keys, strict=True) if item in set(held_out)}
-    left = [item for item, key in zip(candidates, keys, strict=True) if key not in groups]
-    return left if train_size is None else _take(left, train_size, seed, "train", highest=True), held_out
+    held = {item.sample for item in held_out}
+    left, quarantine = _without_near([item for item in candidates if item.sample not in held], held_out)
+    if train_size is not None:
+        left = _take(left, train_size, seed, "train", highest=True)
+    return left, held_out, quarantine
 
 
 def _take(
@@ -186,28 +190,30 @@ def _take(
 
 
 def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
-    """Gives each a number from 0 to 1 that follows from its group's content and the seed alone."""
+    """Gives each a number from 0 to 1: the lowest of those that follow from the contents of its group and the seed."""
+    own = [
+        int(hashlib.sha256(f"{seed} {candidate.finding.sha256}".encode()).hexdigest()[:13], 16) / 16**13
+        for candidate in candidates
+    ]
     groups = near_groups([candidate.finding for candidate in candidates])
-    lowest: dict[int, str] = {}
-    for group, candidate in zip(groups, candidates, strict=True):
-        lowest[group] = min(lowest.get(group, candidate.finding.sha256), candidate.finding.sha256)
-    return [int(hashlib.sha256(f"{seed} {lowest[group]}".encode()).hexdigest()[:13], 16) / 16**13 for group in groups]
+    lowest: dict[int, float] = {}
+    for group, key in zip(groups, own, strict=True):
+        lowest[group] = min(lowest.get(group, key), key)
+    return [lowest[group] for group in groups]
 
 
 def _without_near(
     candidates: list[_Candidate], held_out: Sequence[_Candidate]
 ) -> tuple[list[_Candidate], list[Quarantined]]:
     """Leaves out training pictures that are nearly the same as one to validate on."""
-    together = [*held_out, *candidates]
-    groups = near_groups([candidate.finding for candidate in together])
-    twins = dict(zip(groups, held_out, strict=False))
+    twins = near_ones([item.finding for item in candidates], [item.finding for item in held_out])
     kept, quarantine = [], []
-    for candidate, group in zip(candidates, groups[len(held_out) :], strict=True):
-        if twin := twins.get(group):
-            reason = f"nearly the same picture as {twin.sample.path}, which validates"
-            quarantine.append(Quarantined(candidate.sample.path, reason))
-        else:
+    for candidate, twin in zip(candidates, twins, strict=True):
+        if twin is None:
             kept.append(candidate)
+        else:
+            reason = f"nearly the same picture as {held_out[twin].sample.path}, which validates"
+            quarantine.append(Quarantined(candidate.sample.path, reason))
     return kept, quarantine
 
 

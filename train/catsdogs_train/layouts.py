@@ -1,21 +1,27 @@
 """Finds labelled pictures however they lie: a folder for each class, Kaggle's flat names, a zip of either."""
 
+import lzma
 import re
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import platformdirs
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.files import swapped
 from catsdogs_edge.image import EXTENSIONS
 from catsdogs_edge.pictures import find_labelled
 
 _FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")
 """Kaggle's `train/cat.0.jpg`: the label, a number, the ending."""
+
+
+_DAMAGE = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
+"""What Python's zipfile raises for damaged, encrypted and unusual files."""
 
 
 def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -43,19 +49,40 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
             raise DataError(f"{root} has the classes {_list(names)}, expected {_list(classes)} as in {roots[0]}")
         classes = names
         found += labelled
-    return classes, found
+    once = {path.resolve(): (path, label) for path, label in reversed(found)}  # folders may overlap
+    return classes, list(reversed(once.values()))
 
 
 def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    folder = unpack(root) if root.is_file() else root
-    if not folder.is_dir():
-        raise DataError(f"{root}: no such folder or zip file (expected one with a folder of pictures for each class)")
-    folder = _inner(folder)
-    flat = sorted((path, match[1]) for path in folder.iterdir() if (match := _FLAT.fullmatch(path.name)))
+    try:
+        folder = unpack(root) if root.is_file() else root
+        if not folder.is_dir():
+            raise DataError(
+                f"{root}: no such folder or zip file (expected one with a folder of pictures for each class)"
+            )
+        return _labelled(_inner(folder), root)
+    except CatsDogsError:
+        raise
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+
+
+def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    classes = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
+    for inner in classes:
+        if len({label for _, label in _flat(inner)}) >= 2:
+            raise DataError(f"{inner} holds pictures of several classes by their names: did you mean it, not {root}?")
+    flat = _flat(folder)
     labels = tuple(sorted({label for _, label in flat}))
-    if len(labels) >= 2:
+    if len(classes) < 2 and len(labels) >= 2:
         return labels, [(path, labels.index(label)) for path, label in flat]
     return find_labelled(folder)
+
+
+def _flat(folder: Path) -> list[tuple[Path, str]]:
+    """Finds pictures that are named by their class."""
+    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
+    return [(path, match[1]) for path in pictures if (match := _FLAT.fullmatch(path.name))]
 
 
 def _inner(folder: Path) -> Path:
@@ -94,7 +121,10 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
             if size > free:
                 raise DataError(f"{archive} holds {size >> 20} MB of pictures, {cache} has room for {free >> 20} MB")
             file.extractall(stage, wanted)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except OutputError:
+        if not folder.is_dir():  # another process has unpacked it meanwhile
+            raise
+    except _DAMAGE as error:
         raise DataError(f"{archive} is not a zip file that can be unpacked: {error}") from error
     return folder
 
@@ -102,8 +132,9 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
 def _is_picture(entry: zipfile.ZipInfo, archive: Path) -> bool:
     """Tells pictures from the rest; refuses a path that leads out of the folder, and links, which may."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0] or stat.S_ISLNK(entry.external_attr >> 16):
+    if path.is_absolute() or ".." in path.parts or ":" in str(path) or stat.S_ISLNK(entry.external_attr >> 16):
         raise DataError(f"{archive} holds '{entry.filename}', which leads out of it: do not trust this file")
+    entry.filename = str(path) + "/" * entry.is_dir()
     is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     return not entry.is_dir() and not is_hidden and path.suffix.lower() in EXTENSIONS
 

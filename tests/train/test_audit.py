@@ -34,6 +34,14 @@ def test_each_kind_of_bad_file_has_its_reason(pictures: list[Path], tmp_path: Pa
 def test_what_was_found_out_is_remembered_by_content(pictures: list[Path], tmp_path: Path) -> None:
     cache = tmp_path / "a.sqlite"
     first = examine(pictures, cache)
+    with sqlite3.connect(cache) as memory:
+        ((count,),) = memory.execute("SELECT count(*) FROM findings WHERE problem = ''").fetchall()
+        memory.execute("UPDATE findings SET problem = 'as remembered'")
+    memory.close()
+    assert count == len(pictures)
+    assert {item.problem for item in examine(pictures, cache)} == {"as remembered"}  # not decoded again
+    cache.unlink()
+    examine(pictures, cache)
     moved = [path.rename(tmp_path / f"moved-{number}.png") for number, path in enumerate(pictures)]
     assert examine(moved, cache) == first
     moved[0].write_bytes(moved[1].read_bytes())  # another content under the same name

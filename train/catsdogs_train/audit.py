@@ -174,9 +174,8 @@ class _Memory:
 
     def remember(self, findings: Iterable[Finding]) -> None:
         """Adds some, for good."""
-        rows = {
-            item.sha256: (item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in findings
-        }
+        new = {item.sha256: item for item in findings}
+        rows = [(item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in new.values()]
         with self._forgiving():
             if self._connection is not None:
                 insert = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)"
@@ -188,6 +187,8 @@ class _Memory:
         """Goes on without a memory when it fails: read-only, full, damaged, or locked for long."""
         try:
             yield
+        except sqlite3.ProgrammingError:
+            raise  # a bug of ours
         except (OSError, sqlite3.Error) as error:
             _log.info("what is found out about pictures is not remembered: %s: %s", self._path, error)
             if self._connection is not None:

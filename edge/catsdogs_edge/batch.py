@@ -9,7 +9,7 @@ from pathlib import Path
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.folder import Row, classify_files
-from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.pictures import find_pictures, is_list
 from catsdogs_edge.progress import progress
 from catsdogs_edge.results import FileResults, Lines, Results, Summary
 from catsdogs_edge.resume import NOTHING, skip_done
@@ -80,8 +80,7 @@ def _sort(row: Row, sorter: Sorter | None) -> tuple[Row, Path | None]:
 
 def _can_count(job: Job) -> bool:
     """Tells whether what there is to do can be found twice: not what comes through a pipe."""
-    lists = [source for source in job.sources if source.startswith("@") and not os.path.lexists(source)]
-    return "-" not in job.sources and all(os.path.isfile(name[1:]) for name in lists)
+    return all(os.path.isfile(source[1:]) for source in job.sources if is_list(source))
 
 
 def _find(job: Job) -> Iterator[Path]:

@@ -27,8 +27,9 @@ def find_pictures(sources: Iterable[str | Path], *, null: bool = False, without:
     Raises:
         DataError: A list that cannot be read.
     """
+    without = without.resolve() if without else None
     for source in map(str, sources):
-        if source == "-" or (source.startswith("@") and not os.path.lexists(source)):
+        if is_list(source):
             for name in _listed(source, b"\0" if null else b"\n"):
                 yield from _expand(Path(name), without)
         elif is_pattern(source):
@@ -38,20 +39,24 @@ def find_pictures(sources: Iterable[str | Path], *, null: bool = False, without:
             yield from _expand(Path(source), without)
 
 
+def is_list(source: str) -> bool:
+    """Tells whether it names a list: `-`, or `@` and a file, unless a file has that very name."""
+    return source == "-" or (source.startswith("@") and not os.path.lexists(source))
+
+
 def is_pattern(source: str) -> bool:
     """Tells whether a name is to be matched with files: it has `*`, `?` or `[` and no file is called so."""
     return glob.has_magic(source) and not os.path.lexists(source)
 
 
 def _expand(path: Path, without: Path | None) -> Iterator[Path]:
-    skipped = without.resolve() if without else None
     if not os.path.isdir(path):
-        if skipped is None or skipped not in path.absolute().parents:
+        if without is None or without not in path.absolute().parents:
             yield path
         return
     closed: list[OSError] = []
     for folder, subfolders, names in os.walk(path, onerror=closed.append):
-        if skipped and Path(folder).resolve() == skipped:
+        if without and Path(folder).resolve() == without:
             subfolders.clear()
             continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))

@@ -79,8 +79,7 @@ def near_ones(pictures: Sequence[Finding], others: Sequence[Finding]) -> list[in
     bits, colours = _arrays(others)
     found: list[int | None] = []
     for own_bits, own_colours in zip(*_arrays(pictures), strict=True):
-        close = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
-        close = close[np.abs(colours[close] - own_colours).mean(axis=1) <= NEAR_COLOURS]
+        close = _close(bits, colours, own_bits, own_colours)
         found.append(int(close[0]) if len(close) else None)
     return found
 
@@ -103,12 +102,19 @@ def near_groups(pictures: Sequence[Finding]) -> list[int]:
         return index
 
     for index in range(len(pictures)):
-        close = np.flatnonzero(np.bitwise_count(bits[index + 1 :] ^ bits[index]) <= NEAR) + index + 1
-        close = close[np.abs(colours[close] - colours[index]).mean(axis=1) <= NEAR_COLOURS]
-        for other in close:
+        later = slice(index + 1, None)
+        for other in _close(bits[later], colours[later], bits[index], colours[index]) + index + 1:
             first, second = sorted((root(index), root(int(other))))
             group[second] = first
     return [root(index) for index in range(len(pictures))]
+
+
+def _close(
+    bits: NDArray[np.uint64], colours: NDArray[np.int16], own_bits: np.uint64, own_colours: NDArray[np.int16]
+) -> NDArray[np.intp]:
+    """Gives the indices of those that are nearly the same as one picture."""
+    found = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
+    return np.asarray(found[np.abs(colours[found] - own_colours).mean(axis=1) <= NEAR_COLOURS], np.intp)
 
 
 def _arrays(pictures: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:

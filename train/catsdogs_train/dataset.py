@@ -9,7 +9,7 @@ from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.audit import Finding, examine, near_groups, near_ones
-from catsdogs_train.layouts import find_all
+from catsdogs_train.layouts import find_all, in_words
 
 _log = logging.getLogger(__name__)
 
@@ -91,7 +91,9 @@ def make_split(
     else:
         val_classes, val_labelled = find_all([val])
         if val_classes != classes:
-            raise DataError(f"{val} has the classes {_list(val_classes)}, expected {_list(classes)} as in {data[0]}")
+            raise DataError(
+                f"{val} has the classes {in_words(val_classes)}, expected {in_words(classes)} as in {data[0]}"
+            )
         _refuse_overlap(labelled, val_labelled, val)
         held_out, more = _readable(val_labelled)  # a folder that is given to judge by is taken as it is
         quarantine += more
@@ -155,8 +157,8 @@ def _divide(
     candidates: list[_Candidate], train_size: int | None, val_size: int | None, seed: int
 ) -> tuple[list[_Candidate], list[_Candidate], list[Quarantined]]:
     """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
-    keys = _keys(candidates, seed)
     if val_size is None:
+        keys = _keys(candidates, seed)
         held_out = [item for item, key in zip(candidates, keys, strict=True) if key < VAL_SHARE]
         for label in {item.sample.label for item in candidates} - {item.sample.label for item in held_out}:
             ranked = sorted(zip(keys, range(len(candidates)), strict=True))  # a tiny class
@@ -224,7 +226,3 @@ def _refuse_overlap(labelled: Sequence[tuple[Path, int]], other: Sequence[tuple[
             f"{len(both)} training pictures are in {val}, too, such as {min(both)}: a model judged by what it has "
             "learned looks better than it is",
         )
-
-
-def _list(names: Sequence[str]) -> str:
-    return "(" + ", ".join(names) + ")"

@@ -46,7 +46,7 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
     for root in roots:
         names, labelled = _find(root)
         if classes and names != classes:
-            raise DataError(f"{root} has the classes {_list(names)}, expected {_list(classes)} as in {roots[0]}")
+            raise DataError(f"{root} has the classes {in_words(names)}, expected {in_words(classes)} as in {roots[0]}")
         classes = names
         found += labelled
     once = {path.resolve(): (path, label) for path, label in reversed(found)}  # folders may overlap
@@ -139,5 +139,6 @@ def _is_picture(entry: zipfile.ZipInfo, archive: Path) -> bool:
     return not entry.is_dir() and not is_hidden and path.suffix.lower() in EXTENSIONS
 
 
-def _list(names: Sequence[str]) -> str:
+def in_words(names: Sequence[str]) -> str:
+    """Writes names of classes for a message."""
     return "(" + ", ".join(names) + ")"

@@ -45,7 +45,7 @@ def compare(
         for name, number in ways.items():
             run = json.loads((Path(folder) / str(number) / "run.json").read_text(encoding="utf-8"))
             ratio = costs["plain loop"].wall / costs[name].wall
-            accuracy = run["last_epoch"]["val_accuracy"]
+            accuracy = run["best_epoch"]["val_accuracy"]
             table.add_row(name, f"{costs[name].wall:.0f}", f"{ratio:.1f} x", f"{accuracy:.2%}")
     Console(width=110).print(table)
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX sets it to 1, and commands that tests start inherit it
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import onnxruntime as ort
@@ -13,15 +12,13 @@ from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
+from catsdogs_edge.scores import Scores
 from catsdogs_edge.session import open_session, placement
 
 _FLOATS_ONLY = frozenset(
     provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
 )
 """Have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)."""
-
-Scores: TypeAlias = NDArray[np.float32]
-"""One row for each picture and one column for each class, shape (N, C), float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +123,6 @@ def _float_file(path: Path) -> str:
         if path.with_name(name).is_file():
             return str(path.with_name(name))
     return "the fp16 or fp32 file of the same export"
-
-
-def softmax(logits: Scores) -> Scores:
-    """Turns logits (N, C) into probabilities (N, C)."""
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:

@@ -36,3 +36,7 @@ class OutputError(CatsDogsError, OSError):
 
 class ParityError(CatsDogsError, ArithmeticError):
     """An exported model that does not answer like the model it was made from."""
+
+
+class MemoryShortageError(CatsDogsError, MemoryError):
+    """Work that does not fit into the memory of the accelerator or the machine."""

@@ -13,11 +13,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catsdogs_edge.classifier import Classifier, softmax
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.drawings import draw
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.image import RgbBatch, RgbImage, decode, resize
 from catsdogs_edge.integrity import is_intact
+from catsdogs_edge.scores import softmax
 
 KEY = "catsdogs.selftest"
 """Name of the entry in `metadata_props`: `{"tolerance": T, "probes": {NAME: {"file": BASE64, "logits": [...]}}}`."""

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from catsdogs_edge.classifier import Scores
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.image import RgbBatch
+from catsdogs_edge.scores import Scores
 from catsdogs_export.models import Model, onnx_model
 from catsdogs_export.parity import Loss, extremes, measure_loss, predict
 from catsdogs_export.quantize import Calibration, Quantizer, Setting

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from catsdogs_edge.classifier import Classifier, Scores, softmax
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.folder import load_files
+from catsdogs_edge.metrics import Labels, accuracy_interval, calibration_error, confusion_matrix, log_loss
 from catsdogs_edge.pictures import find_labelled
 from catsdogs_edge.providers import Provider
-from catsdogs_export.metrics import Labels, accuracy_interval, calibration_error, confusion_matrix, log_loss
+from catsdogs_edge.scores import Scores, softmax
 from catsdogs_export.models import Model, keras_model
 from catsdogs_export.run_folder import RunFolder
 
@@ -95,7 +96,7 @@ def _open(model: Path, provider: Provider) -> tuple[Model, tuple[str, ...], int]
     if model.suffix == ".keras":
         run = RunFolder.load(model.parent)
         logits = keras_model(run.load_network())
-        return lambda batch: softmax(logits(batch)), run.classes, run.image_size
+        return lambda batch: softmax(logits(batch) / np.float32(run.temperature)), run.classes, run.image_size
     classifier = Classifier.load(model, provider)
     return classifier.probabilities, classifier.contract.classes, classifier.contract.image_size
 

@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import onnxruntime as ort
 
-from catsdogs_edge.classifier import Scores
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.image import RgbBatch
+from catsdogs_edge.scores import Scores
 
 Model = Callable[[RgbBatch], Scores]
 """From uint8 RGB (N, S, S, 3) to logits (N, C)."""

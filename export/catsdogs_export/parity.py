@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from catsdogs_edge.classifier import Classifier, Scores, softmax
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.folder import classify_files
 from catsdogs_edge.image import RgbBatch, load_batch
-from catsdogs_export.metrics import drop_interval
+from catsdogs_edge.metrics import drop_interval
+from catsdogs_edge.scores import Scores, softmax
 from catsdogs_export.models import Model
 from catsdogs_export.run_folder import Picture
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import onnx
 
-from catsdogs_edge.classifier import Classifier, Scores
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Contract, Precision
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import DataError, ImageError, ParityError
@@ -20,6 +20,7 @@ from catsdogs_edge.files import swapped
 from catsdogs_edge.image import read
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.providers import Provider
+from catsdogs_edge.scores import Scores
 from catsdogs_export.budget import Search, search
 from catsdogs_export.convert import convert
 from catsdogs_export.finish import finish
@@ -196,6 +197,7 @@ def make_contract(run: RunFolder, precision: Precision) -> Contract:
         run.model_sha256,
         run.training,
         {name: version(name) for name in packages},
+        run.temperature,
     )
 
 

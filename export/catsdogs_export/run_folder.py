@@ -40,6 +40,8 @@ class RunFolder:
     """In the order of the output neurons."""
     image_size: int
     """Edge length of the input in pixels."""
+    temperature: float
+    """What the logits are divided by before the softmax."""
     train: tuple[Picture, ...]
     """What the model has learned from: calibration may use these."""
     val: tuple[Picture, ...]
@@ -73,14 +75,15 @@ class RunFolder:
             training = Training(
                 pictures=len(pictures["train"]),
                 val_pictures=len(pictures["val"]),
-                val_accuracy=float(run["last_epoch"]["val_accuracy"]),
+                val_accuracy=float(run["best_epoch"]["val_accuracy"]),
                 split_sha256=sha256(folder / "split.csv"),
             )
-            size = int(run["image_size"])
+            size, temperature = int(run["image_size"]), float(run["temperature"])
         except _DAMAGE as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
         model = folder / "model.keras"
-        return cls(model, sha256(model), classes, size, tuple(pictures["train"]), tuple(pictures["val"]), training)
+        sets = tuple(pictures["train"]), tuple(pictures["val"])
+        return cls(model, sha256(model), classes, size, temperature, *sets, training)
 
     def load_network(self) -> keras.Model:
         """Opens the Keras model.

@@ -9,8 +9,8 @@ import numpy as np
 import openvino
 import pytest
 
-from catsdogs_edge.classifier import Scores
 from catsdogs_edge.image import RgbBatch
+from catsdogs_edge.scores import Scores
 
 _WEB = Path(__file__).with_name("web")
 

@@ -9,8 +9,8 @@ import onnx
 import pytest
 
 from catsdogs_edge import selftest
-from catsdogs_edge.classifier import Scores
 from catsdogs_edge.image import RgbBatch, decode, resize
+from catsdogs_edge.scores import Scores
 from tests.integration.engines import Web, openvino_logits
 
 FILES = ["model.onnx", "model.int8.onnx"]

@@ -6,7 +6,7 @@ from catsdogs_edge.image import RgbImage
 from catsdogs_train.augment import Recipe, make_view
 
 PET = np.asarray(draw("cat", 1, 96), np.uint8)
-NOTHING = Recipe(shear=0, zoom=0, flip=False)
+NOTHING = Recipe()
 
 
 def difference(first: RgbImage, second: RgbImage) -> float:
@@ -27,7 +27,7 @@ def test_a_recipe_of_nothing_changes_nothing() -> None:
 
 
 def test_half_of_the_views_are_mirrored() -> None:
-    recipe = Recipe(shear=0, zoom=0, flip=True)
+    recipe = Recipe(flip=True)
     mirrored = 0
     for number in range(200):
         view = make_view(PET, 0, number, 0, recipe)
@@ -44,7 +44,7 @@ def test_zoom_scales_about_the_centre_by_no_more_than_it_says(zoom: float) -> No
     square[24:73, 24:73] = 255
     widths, heights = [], []
     for number in range(200):
-        view = make_view(square, 0, number, 0, Recipe(shear=0, zoom=zoom, flip=True))
+        view = make_view(square, 0, number, 0, Recipe(smallest=1 - zoom, largest=1 + zoom, flip=True))
         assert view[48, 48].min() == 255
         widths.append(view[48].mean(axis=-1).sum() / 255)
         heights.append(view[:, 48].mean(axis=-1).sum() / 255)
@@ -56,7 +56,42 @@ def test_zoom_scales_about_the_centre_by_no_more_than_it_says(zoom: float) -> No
 
 def test_the_published_shear_is_a_fraction_of_a_pixel() -> None:
     """0.2 degrees on 96 pixels: 0.17 pixels at the edge."""
-    views = [make_view(PET, 0, number, 0, Recipe(shear=0.2, zoom=0, flip=False)) for number in range(20)]
+    views = [make_view(PET, 0, number, 0, Recipe(shear=0.2)) for number in range(20)]
     assert 0 < max(difference(view, PET) for view in views) < 3
-    far = [make_view(PET, 0, number, 0, Recipe(shear=20, zoom=0, flip=False)) for number in range(20)]
+    far = [make_view(PET, 0, number, 0, Recipe(shear=20)) for number in range(20)]
     assert max(difference(view, PET) for view in far) > 5
+
+
+def test_a_view_that_lies_anywhere_stays_within_the_picture() -> None:
+    """A picture whose colours say where they are: red from left to right, green from top to bottom."""
+    steps = np.linspace(50, 200, 96).astype(np.uint8)
+    where = np.dstack([np.tile(steps, (96, 1)), np.tile(steps[:, np.newaxis], (1, 96)), np.full((96, 96), 9, np.uint8)])
+    recipe = Recipe(smallest=0.5, largest=0.7, anywhere=True)
+    views = [make_view(where, 0, number, 0, recipe) for number in range(200)]
+    left = np.array([view[48, 0, 0] for view in views]).astype(int)
+    right = np.array([view[48, -1, 0] for view in views]).astype(int)
+    assert left.min() < 58
+    assert right.max() > 192
+    spans = (right - left) / 150
+    assert 0.48 < spans.min() < 0.52
+    assert 0.68 < spans.max() < 0.72
+
+
+def test_colours_change_by_no_more_than_it_says() -> None:
+    views = [make_view(PET, 0, number, 0, Recipe(colour=0.2)) for number in range(100)]
+    shares = [view.mean() / PET.mean() for view in views]
+    assert 0.7 < min(shares) < 0.9
+    assert 1.1 < max(shares) < 1.3
+    grey = np.full((32, 32, 3), 127, np.uint8)
+    assert all(np.ptp(make_view(grey, 0, number, 0, Recipe(colour=0.2)), axis=2).max() <= 1 for number in range(20))
+
+
+def test_a_rectangle_is_painted_over_in_as_many_views_as_it_says() -> None:
+    views = [make_view(PET, 0, number, 0, Recipe(erase=0.25)) for number in range(400)]
+    erased = [view for view in views if not np.array_equal(view, PET)]
+    assert 70 < len(erased) < 130
+    for view in erased:
+        rows, columns = np.nonzero((view != PET).any(axis=2))
+        assert np.ptp(rows) < 0.41 * 96
+        assert np.ptp(columns) < 0.41 * 96
+        assert len(np.unique(view[rows, columns], axis=0)) == 1

@@ -1,3 +1,4 @@
+import csv
 from pathlib import Path
 
 import keras
@@ -10,7 +11,7 @@ from catsdogs_train.batches import PictureBatches
 from catsdogs_train.dataset import Sample
 from catsdogs_train.features import FeatureBatches, compute, split_network
 from catsdogs_train.model import build_network
-from catsdogs_train.report import Settings
+from catsdogs_train.settings import Settings
 
 
 def test_the_parts_are_the_whole_and_share_their_weights(tmp_path: Path) -> None:
@@ -26,20 +27,27 @@ def test_the_parts_are_the_whole_and_share_their_weights(tmp_path: Path) -> None
 
 
 def test_each_epoch_takes_the_next_view_of_every_picture() -> None:
-    samples = [Sample(Path(str(number)), number % 2) for number in range(5)]
+    targets = np.eye(2, dtype=np.float32)[[0, 1, 0, 1, 0]]
+    weights = np.arange(5, dtype=np.float32)
     places = np.arange(5, dtype=np.float32)[:, np.newaxis] / 10
     views = [np.asarray(np.full((5, 4), view) + places, np.float32) for view in range(2)]
-    batches = FeatureBatches(views, samples, 2, 0)
+    batches = FeatureBatches(views, targets, weights, 2, 0)
     assert len(batches) == 3
+    orders = []
     for epoch in range(3):
-        features, labels = (
+        features, shown, counted = (
             np.concatenate(parts) for parts in zip(*(batches[index] for index in range(3)), strict=True)
         )
         assert np.all(features.astype(int) == epoch % 2)
         taken = np.rint(10 * (features[:, 0] - epoch % 2)).astype(int)
         assert sorted(taken) == [0, 1, 2, 3, 4]
-        assert list(labels) == [place % 2 for place in taken]
+        assert list(counted) == list(taken)
+        assert np.array_equal(shown, targets[taken])
+        orders.append(list(taken))
         batches.on_epoch_end()
+    assert orders[0] != orders[1]
+    later = FeatureBatches(views, targets, weights, 2, 0, epoch=2)
+    assert [int(place) for index in range(3) for place in later[index][2]] == orders[2]
 
 
 @pytest.fixture
@@ -58,20 +66,24 @@ def test_features_of_views_teach_what_the_plain_loop_teaches(pictures: Path, tmp
         settings = Settings(
             (pictures,), tmp_path / f"run{views}", "none", epochs=2, batch_size=4, views=views, seed=1, val_size=4
         )
-        last = fit.train(settings)
-        losses.append(last.val_loss)
+        fit.train(settings)
+        with (settings.out / "history.csv").open(newline="") as stream:
+            losses.append([float(row["val_loss"]) for row in csv.DictReader(stream)])
         network = keras.saving.load_model(settings.out / "model.keras", compile=False)
         kernels.append(np.asarray(network.get_layer("logits").kernel))
     moved = np.abs(kernels[0] - kernels[1])
     assert np.median(moved) < 5e-5  # of steps that add up to 8e-3
     assert np.mean(moved < 2e-4) > 0.95
-    assert losses[0] == pytest.approx(losses[1], rel=2e-2)
+    assert losses[0] == pytest.approx(losses[1], rel=5e-2)
 
 
-def test_features_are_in_the_order_of_the_pictures(pictures: Path) -> None:
-    samples = [Sample(path, 0) for path in sorted(pictures.rglob("*.png"))]
-    extractor, _ = split_network(build_network(2, "none"))
-    features = compute(extractor, PictureBatches(samples, 224, 3), [])
-    one = compute(extractor, PictureBatches(samples[-1:], 224, 3), [])
+def test_features_are_in_the_order_of_the_pictures_and_computed_once(pictures: Path, tmp_path: Path) -> None:
+    samples = [Sample(path, 0, "") for path in sorted(pictures.rglob("*.png"))]
+    targets = np.ones((16, 1), np.float32)
+    extractor, _ = split_network(build_network(2, "none", 64))
+    features = compute(extractor, PictureBatches(samples, targets, 64, 3), tmp_path / "all.npy", [])
+    one = compute(extractor, PictureBatches(samples[-1:], targets[-1:], 64, 3), tmp_path / "one.npy", [])
     np.testing.assert_allclose(features[-1:], one, rtol=1e-4, atol=1e-5)
     assert features.shape == (16, 2048)
+    again = compute(extractor, PictureBatches([], targets, 64, 3), tmp_path / "all.npy", [])
+    assert np.array_equal(again, features)

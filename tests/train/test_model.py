@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.model import build_network
+from catsdogs_train.model import build_network, to_float32, unfreeze
+from catsdogs_train.settings import Precision, Unfreeze
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -38,3 +39,37 @@ def test_only_the_output_layer_learns() -> None:
     assert [variable.path for variable in network.trainable_variables] == ["logits/kernel", "logits/bias"]
     assert network.output_shape == (None, 2)
     assert network.input.dtype == "uint8"
+
+
+@pytest.mark.parametrize(
+    ("part", "first", "last_frozen"),
+    [
+        (Unfreeze.CONV5, "conv5_block1_1_conv", "conv4_block6_3_conv"),
+        (Unfreeze.CONV4, "conv4_block4_1_conv", "conv4_block3_3_conv"),
+        (Unfreeze.ALL, "conv1_conv", None),
+    ],
+)
+def test_a_part_is_unfrozen_to_the_end_but_for_batch_normalization(
+    part: Unfreeze, first: str, last_frozen: str | None
+) -> None:
+    network = build_network(2, "none", 32)
+    unfreeze(network, part)
+    learning = {variable.path.split("/")[-2] for variable in network.trainable_variables}
+    assert {first, "conv5_block3_3_conv", "logits"} <= learning
+    assert last_frozen not in learning
+    assert not [name for name in learning if name.endswith("_bn")]
+
+
+def test_what_is_computed_in_bfloat16_is_saved_in_float32() -> None:
+    keras.utils.set_random_seed(0)
+    network = build_network(2, "none", 32, Precision.BFLOAT16)
+    assert network.get_layer("resnet50").get_layer("conv1_conv").compute_dtype == "bfloat16"
+    assert network.get_layer("subtract_imagenet_mean").compute_dtype == "float32"
+    assert keras.config.dtype_policy().name == "float32"
+    batch = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    twin = to_float32(network)
+    assert {layer.compute_dtype for layer in twin.get_layer("resnet50").layers} == {"float32"}
+    logits = np.asarray(twin(batch, training=False))
+    assert logits.dtype == np.float32
+    # bfloat16 has 8 bits: 0.4 % in each of 50 layers.
+    np.testing.assert_allclose(logits, network(batch, training=False), rtol=0.1, atol=0.05 * np.abs(logits).max())

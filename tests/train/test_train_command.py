@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import json
 import os
 import re
@@ -22,14 +23,10 @@ def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
-    assert names - {"printed.txt"} == {
-        "model.keras",
-        "run.json",
-        "split.csv",
-        "quarantine.csv",
-        "history.csv",
-        "curves.png",
-    }
+    assert names - {"printed.txt", "worst.png"} == {
+        "model.keras", "run.json", "split.csv", "quarantine.csv", "history.csv", "worst.csv", "report.md",
+        "curves.png", "confusion.png", "reliability.png", "views.png",
+    }  # fmt: skip
     run = json.loads((run_folder / "run.json").read_text())
     assert run["classes"] == ["cat", "dog"]
     assert run["image_size"] == 224
@@ -37,16 +34,38 @@ def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings:
     assert run["pictures"]["val"] >= 2
     assert run["pictures"]["quarantined"] == 0
     assert run["settings"]["data"] == [str(drawings)]
+    assert run["temperature"] > 0
     with (run_folder / "history.csv").open(newline="") as stream:
         (epoch,) = csv.DictReader(stream)
-    assert epoch.keys() == {"epoch", "accuracy", "loss", "val_accuracy", "val_loss", "seconds"}
+    assert epoch.keys() == {
+        "epoch", "stage", "accuracy", "loss", "val_accuracy", "val_loss", "seconds", "pictures_per_second",
+    }  # fmt: skip
     with (run_folder / "split.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len({row["path"] for row in rows}) == 40
     assert all(Path(row["path"]).parent.name == row["label"] for row in rows)
-    curves = cv2.imread(str(run_folder / "curves.png"))
-    assert curves is not None
-    assert curves.std() > 10
+    for row in rows:
+        assert hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest() == row["sha256"]
+    report = (run_folder / "report.md").read_text()
+    shown = {path.name for path in run_folder.glob("*.png")}
+    assert set(re.findall(r"\]\((.*)\)", report)) == shown
+    for name in shown:
+        picture = cv2.imread(str(run_folder / name))
+        assert picture is not None
+        assert picture.std() > 10
+
+
+def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
+    run = json.loads((run_folder / "run.json").read_text())
+    with (run_folder / "worst.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    wrong = round((1 - run["best_epoch"]["val_accuracy"]) * run["pictures"]["val"])
+    assert len(rows) == wrong
+    assert (run_folder / "worst.png").exists() == bool(wrong)
+    assert all(row["label"] == Path(row["path"]).parent.name != row["answer"] for row in rows)
+    probabilities = [float(row["probability"]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert all(0.5 <= probability <= 1 for probability in probabilities)
 
 
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
@@ -156,3 +175,11 @@ def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: P
     assert json.loads((out / "run.json").read_text())["epochs_done"] >= 1
     assert keras.saving.load_model(out / "model.keras", compile=False).output_shape == (None, 2)
     assert not list(out.glob(".*"))
+    stopped = (out / "model.keras").stat().st_mtime_ns
+    again = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4")
+    assert again.returncode == 1
+    assert "go on with --resume" in again.stderr
+    other = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4", "--resume", "--patience", "3")
+    assert other.returncode == 1
+    assert "had --patience None, now it is 3" in other.stderr
+    assert (out / "model.keras").stat().st_mtime_ns == stopped

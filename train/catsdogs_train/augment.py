@@ -1,4 +1,4 @@
-"""Shows the network each training picture a little different: the published recipe, as one affine transform.
+"""Shows the network each training picture a little different.
 
 A view follows from the seed, its number and the picture's place alone: it is the same in every process and on every
 backend, and so can be computed ahead, in any order, by any thread.
@@ -15,22 +15,33 @@ from catsdogs_edge.image import RgbImage
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How far a view may be from the picture.
+    """How far a view may be from the picture; as it stands, not at all."""
 
-    The values are those of the Keras examples for cats and dogs (`shear_range=0.2, zoom_range=0.2,
-    horizontal_flip=True` of the old `ImageDataGenerator`, with its units).
-    """
-
-    shear: float = 0.2
-    """Largest shear to either side in DEGREES: next to nothing, as it always was."""
-    zoom: float = 0.2
-    """A view spans 1 - zoom to 1 + zoom of the picture's width and, drawn apart from it, of its height: it shows things
-    1 / (1 + zoom) to 1 / (1 - zoom) times as large."""
-    flip: bool = True
+    shear: float = 0.0
+    """Largest shear to either side in DEGREES."""
+    smallest: float = 1.0
+    """Least share of the picture's width, and drawn apart from it of its height, that a view spans."""
+    largest: float = 1.0
+    """Greatest share; above 1 the edge is repeated around the picture."""
+    anywhere: bool = False
+    """A view lies anywhere within the picture; else around its centre."""
+    flip: bool = False
     """Half of the views are mirrored, left for right."""
+    colour: float = 0.0
+    """Brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour, each drawn apart."""
+    erase: float = 0.0
+    """Share of the views in which a rectangle is painted over (Zhong et al., "Random Erasing", 2020)."""
 
 
-PUBLISHED = Recipe()
+PUBLISHED = Recipe(shear=0.2, smallest=0.8, largest=1.2, flip=True)
+"""The Keras examples for cats and dogs: `shear_range=0.2, zoom_range=0.2, horizontal_flip=True` of the old
+`ImageDataGenerator`. Its shear is in degrees: next to nothing, as it always was."""
+
+STRONG = Recipe(smallest=0.65, largest=1.0, anywhere=True, flip=True, colour=0.2, erase=0.25)
+"""For fine-tuning, which would learn small differences by heart."""
+
+_ERASED = (0.15, 0.4)
+"""Least and greatest width, and height, of an erased rectangle, as shares of the view's."""
 
 
 def make_view(rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED) -> RgbImage:
@@ -48,17 +59,40 @@ def make_view(rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = 
     """
     random = np.random.default_rng((seed, view, index))
     shear = math.radians(random.uniform(-recipe.shear, recipe.shear))
-    zoom_x, zoom_y = random.uniform(1 - recipe.zoom, 1 + recipe.zoom, 2)
+    span_x, span_y = random.uniform(recipe.smallest, recipe.largest, 2)
     mirror = -1.0 if recipe.flip and random.random() < 0.5 else 1.0
-    # From a point of the view to the point of the picture that it shows; the centre stays.
-    matrix = np.array([[mirror * zoom_x, -math.sin(shear) * zoom_y], [0.0, math.cos(shear) * zoom_y]])
-    centre = (rgb.shape[0] - 1) / 2
-    shift = np.array([centre, centre]) - matrix @ [centre, centre]
+    # From a point of the view to the point of the picture that it shows; centre to centre.
+    matrix = np.array([[mirror * span_x, -math.sin(shear) * span_y], [0.0, math.cos(shear) * span_y]])
+    centre = np.full(2, (rgb.shape[0] - 1) / 2)
+    shown = centre
+    if recipe.anywhere:
+        shown = centre * (1 + random.uniform(-1, 1, 2) * np.maximum(1 - np.array([span_x, span_y]), 0))
     turned = cv2.warpAffine(
         rgb,
-        np.column_stack([matrix, shift]),
+        np.column_stack([matrix, shown - matrix @ centre]),
         rgb.shape[1::-1],
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    return np.asarray(turned, np.uint8)
+    result = np.asarray(turned, np.uint8)
+    if recipe.colour:
+        result = _recolour(result, *random.uniform(1 - recipe.colour, 1 + recipe.colour, 3))
+    if random.random() < recipe.erase:
+        _erase(result, random)
+    return result
+
+
+def _recolour(rgb: RgbImage, brightness: float, contrast: float, saturation: float) -> RgbImage:
+    """Multiplies brightness, the distance from mid-grey, and the distance of each pixel from its own grey."""
+    grey = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601
+    mixed = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1)))
+    offset = np.full((3, 1), 127.5 * brightness * (1 - contrast))
+    return np.asarray(cv2.transform(rgb, np.hstack([mixed, offset])), np.uint8)
+
+
+def _erase(rgb: RgbImage, random: np.random.Generator) -> None:
+    """Paints a rectangle in the picture's mean colour, in place."""
+    edge = rgb.shape[0]
+    width, height = (random.uniform(*_ERASED, 2) * edge).astype(int)
+    left, top = (random.uniform(0, 1, 2) * [edge - width, edge - height]).astype(int)
+    rgb[top : top + height, left : left + width] = rgb.mean(axis=(0, 1))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import keras
 import numpy as np
@@ -10,20 +11,48 @@ from numpy.typing import NDArray
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import RgbBatch, load_batch
-from catsdogs_train.augment import make_view
+from catsdogs_train.augment import Recipe, make_view
 from catsdogs_train.dataset import Sample
+
+Targets: TypeAlias = NDArray[np.float32]
+"""Share of each class in each picture, shape (N, C): 1 for its own, unless pictures are mixed."""
+
+Weights: TypeAlias = NDArray[np.float32]
+"""How much each picture counts, shape (N,)."""
+
+
+def make_targets(samples: Sequence[Sample], classes: int) -> Targets:
+    """Gives what the network should answer: one-hot vectors."""
+    return np.eye(classes, dtype=np.float32)[[sample.label for sample in samples]]
+
+
+def make_weights(samples: Sequence[Sample], classes: int, *, balance: bool) -> Weights:
+    """Lets each class count the same, however many pictures it has; 1 on average."""
+    labels = np.array([sample.label for sample in samples])
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (classes * counts[labels]) if balance else np.ones(len(labels)), np.float32)
+
+
+def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
+    """Draws the order of an epoch; it depends on nothing else, so that a training can be taken up anywhere."""
+    return np.asarray(np.random.default_rng((seed, epoch)).permutation(count), np.intp)
 
 
 class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of uint8 RGB pictures with their labels, decoded by threads ahead of the network.
+    """Batches of uint8 RGB pictures, decoded by threads ahead of the network.
 
     Args:
         samples: Labelled pictures, all readable.
+        targets: Theirs, from `make_targets`.
         image_size: Edge length in pixels.
         batch_size: Pictures in a batch; the last one may be smaller.
-        seed: Of the views; None shows the pictures as they are.
+        weights: How much each counts; None: 1.
+        recipe: For the views; None shows the pictures as they are.
+        seed: Of the views, the order and the mixing.
         view: Number of the view that is shown in the first epoch; each epoch shows the next.
-        shuffle: Draw a new order for every epoch, from the same seed.
+        shuffle: Draw another order for every view.
+        mixup: Parameter of the beta distribution by which each picture is mixed with another of its batch (Zhang et
+            al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
 
     Attributes:
         failure: Why a batch could not be read; the backend wraps the exception itself beyond recognition.
@@ -32,48 +61,69 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         samples: Sequence[Sample],
+        targets: Targets,
         image_size: int,
         batch_size: int,
         *,
-        seed: int | None = None,
+        weights: Weights | None = None,
+        recipe: Recipe | None = None,
+        seed: int = 0,
         view: int = 0,
         shuffle: bool = False,
+        mixup: float = 0.0,
     ) -> None:
         super().__init__(workers=usable_cpus())
         self.failure: ImageError | None = None
         self._samples = samples
+        self._targets = targets
         self._image_size = image_size
         self._batch_size = batch_size
+        self._weights = np.ones(len(samples), np.float32) if weights is None else weights
+        self._recipe = recipe
         self._seed = seed
         self._view = view
-        self._random = np.random.default_rng(seed) if shuffle else None
-        self._order = np.arange(len(samples))
-        self._shuffle()
+        self._shuffle = shuffle
+        self._mixup = mixup
+        self._order = self._draw_order()
 
     def __len__(self) -> int:
         return math.ceil(len(self._samples) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[RgbBatch, NDArray[np.int32]]:
-        """Gives pictures of shape (N, S, S, 3), uint8 RGB, and labels of shape (N,)."""
+    def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, Weights]:
+        """Gives pictures of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
         places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
         try:
             images = load_batch([self._samples[place].path for place in places], self._image_size)
         except ImageError as error:
             self.failure = error
             raise
-        if self._seed is not None:
+        if self._recipe is not None:
             shown = [
-                make_view(image, self._seed, self._view, int(place))
+                make_view(image, self._seed, self._view, int(place), self._recipe)
                 for image, place in zip(images, places, strict=True)
             ]
             images = np.stack(shown)
-        return images, np.array([self._samples[place].label for place in places], np.int32)
+        batch = images, self._targets[places], self._weights[places]
+        return self._mix(*batch, index) if self._mixup else batch
 
     def on_epoch_end(self) -> None:
         """Goes on to the next view, in a new order."""
         self._view += 1
-        self._shuffle()
+        self._order = self._draw_order()
 
-    def _shuffle(self) -> None:
-        if self._random is not None:
-            self._order = self._random.permutation(len(self._samples))
+    def _draw_order(self) -> NDArray[np.intp]:
+        count = len(self._samples)
+        return draw_order(self._seed, self._view, count) if self._shuffle else np.arange(count)
+
+    def _mix(
+        self, images: RgbBatch, targets: Targets, weights: Weights, index: int
+    ) -> tuple[RgbBatch, Targets, Weights]:
+        random = np.random.default_rng((self._seed, self._view, index, len(self._samples)))
+        share = np.float32(random.beta(self._mixup, self._mixup))
+        other = random.permutation(len(images))
+        mixed = share * images + (1 - share) * images[other]
+        return (
+            np.asarray(np.rint(mixed), np.uint8),
+            share * targets + (1 - share) * targets[other],
+            share * weights + (1 - share) * weights[other],
+        )

@@ -3,12 +3,15 @@
 TensorFlow is imported inside the call, so that `--help` answers at once.
 """
 
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from catsdogs_edge.command import make_app, run, tensorflow_quiet
+from catsdogs_train.settings import Precision, Settings, Unfreeze
 
 _app = make_app()
 
@@ -16,6 +19,12 @@ _app = make_app()
 def main() -> None:
     """Entry point of `catsdogs-train`."""
     run(_app, extra="train")
+
+
+def _check_size(size: int) -> int:
+    if size % 32:
+        raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
+    return size
 
 
 @_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")
@@ -41,24 +50,63 @@ def _train(
         int | None,
         typer.Option(min=1, help="Validate on so many pictures, not on all (a fifth, without --val)."),
     ] = None,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training pictures.")] = 10,
-    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 32,
+    image_size: Annotated[
+        int,
+        typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32."),
+    ] = 224,
+    epochs: Annotated[
+        int, typer.Option(min=1, help="Passes over the training pictures for the output layer alone.")
+    ] = 10,
     views: Annotated[
         int,
         typer.Option(
             min=0, help="Views of each picture, computed once for all epochs; 0 draws new ones in each epoch, slowly."
         ),
     ] = 4,
+    fine_tune_epochs: Annotated[
+        int, typer.Option(min=0, help="Passes after those, in which a part of the backbone learns, too.")
+    ] = 0,
+    unfreeze: Annotated[
+        Unfreeze,
+        typer.Option(help="That part: the last stage; the second half of the one before, too; or everything."),
+    ] = Unfreeze.CONV4,
+    label_smoothing: Annotated[
+        float, typer.Option(min=0, max=0.9, help="Share of a label that goes to all classes, while fine-tuning.")
+    ] = 0.1,
+    mixup: Annotated[
+        float, typer.Option(min=0, help="Mix pairs of pictures while fine-tuning: 0.2 a little, 0 not at all.")
+    ] = 0.0,
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End a stage after so many epochs in a row without a better one.")
+    ] = None,
+    balance: Annotated[bool, typer.Option(help="Let each class count the same, however many pictures it has.")] = True,
+    batch_size: Annotated[int, typer.Option(min=1, help="Pictures in one step.")] = 32,
+    precision: Annotated[
+        Precision, typer.Option(help="Of the backbone while training; what is saved is float32.")
+    ] = Precision.AUTO,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same figures.")] = 0,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a training with these options was broken off.")
+    ] = False,
 ) -> None:
-    """Train a ResNet50 with a frozen backbone to tell the classes of DATA apart.
+    """Train a ResNet50 to tell the classes of DATA apart: its output layer, then, if asked to, a part of the rest.
 
-    OUT gets model.keras, run.json, split.csv, quarantine.csv, history.csv and curves.png, anew after every epoch.
+    OUT gets model.keras of the best epoch, report.md with pictures of how it went, and what they were made from.
     Files that are no pictures, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
     with tensorflow_quiet():
         from catsdogs_train.fit import train  # noqa: PLC0415
-    from catsdogs_train.report import Settings  # noqa: PLC0415
 
-    last = train(Settings(tuple(data), out, weights, val, train_size, val_size, epochs, batch_size, views, seed))
-    typer.echo(f"{out}: validation accuracy {last.val_accuracy:.2%} after epoch {last.epoch}")
+        if find_spec("tensorflow"):  # Keras imports it on any backend, sooner or later
+            import_module("tensorflow")
+
+    best = train(
+        Settings(
+            data=tuple(data), out=out, weights=weights, val=val, train_size=train_size, val_size=val_size,
+            image_size=image_size, epochs=epochs, views=views, fine_tune_epochs=fine_tune_epochs, unfreeze=unfreeze,
+            label_smoothing=label_smoothing, mixup=mixup, patience=patience, balance=balance, batch_size=batch_size,
+            precision=precision, seed=seed, tensorboard=tensorboard, resume=resume,
+        )
+    )  # fmt: skip
+    typer.echo(f"{out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")

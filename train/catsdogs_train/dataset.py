@@ -28,6 +28,8 @@ class Sample:
     """An image file."""
     label: int
     """Index of its class in `Split.classes`."""
+    sha256: str
+    """Of its content, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,7 @@ def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], l
         if finding.problem:
             quarantine.append(Quarantined(path, finding.problem))
         else:
-            candidates.append(_Candidate(Sample(path, label), finding))
+            candidates.append(_Candidate(Sample(path, label, finding.sha256), finding))
     if len(quarantine) > max(MOST_BAD * len(labelled), 2):
         most, _ = Counter(item.reason for item in quarantine).most_common(1)[0]
         raise DataError(

@@ -6,14 +6,15 @@ output layer learns from them: as many passes as one likes, in seconds.
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_train.batches import PictureBatches
-from catsdogs_train.dataset import Sample
+from catsdogs_edge.files import staged_file
+from catsdogs_train.batches import PictureBatches, Targets, Weights, draw_order
 
 Features: TypeAlias = NDArray[np.float32]
 """Pooled features of pictures, shape (N, 2048)."""
@@ -31,47 +32,67 @@ def split_network(network: keras.Model) -> tuple[keras.Model, keras.Model]:
     return keras.Model(network.input, features, name="extractor"), keras.Model(entrance, head(entrance), name="head")
 
 
-def compute(extractor: keras.Model, batches: PictureBatches, callbacks: Sequence[keras.callbacks.Callback]) -> Features:
-    """Computes the features of pictures, in their order.
+def compute(
+    extractor: keras.Model, batches: PictureBatches, file: Path, callbacks: Sequence[keras.callbacks.Callback]
+) -> Features:
+    """Computes the features of pictures, in their order, unless that was done before.
 
     Args:
         extractor: From `split_network`.
         batches: Pictures, not shuffled.
+        file: NPY file to keep them in, or where they are; they stay on the disk, 8 KB for each picture.
         callbacks: Such as a bar.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
-    return np.asarray(extractor.predict(batches, callbacks=list(callbacks), verbose=0), np.float32)
+    if not file.exists():
+        features = np.asarray(extractor.predict(batches, callbacks=list(callbacks), verbose=0), np.float32)
+        with staged_file(file) as path:
+            np.save(path, features)
+    return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
 class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of features with their labels; each epoch takes the next view, and another order.
+    """Batches of features; each epoch takes the next view, and another order.
 
     Args:
         views: Features of the same pictures, one array for each view.
-        samples: Those pictures.
+        targets: Of those pictures.
+        weights: How much each counts.
         batch_size: In a batch; the last one may be smaller.
-        shuffle_seed: Seed of the orders.
+        seed: Of the orders.
+        epoch: The first one, counted from 0.
     """
 
     def __init__(
-        self, views: Sequence[Features], samples: Sequence[Sample], batch_size: int, shuffle_seed: int
+        self,
+        views: Sequence[Features],
+        targets: Targets,
+        weights: Weights,
+        batch_size: int,
+        seed: int,
+        epoch: int = 0,
     ) -> None:
         super().__init__()
         self._views = views
-        self._labels = np.array([sample.label for sample in samples], np.int32)
+        self._targets = targets
+        self._weights = weights
         self._batch_size = batch_size
-        self._random = np.random.default_rng(shuffle_seed)
-        self._epoch = 0
-        self._order = self._random.permutation(len(samples))
+        self._seed = seed
+        self._epoch = epoch
+        self._order = draw_order(seed, epoch, len(targets))
 
     def __len__(self) -> int:
-        return math.ceil(len(self._labels) / self._batch_size)
+        return math.ceil(len(self._targets) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Features, NDArray[np.int32]]:
-        """Gives features of shape (N, 2048) and labels of shape (N,)."""
+    def __getitem__(self, index: int) -> tuple[Features, Targets, Weights]:
+        """Gives features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
         places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._views[self._epoch % len(self._views)][places], self._labels[places]
+        features = np.asarray(self._views[self._epoch % len(self._views)][places])
+        return features, self._targets[places], self._weights[places]
 
     def on_epoch_end(self) -> None:
         """Goes on to the next view."""
         self._epoch += 1
-        self._order = self._random.permutation(len(self._labels))
+        self._order = draw_order(self._seed, self._epoch, len(self._targets))

@@ -8,9 +8,8 @@ from pathlib import Path
 import keras
 
 from catsdogs_edge.errors import DataError
-
-IMAGE_SIZE = 224
-"""Edge length of the input in pixels."""
+from catsdogs_train.precision import building_in
+from catsdogs_train.settings import Precision, Unfreeze
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 """Mean of red, green and blue over ImageNet, as the published ResNet50 weights expect it.
@@ -20,7 +19,9 @@ nothing is divided. Scaling by 1/255 is the well-known mistake with these weight
 """
 
 
-def build_network(class_count: int, weights: str) -> keras.Model:
+def build_network(
+    class_count: int, weights: str, image_size: int = 224, precision: Precision = Precision.FLOAT32
+) -> keras.Model:
     """Builds a ResNet50 with a frozen backbone and a new output layer.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
@@ -32,15 +33,18 @@ def build_network(class_count: int, weights: str) -> keras.Model:
         class_count: Number of output neurons.
         weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
             `keras.applications.ResNet50(include_top=False)`.
+        image_size: S, edge length of the input in pixels, a multiple of 32.
+        precision: Of the backbone; not `auto`.
 
     Returns:
-        A model from uint8 RGB (N, 224, 224, 3) to float32 logits (N, class_count).
+        A model from uint8 RGB (N, S, S, 3) to float32 logits (N, class_count).
 
     Raises:
         DataError: The weights cannot be downloaded or do not fit.
     """
-    shape = (IMAGE_SIZE, IMAGE_SIZE, 3)
-    backbone = _build_backbone(shape, weights)
+    shape = (image_size, image_size, 3)
+    with building_in(precision):
+        backbone = _build_backbone(shape, weights)
     if weights != "none":
         stem = backbone.get_layer("conv1_conv")
         kernel, bias = stem.get_weights()
@@ -49,11 +53,40 @@ def build_network(class_count: int, weights: str) -> keras.Model:
 
     image = keras.Input(shape, dtype="uint8", name="image")
     # A Rescaling layer, because Keras' own preprocess_input leaks a second input into the ONNX graph.
-    centred = keras.layers.Rescaling(1.0, [-mean for mean in IMAGENET_MEAN], name="subtract_imagenet_mean")(image)
-    # training=False keeps batch normalization on its stored statistics, also if somebody unfreezes it.
+    mean = [-value for value in IMAGENET_MEAN]
+    centred = keras.layers.Rescaling(1.0, mean, dtype="float32", name="subtract_imagenet_mean")(image)
+    # training=False keeps batch normalization on its stored statistics, also when layers around it are unfrozen.
     features = backbone(centred, training=False)
-    logits = keras.layers.Dense(class_count, name="logits")(features)
-    return keras.Model(image, logits, name="catsdogs")
+    logits = keras.layers.Dense(class_count, dtype="float32", name="logits")(features)
+    with building_in(precision):  # for the scaled loss that Keras adds to a float16 model
+        return keras.Model(image, logits, name="catsdogs")
+
+
+_FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
+
+
+def unfreeze(network: keras.Model, part: Unfreeze) -> None:
+    """Lets a part of the backbone learn, to the end of it; batch normalization stays as it is.
+
+    Args:
+        network: From `build_network`; compile it afterwards.
+        part: Which.
+    """
+    (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    backbone.trainable = True
+    for layer in backbone.layers:
+        late = layer.name >= _FIRST_UNFROZEN[part]  # names sort as the layers follow each other
+        layer.trainable = late and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def to_float32(network: keras.Model) -> keras.Model:
+    """Gives the same network computed in float32 throughout, as it is saved and exported."""
+    if network.dtype_policy.compute_dtype == "float32":
+        return network
+    class_count, image_size = network.output.shape[-1], network.input.shape[1]
+    twin = build_network(class_count, "none", image_size)
+    twin.set_weights(network.get_weights())
+    return twin
 
 
 def check_weights(weights: str) -> None:

@@ -1,21 +1,17 @@
-"""A progress bar for Keras, on standard error."""
+"""Bars on standard error, where that is a terminal."""
 
 from typing import Any
 
 import keras
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 
-class Progress(keras.callbacks.Callback):  # type: ignore[misc]
-    """Shows the batches of the running epoch with the time left; use it in a `with` block.
-
-    Where there is no terminal it shows nothing.
-    """
+class Progress:
+    """Shows what is going on with the time left; use it in a `with` block."""
 
     def __init__(self) -> None:
-        super().__init__()
         console = Console(stderr=True)
         self._bar = RichProgress(
             TextColumn("{task.description}"),
@@ -26,42 +22,51 @@ class Progress(keras.callbacks.Callback):  # type: ignore[misc]
             transient=True,
             disable=not console.is_terminal,
         )
-        self._task = TaskID(0)
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the bar."""
-        self._bar.start()
-        self._task = self._bar.add_task(f"epoch {epoch + 1} of {self.params['epochs']}", total=self.params["steps"])
+    def watch(self, words: str) -> keras.callbacks.Callback:
+        """Gives a callback for Keras that shows the batches of an epoch, or of a prediction.
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advances it."""
-        self._bar.advance(self._task)
-
-    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Starts the bar for features."""
-        self._bar.start()
-        self._task = self._bar.add_task("features", total=self.params["steps"])
-
-    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Advances it."""
-        self._bar.advance(self._task)
-
-    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Removes it."""
-        self._bar.remove_task(self._task)
-        self._bar.stop()
-
-    def on_test_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Says what the pause is."""
-        self._bar.update(self._task, description="validating")
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Removes it."""
-        self._bar.remove_task(self._task)
-        self._bar.stop()
+        Args:
+            words: What is going on.
+        """
+        return _Watch(self._bar, words)
 
     def __enter__(self) -> "Progress":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._bar.stop()  # also when training breaks off: it had hidden the cursor
+
+
+class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
+    def __init__(self, bar: RichProgress, words: str) -> None:
+        super().__init__()
+        self._bar = bar
+        self._words = words
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._begin(f"{self._words}, epoch {epoch + 1} of {self.params['epochs']}")
+
+    def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
+        self._begin(self._words)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.advance(self._task)
+
+    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        self._bar.advance(self._task)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        self._end()
+
+    def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
+        self._end()
+
+    def _begin(self, words: str) -> None:
+        self._bar.start()
+        self._task = self._bar.add_task(words, total=self.params["steps"])
+
+    def _end(self) -> None:
+        self._bar.remove_task(self._task)
+        if not self._bar.tasks:
+            self._bar.stop()  # so that lines can be written

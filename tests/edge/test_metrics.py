@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from catsdogs_edge.classifier import softmax
-from catsdogs_export.metrics import (
+from catsdogs_edge.metrics import (
     accuracy_interval,
     calibration_error,
     confusion_matrix,
     drop_interval,
     log_loss,
 )
+from catsdogs_edge.scores import softmax
 
 
 def test_softmax_survives_large_logits() -> None:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_edge.classifier import Scores
+from catsdogs_edge.scores import Scores
 
 Labels = NDArray[np.int64]
 """Class indices, shape (N,)."""

@@ -1,0 +1,68 @@
+"""Draws how good answers are, on axes that train and export bring: this package needs no matplotlib.
+
+Colours are Okabe and Ito's, which colour-blind people can tell apart.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from catsdogs_edge.metrics import Labels, calibration_error, confusion_matrix, reliability
+from catsdogs_edge.scores import Scores
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes  # noqa: TID251 - for the type checker alone
+
+BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
+
+
+def draw_confusion(axes: "Axes", probabilities: Scores, truth: Labels, classes: Sequence[str]) -> None:
+    """Draws the confusion matrix, with counts and shares of each true class.
+
+    Args:
+        axes: To draw on.
+        probabilities: Shape (N, C).
+        truth: Shape (N,).
+        classes: Names, C of them.
+    """
+    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classes))
+    shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.ndindex(matrix.shape):
+        axes.text(
+            column, row, f"{matrix[row, column]}\n{shares[row, column]:.1%}", ha="center", va="center",
+            color="white" if shares[row, column] > 0.5 else "black",
+        )  # fmt: skip
+    places = range(len(classes))
+    turned = 90 if len(classes) > 4 else 0
+    axes.set(title="Answers", xlabel="answer", ylabel="truth")
+    axes.set_xticks(places, classes, rotation=turned)
+    axes.set_yticks(places, classes)
+
+
+def draw_reliability(axes: "Axes", answers: Mapping[str, Scores], truth: Labels) -> None:
+    """Draws how often answers are right against how sure they are; dots grow with the count of answers.
+
+    Args:
+        axes: To draw on.
+        answers: One or two sets of probabilities, by name, each of shape (N, C).
+        truth: Shape (N,).
+    """
+    axes.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as sure as right")
+    for colour, marker, (name, probabilities) in zip((BLUE, ORANGE), "os", answers.items(), strict=False):
+        confidence, accuracy, counts = reliability(probabilities, truth)
+        used = counts > 0
+        label = f"{name}: calibration error {100 * calibration_error(probabilities, truth):.2f} points"
+        sizes = 20 + 180 * counts[used] / counts.max()
+        axes.scatter(
+            100 * confidence[used], 100 * accuracy[used], s=sizes, color=colour, marker=marker, alpha=0.6,
+            linewidths=0, label=label,
+        )  # fmt: skip
+    least = 100 / next(iter(answers.values())).shape[1]
+    axes.set(title="Reliability", xlabel="how sure it says it is (%)", ylabel="how often it is right (%)")
+    axes.set(xlim=(least - 3, 103), ylim=(-3, 105))
+    axes.grid(alpha=0.3)
+    for handle in axes.legend(loc="lower right").legend_handles[1:]:
+        if handle is not None:
+            handle.set(sizes=[40])

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from catsdogs_train.augment import PUBLISHED
+from catsdogs_train.batches import PictureBatches, make_targets, make_weights
+from catsdogs_train.dataset import Sample
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> list[Sample]:
+    """Six pictures, each of one brightness: 0, 40, ..., 200; four of class 0, two of class 1."""
+    for number in range(6):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full((40, 40, 3), 40 * number, np.uint8))
+    return [Sample(tmp_path / f"{number}.png", int(number > 3), "") for number in range(6)]
+
+
+def brightness(batches: PictureBatches) -> list[int]:
+    return [int(image.mean()) for index in range(len(batches)) for image in batches[index][0]]
+
+
+def test_each_class_counts_the_same(samples: list[Sample]) -> None:
+    assert list(make_weights(samples, 2, balance=True)) == [0.75] * 4 + [1.5] * 2
+    assert list(make_weights(samples, 2, balance=False)) == [1] * 6
+
+
+def test_pictures_come_in_order_with_targets_and_weights(samples: list[Sample]) -> None:
+    weights = make_weights(samples, 2, balance=True)
+    batches = PictureBatches(samples, make_targets(samples, 2), 32, 4, weights=weights)
+    assert brightness(batches) == [0, 40, 80, 120, 160, 200]
+    images, targets, counted = batches[1]
+    assert images.shape == (2, 32, 32, 3)
+    assert images.dtype == np.uint8
+    assert targets.tolist() == [[0, 1], [0, 1]]
+    assert counted.tolist() == [1.5, 1.5]
+
+
+def test_an_epoch_can_be_taken_up_anywhere(samples: list[Sample]) -> None:
+    def start(view: int) -> PictureBatches:
+        targets = make_targets(samples, 2)
+        return PictureBatches(samples, targets, 32, 4, recipe=PUBLISHED, seed=3, view=view, shuffle=True, mixup=0.4)
+
+    batches, orders = start(0), []
+    for view in range(4):
+        later = start(view)
+        for index in range(2):
+            for whole, taken_up in zip(batches[index], later[index], strict=True):
+                np.testing.assert_array_equal(whole, taken_up)
+        orders.append(brightness(later))
+        batches.on_epoch_end()
+    assert len({tuple(order) for order in orders}) == 4
+
+
+def test_pictures_are_mixed_with_their_targets(samples: list[Sample]) -> None:
+    """Class 0 is dark and class 1 bright, so that the brightness tells how much of each is in a picture."""
+    chosen = [samples[0], samples[5]] * 2
+    seen = set()
+    for view in range(30):
+        images, targets, weights = PictureBatches(chosen, make_targets(chosen, 2), 32, 4, view=view, mixup=1.0)[0]
+        for image, target in zip(images, targets, strict=True):
+            assert image.mean() / 200 == pytest.approx(target[1], abs=0.003)
+            seen.add(round(float(target[1]), 2))
+        assert targets.sum(axis=1) == pytest.approx(1)
+        assert weights == pytest.approx(1)
+    assert len(seen) > 10

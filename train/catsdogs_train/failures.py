@@ -1,0 +1,37 @@
+"""Turns what breaks a training off, and is not a bug, into one line that says what to do."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from catsdogs_edge.errors import CatsDogsError, DataError, MemoryShortageError
+from catsdogs_train.batches import PictureBatches
+
+
+@contextmanager
+def explained(batches: Sequence[PictureBatches], batch_size: int) -> Iterator[None]:
+    """Names the picture that could not be read, or a batch size that may fit, whatever the backend makes of it.
+
+    Args:
+        batches: All that pictures are read by; more may be added in the block.
+        batch_size: That was tried.
+
+    Raises:
+        DataError: A picture is gone, or has changed.
+        MemoryShortageError: The accelerator, or the machine, has not enough memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = next((item.failure for item in batches if item.failure), None)
+        if failure is not None:
+            raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
+        if isinstance(error, CatsDogsError) or not _is_shortage(error):
+            raise
+        advice = f"try --batch-size {batch_size // 2}" if batch_size > 1 else "try a smaller --image-size"
+        raise MemoryShortageError(f"not enough memory for batches of {batch_size} pictures: {advice}") from error
+
+
+def _is_shortage(error: BaseException) -> bool:
+    """TensorFlow has an exception of its own for it, JAX only says it."""
+    words = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or "ResourceExhausted" in words or "RESOURCE_EXHAUSTED" in words

@@ -1,0 +1,111 @@
+"""Draws how a training went."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from catsdogs_edge.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability
+from catsdogs_edge.image import RgbImage
+from catsdogs_edge.metrics import Labels
+from catsdogs_edge.scores import Scores, softmax
+from catsdogs_train.checkpoint import Epoch, Stage
+
+_COLOURS = {"training": BLUE, "validation": ORANGE}
+
+
+def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
+    """Draws accuracy and loss of both sets over the epochs.
+
+    Args:
+        history: At least one epoch.
+        best: Index of the one that is kept.
+        path: PNG file to write.
+    """
+    figure = _figure(9, 4.2)
+    accuracy, loss = figure.subplots(1, 2)
+    epochs = [epoch.epoch for epoch in history]
+    last_of_head = max((epoch.epoch for epoch in history if epoch.stage is Stage.HEAD), default=0)
+    for axes, name, unit, form in (
+        (accuracy, "accuracy", "right answers", ".2%"),
+        (loss, "loss", "cross-entropy (nats)", ".4f"),
+    ):
+        for kind, prefix in (("training", ""), ("validation", "val_")):
+            values = [getattr(epoch, prefix + name) for epoch in history]
+            axes.plot(epochs, values, "o-", color=_COLOURS[kind], markersize=4, label=kind)
+        kept = getattr(history[best], f"val_{name}")
+        axes.plot(history[best].epoch, kept, "s", color=ORANGE, markersize=9, fillstyle="none", label="best, kept")
+        if last_of_head < len(history):
+            axes.axvline(last_of_head + 0.5, color=GREY, linestyle=":", label="fine-tuning begins")
+        axes.set(title=f"{name.capitalize()}: {kept:{form}} in validation", xlabel="epoch", ylabel=unit)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(alpha=0.3)
+    figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
+    loss.set_ylim(bottom=0)
+    figure.savefig(path, dpi=120)
+
+
+def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str], path: Path) -> None:
+    """Draws the confusion matrix of the validation pictures.
+
+    Args:
+        probabilities: Shape (N, C).
+        truth: Shape (N,).
+        classes: Names, C of them.
+        path: PNG file to write.
+    """
+    edge = max(4.4, 0.7 * len(classes))
+    figure = _figure(edge + 0.4, edge)
+    axes = figure.subplots()
+    draw_confusion(axes, probabilities, truth, classes)
+    axes.set_title(f"{len(truth)} validation pictures")
+    figure.savefig(path, dpi=120)
+
+
+def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Path) -> None:
+    """Draws how sure the network is of validation pictures, and how often right, before and with the temperature.
+
+    Args:
+        logits: Shape (N, C).
+        truth: Shape (N,).
+        temperature: From `fit_temperature`.
+        path: PNG file to write.
+    """
+    figure = _figure(6.4, 5.2)
+    axes = figure.subplots()
+    answers = {"as trained": softmax(logits)}
+    if temperature != 1:
+        answers[f"temperature {temperature:.2f}"] = softmax(logits / np.float32(temperature))
+    draw_reliability(axes, answers, truth)
+    axes.set_title(f"{len(truth)} validation pictures")
+    figure.savefig(path, dpi=120)
+
+
+def plot_pictures(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path: Path) -> None:
+    """Draws a sheet of pictures with a line of text over each.
+
+    Args:
+        rows: At least one picture: its text, and uint8 RGB, shape (H, W, 3).
+        title: Over all.
+        path: PNG file to write.
+    """
+    columns = max(len(row) for row in rows)
+    figure = _figure(1.9 * columns + 0.2, 2.15 * len(rows) + 0.5)
+    figure.suptitle(title)
+    for line, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
+        for axes in line:
+            axes.axis("off")
+        for axes, (text, picture) in zip(line, row, strict=False):
+            axes.imshow(picture)
+            axes.set_title(text, fontsize=8)
+    figure.savefig(path, dpi=110)
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure

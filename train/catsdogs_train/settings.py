@@ -1,0 +1,73 @@
+"""What a user can ask a training for."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Unfreeze(StrEnum):
+    """How much of the backbone fine-tuning may change; never batch normalization."""
+
+    CONV5 = "conv5"
+    """The last of the four stages."""
+    CONV4 = "conv4"
+    """The second half of the one before (its blocks 4 to 6), too."""
+    ALL = "all"
+    """Everything."""
+
+
+class Precision(StrEnum):
+    """In which numbers the backbone is computed; weights, output layer and the saved model are float32 always."""
+
+    AUTO = "auto"
+    """bfloat16 where the hardware has it, float16 on older GPUs, else float32."""
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+    """With a scaled loss; for GPUs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asked for."""
+
+    data: tuple[Path, ...]
+    """Folders or zip files of labelled pictures; see `layouts.find_all`."""
+    out: Path
+    """Run folder."""
+    weights: str = "imagenet"
+    """`imagenet`, `none`, or the path of a weights file."""
+    val: Path | None = None
+    """Folder to validate on; None keeps a part of `data` for that."""
+    train_size: int | None = None
+    """Training pictures; None takes all."""
+    val_size: int | None = None
+    """Validation pictures; None takes all of `val`, or about a fifth of `data`."""
+    image_size: int = 224
+    """Edge length of the input in pixels, a multiple of 32."""
+    epochs: int = 10
+    """Passes over the training pictures with a frozen backbone."""
+    views: int = 4
+    """Views of each training picture whose features are computed once; 0 asks the backbone anew in each epoch."""
+    fine_tune_epochs: int = 0
+    """Passes after those, with a part of the backbone unfrozen."""
+    unfreeze: Unfreeze = Unfreeze.CONV4
+    """Which part."""
+    label_smoothing: float = 0.1
+    """Share of the label that is spread over all classes while fine-tuning, 0 to 1."""
+    mixup: float = 0.0
+    """Parameter of the beta distribution by which pairs of pictures are mixed while fine-tuning; 0 mixes none."""
+    patience: int | None = None
+    """Epochs without a better one after which the head, or fine-tuning, is done; None trains all epochs."""
+    balance: bool = True
+    """Let each class count the same, however many pictures it has."""
+    batch_size: int = 32
+    """Pictures in one step."""
+    precision: Precision = Precision.AUTO
+    """Of the backbone."""
+    seed: int = 0
+    """Of the split, the order, the new layer and the augmentation."""
+    tensorboard: bool = False
+    """Also write the figures for TensorBoard."""
+    resume: bool = False
+    """Go on with what `out` holds of a training that was broken off."""

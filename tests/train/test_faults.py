@@ -1,0 +1,97 @@
+"""What goes wrong around a training: bad files, a full disk, a read-only folder."""
+
+import csv
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import pytest
+
+from catsdogs_edge.drawings import write_folder
+
+FAST = ["--weights", "none", "--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
+
+
+def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [scripts / "catsdogs-train", *arguments, *FAST]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def add_bad_files(pictures: Path) -> dict[str, str]:
+    """Adds one of each kind; gives the beginning of the reason for each."""
+    cats = pictures / "cat"
+    whole = cv2.imread(str(cats / "0.png"))
+    assert whole is not None
+    jpeg = cv2.imencode(".jpg", whole)[1].tobytes()
+    png = (cats / "1.png").read_bytes()
+    bad: dict[str, tuple[bytes, str]] = {
+        "empty.jpg": (b"", "empty file"),
+        "text.jpg": (b"words", "not a picture"),
+        "page.png": (b"<html><body>404</body></html>", "not a picture"),
+        "torn.jpg": (jpeg[: len(jpeg) // 2], "truncated JPEG"),
+        "torn.png": (png[: len(png) // 2], "truncated PNG"),
+        "Thumbs.db": (b"\xd0\xcf\x11\xe0" + bytes(600), ""),
+        "copy.png": (png, "the same file as"),
+    }
+    for name, (data, _) in bad.items():
+        (cats / name).write_bytes(data)
+    shutil.copy(cats / "2.png", pictures / "dog" / "traitor.png")
+    cv2.imwrite(str(cats / "scaled.jpg"), cv2.resize(whole, None, fx=0.7, fy=0.7))
+    named = {name: reason for name, (_, reason) in bad.items() if reason}
+    return named | {"2.png": "the same file is labelled", "traitor.png": "the same file is labelled"}
+
+
+def test_with_every_kind_of_bad_file_it_trains_and_names_each(scripts: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", per_class=15)
+    bad = add_bad_files(tmp_path / "pictures")
+    before = {path: path.read_bytes() for path in (tmp_path / "pictures").rglob("*.*")}
+    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    with (tmp_path / "run" / "quarantine.csv").open(newline="") as stream:
+        reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(stream)}
+    # The scaled copy is left out only if its original validates.
+    assert set(reasons) - {"scaled.jpg", "0.png"} == set(bad)
+    for name, reason in bad.items():
+        assert reasons[name].startswith(reason)
+    assert {path: path.read_bytes() for path in (tmp_path / "pictures").rglob("*.*")} == before
+    assert f"{len(reasons)} files were left out" in (tmp_path / "run" / "report.md").read_text()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 20 MB: the features fit, the model does not."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, disk: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", per_class=10)
+    done = train(scripts, tmp_path / "pictures", "--out", disk / "run")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].endswith("run cannot be written: No space left on device")
+    assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
+    subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
+    done = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 2 (head)" in done.stderr
+    again = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    assert again.returncode == 0
+    assert again.stderr.splitlines()[-1].endswith("run is done already")
+    assert again.stdout == done.stdout
+
+
+def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pictures", per_class=10)
+    (tmp_path / "file").touch()
+    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "file" / "run")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "cannot be written" in line

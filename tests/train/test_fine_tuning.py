@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.errors import DataError
+from catsdogs_train import fit
+from catsdogs_train.checkpoint import Checkpoint, Epoch, Standing
+from catsdogs_train.model import build_network
+from catsdogs_train.settings import Precision, Settings, Unfreeze
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("fine-tuning") / "pictures"
+    write_folder(folder, per_class=10)
+    return folder
+
+
+@pytest.fixture
+def standing(monkeypatch: pytest.MonkeyPatch) -> list[Standing]:
+    """Where trainings stand when they are done."""
+    kept: list[Standing] = []
+    monkeypatch.setattr(Checkpoint, "remove", lambda checkpoint: kept.append(checkpoint.load()))
+    return kept
+
+
+def ask(pictures: Path, out: Path, **more: object) -> Settings:
+    return Settings((pictures,), out, "none", val_size=8, image_size=32, batch_size=4, views=1, seed=1, **more)  # type: ignore[arg-type]
+
+
+def test_only_the_unfrozen_part_and_the_output_layer_change(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Epoch, "is_better_than", lambda *_: True)  # the last epoch is kept, good or bad
+    settings = ask(pictures, tmp_path / "run", epochs=1, fine_tune_epochs=2, unfreeze=Unfreeze.CONV5, mixup=0.2)
+    assert fit.train(settings).epoch == 3
+    after = keras.saving.load_model(settings.out / "model.keras", compile=False)
+    keras.utils.set_random_seed(1)
+    before = build_network(2, "none", 32)
+    changed = {
+        layer.name
+        for layer, other in zip(layers(after), layers(before), strict=True)
+        if any(not np.array_equal(*pair) for pair in zip(layer.get_weights(), other.get_weights(), strict=True))
+    }
+    convolutions = {
+        layer.name for layer in layers(before) if layer.name.startswith("conv5") and "conv" in layer.name[5:]
+    }
+    assert changed == convolutions | {"logits"}
+
+
+def layers(network: keras.Model) -> list[keras.layers.Layer]:
+    return [*network.get_layer("resnet50").layers, network.get_layer("logits")]
+
+
+def test_out_of_patience_it_keeps_the_best(pictures: Path, tmp_path: Path, standing: list[Standing]) -> None:
+    best = fit.train(ask(pictures, tmp_path / "run", epochs=300, patience=3))
+    (end,) = standing
+    assert len(end.history) < 300
+    assert end.best == len(end.history) - 1 - 3
+    assert best == end.history[end.best]
+    assert not any(epoch.is_better_than(best) for epoch in end.history)
+    network = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
+    for kept, value in zip(end.best_weights, network.get_layer("logits").get_weights(), strict=True):
+        np.testing.assert_array_equal(kept, value)
+
+
+def test_a_precision_that_the_hardware_lacks_is_refused(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="--precision float16 is for GPUs, and there is none"):
+        fit.train(ask(pictures, tmp_path / "run", precision=Precision.FLOAT16))
+    assert not (tmp_path / "run").exists()

@@ -19,6 +19,7 @@ from PIL import Image
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import decode, read_bytes, resize
+from catsdogs_edge.progress import progress
 
 _log = logging.getLogger(__name__)
 
@@ -59,11 +60,14 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
         paths: Files.
         cache: SQLite file to remember in; in the user's cache folder if None.
     """
-    with _Memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool:
+    with _Memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool, progress(paths) as advance:
         known = memory.recall()
-        findings = []
+        findings: list[Finding] = []
         for start in range(0, len(paths), _REMEMBERED_AT_ONCE):
-            found = list(pool.map(lambda path: _examine(path, known), paths[start : start + _REMEMBERED_AT_ONCE]))
+            found = []
+            for finding in pool.map(lambda path: _examine(path, known), paths[start : start + _REMEMBERED_AT_ONCE]):
+                found.append(finding)
+                advance()
             memory.remember(item for item in found if item.sha256 and item.sha256 not in known)
             findings += found
     return findings

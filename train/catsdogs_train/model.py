@@ -6,8 +6,10 @@ import warnings
 from pathlib import Path
 
 import keras
+import numpy as np
 
 from catsdogs_edge.errors import DataError
+from catsdogs_train.checkpoint import Arrays
 from catsdogs_train.precision import building_in
 from catsdogs_train.settings import Precision, Unfreeze
 
@@ -125,3 +127,14 @@ def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
             f"--weights {weights}: not weights of keras.applications.ResNet50(include_top=False) ({error})"
         ) from error
     return backbone
+
+
+def values(variables: list[keras.Variable]) -> Arrays:
+    """Copies what variables hold, whatever the backend does with its memory afterwards."""
+    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+
+
+def assign(variables: list[keras.Variable], arrays: Arrays) -> None:
+    """Puts values back, in the same order."""
+    for variable, value in zip(variables, arrays, strict=True):
+        variable.assign(value)

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 
 
+def printable(name: str) -> str:
+    """Replaces what is not UTF-8 in the name of a file or folder; matplotlib refuses to draw it."""
+    return name.encode("utf-8", "replace").decode()
+
+
 def draw_confusion(axes: "Axes", probabilities: Scores, truth: Labels, classes: Sequence[str]) -> None:
     """Draws the confusion matrix, with counts and shares of each true class.
 
@@ -37,8 +42,9 @@ def draw_confusion(axes: "Axes", probabilities: Scores, truth: Labels, classes: 
     places = range(len(classes))
     turned = 90 if len(classes) > 4 else 0
     axes.set(title="Answers", xlabel="answer", ylabel="truth")
-    axes.set_xticks(places, classes, rotation=turned)
-    axes.set_yticks(places, classes)
+    names = [printable(name) for name in classes]
+    axes.set_xticks(places, names, rotation=turned, parse_math=False)
+    axes.set_yticks(places, names, parse_math=False)
 
 
 def draw_reliability(axes: "Axes", answers: Mapping[str, Scores], truth: Labels) -> None:

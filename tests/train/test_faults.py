@@ -86,6 +86,9 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, di
     assert again.returncode == 0
     assert again.stderr.splitlines()[-1].endswith("run is done already")
     assert again.stdout == done.stdout
+    other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume", "--patience", "2")
+    assert other.returncode == 1
+    assert "a training that is done, with --patience None, not 2" in other.stderr
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:
@@ -95,3 +98,15 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Pa
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "cannot be written" in line
+
+
+def test_any_name_of_a_class_or_a_file_will_do(scripts: Path, tmp_path: Path) -> None:
+    """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
+    write_folder(tmp_path / "pictures", per_class=10)
+    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "ca$h$_{ | `x`")
+    for path in sorted((tmp_path / "pictures" / "dog").iterdir()):
+        path.rename(path.with_name(f"\udcff$_^${path.name}"))
+    (tmp_path / "pictures" / "dog").rename(tmp_path / "pictures" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
+    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr

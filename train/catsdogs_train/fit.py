@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +45,9 @@ def train(settings: Settings) -> Epoch:
     if not checkpoint.exists and (settings.out / "model.keras").exists():
         if not settings.resume:
             raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
+        best = read_best(settings)
         _log.info("%s is done already", settings.out)
-        return read_best(settings.out)
+        return best
     if checkpoint.exists and not settings.resume:
         raise OutputError(
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
@@ -79,11 +79,9 @@ def train(settings: Settings) -> Epoch:
 
 def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str, Any]:
     """Gives all that decides how a training ends, in the words of the options."""
-    free = {"data", "val", "out", "resume", "tensorboard", "precision", "weights"}
-    chosen = {f"--{name.replace('_', '-')}": value for name, value in asdict(settings).items() if name not in free}
     pictures = [(sample.sha256, sample.label) for part in (split.train, split.val) for sample in part]
     weights = Path(settings.weights)
-    return chosen | {
+    return settings.decisive() | {
         "--precision": precision.value,
         "--weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else settings.weights,
         "classes": list(split.classes),

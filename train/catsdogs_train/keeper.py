@@ -1,6 +1,7 @@
 """What happens between two epochs: validation, and writing down how far the training has come."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import staged
 from catsdogs_edge.metrics import log_loss
 from catsdogs_edge.scores import Scores, softmax
@@ -63,6 +65,11 @@ class Keeper(keras.callbacks.Callback):  # type: ignore[misc]
         )
         to_come = self.epochs - epoch + (training.settings.fine_tune_epochs if self.stage is Stage.HEAD else 0)
         _log.info("epoch %d of %d: %s", done.epoch, len(standing.history) + to_come, done.describe())
+        if not math.isfinite(done.loss + done.val_loss):
+            raise DataError(
+                f"the loss of epoch {done.epoch} is not a number: the weights of --weights are no ImageNet weights, or "
+                "--precision is too low; what was trained before is kept"
+            )
         is_best = not standing.history or done.is_better_than(standing.history[standing.best])
         standing.history.append(done)
         standing.weights = values(self.model.trainable_variables)

@@ -1,5 +1,6 @@
 """Draws how a training went."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from catsdogs_edge.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability
+from catsdogs_edge.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability, printable
 from catsdogs_edge.image import RgbImage
 from catsdogs_edge.metrics import Labels
 from catsdogs_edge.scores import Scores, softmax
@@ -46,7 +47,7 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     figure.legend(*accuracy.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     accuracy.yaxis.set_major_formatter(PercentFormatter(1.0))
     loss.set_ylim(bottom=0)
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str], path: Path) -> None:
@@ -63,7 +64,7 @@ def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str],
     axes = figure.subplots()
     draw_confusion(axes, probabilities, truth, classes)
     axes.set_title(f"{len(truth)} validation pictures")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Path) -> None:
@@ -82,7 +83,7 @@ def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Pa
         answers[f"temperature {temperature:.2f}"] = softmax(logits / np.float32(temperature))
     draw_reliability(axes, answers, truth)
     axes.set_title(f"{len(truth)} validation pictures")
-    figure.savefig(path, dpi=120)
+    _save(figure, path)
 
 
 def plot_pictures(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path: Path) -> None:
@@ -101,11 +102,17 @@ def plot_pictures(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, pa
             axes.axis("off")
         for axes, (text, picture) in zip(line, row, strict=False):
             axes.imshow(picture)
-            axes.set_title(text, fontsize=8)
-    figure.savefig(path, dpi=110)
+            axes.set_title(printable(text), fontsize=8, parse_math=False)
+    _save(figure, path)
 
 
 def _figure(width: float, height: float) -> Figure:
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # of a class with another script: a box is drawn
+        figure.savefig(path, dpi=120)

@@ -11,7 +11,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.files import open_csv
 from catsdogs_edge.scores import softmax
 from catsdogs_train.checkpoint import Epoch, Standing
@@ -97,16 +97,30 @@ class Report:
         return fit_temperature(standing.best_logits, self._truth)
 
 
-def read_best(run: Path) -> Epoch:
+def read_best(settings: Settings) -> Epoch:
     """Reads the figures of the best epoch of a run that is done.
+
+    Args:
+        settings: What it was asked for.
 
     Raises:
         DataError: `run.json` is missing or damaged.
+        OutputError: It was asked for something else.
     """
+    path = settings.out / "run.json"
     try:
-        return Epoch(**json.loads((run / "run.json").read_text(encoding="utf-8"))["best_epoch"])
+        run = json.loads(path.read_text(encoding="utf-8"))
+        best = Epoch(**run["best_epoch"])
+        asked = {option: run["settings"][option[2:].replace("-", "_")] for option in settings.decisive()}
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{run}/run.json cannot be read ({error!r}): choose another --out") from error
+        raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
+    for option, value in settings.decisive().items():
+        if value != asked[option]:
+            raise OutputError(
+                f"{settings.out} holds a training that is done, with {option} {asked[option]}, not {value}: "
+                "choose another --out"
+            )
+    return best
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:

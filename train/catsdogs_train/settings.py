@@ -1,8 +1,9 @@
 """What a user can ask a training for."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 
 class Unfreeze(StrEnum):
@@ -71,3 +72,8 @@ class Settings:
     """Also write the figures for TensorBoard."""
     resume: bool = False
     """Go on with what `out` holds of a training that was broken off."""
+
+    def decisive(self) -> dict[str, Any]:
+        """Gives what decides how a training ends, by option; what `data`, `val` and `weights` hold is not in it."""
+        free = {"data", "val", "out", "weights", "precision", "tensorboard", "resume"}
+        return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

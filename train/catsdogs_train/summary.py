@@ -77,6 +77,6 @@ def _pictures(summary: Summary) -> Iterator[str]:
     yield "|---|---|---|"
     train, val = (Counter(sample.label for sample in part) for part in (split.train, split.val))
     for label, name in enumerate(split.classes):
-        yield f"| {name} | {train[label]} | {val[label]} |"
+        yield f"| {name.replace('|', '&#124;')} | {train[label]} | {val[label]} |"
     if split.quarantine:
         yield f"\n{len(split.quarantine)} files were left out; quarantine.csv says why."

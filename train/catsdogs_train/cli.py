@@ -62,7 +62,7 @@ def _train(
         typer.Option(
             min=0, help="Views of each picture, computed once for all epochs; 0 draws new ones in each epoch, slowly."
         ),
-    ] = 4,
+    ] = 2,
     fine_tune_epochs: Annotated[
         int, typer.Option(min=0, help="Passes after those, in which a part of the backbone learns, too.")
     ] = 0,

@@ -48,7 +48,7 @@ class Settings:
     """Edge length of the input in pixels, a multiple of 32."""
     epochs: int = 10
     """Passes over the training pictures with a frozen backbone."""
-    views: int = 4
+    views: int = 2
     """Views of each training picture whose features are computed once; 0 asks the backbone anew in each epoch."""
     fine_tune_epochs: int = 0
     """Passes after those, with a part of the backbone unfrozen."""

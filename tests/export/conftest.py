@@ -41,7 +41,8 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = folder / "run"
     run.mkdir()
     network.save(run / "model.keras")
-    described = {"version": 1, "classes": KINDS, "image_size": SIZE, "last_epoch": {"val_accuracy": accuracy}}
+    best = {"val_accuracy": accuracy}
+    described = {"version": 1, "classes": KINDS, "image_size": SIZE, "temperature": 1.0, "best_epoch": best}
     (run / "run.json").write_text(json.dumps(described))
     with (run / "split.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)

@@ -72,7 +72,8 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         mixup: float = 0.0,
     ) -> None:
-        super().__init__(workers=usable_cpus())
+        # On JAX, Keras 3.15's threads hand batches of the epoch before to the next one.
+        super().__init__(workers=1 if keras.backend.backend() == "jax" else usable_cpus())
         self.failure: ImageError | None = None
         self._samples = samples
         self._targets = targets

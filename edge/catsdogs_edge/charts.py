@@ -14,6 +14,9 @@ from catsdogs_edge.scores import Scores
 if TYPE_CHECKING:
     from matplotlib.axes import Axes  # noqa: TID251 - for the type checker alone
 
+_MANY, _TOO_MANY = 20, 80
+"""Classes from which on a confusion matrix has no numbers, and no names."""
+
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 
 
@@ -23,7 +26,7 @@ def printable(name: str) -> str:
 
 
 def draw_confusion(axes: "Axes", probabilities: Scores, truth: Labels, classes: Sequence[str]) -> None:
-    """Draws the confusion matrix, with counts and shares of each true class.
+    """Draws the confusion matrix, with counts and shares of each true class where there is room for them.
 
     Args:
         axes: To draw on.
@@ -34,17 +37,17 @@ def draw_confusion(axes: "Axes", probabilities: Scores, truth: Labels, classes: 
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), len(classes))
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(matrix.shape):
+    for row, column in np.ndindex(matrix.shape if len(classes) < _MANY else (0, 0)):
         axes.text(
             column, row, f"{matrix[row, column]}\n{shares[row, column]:.1%}", ha="center", va="center",
             color="white" if shares[row, column] > 0.5 else "black",
         )  # fmt: skip
-    places = range(len(classes))
-    turned = 90 if len(classes) > 4 else 0
     axes.set(title="Answers", xlabel="answer", ylabel="truth")
-    names = [printable(name) for name in classes]
-    axes.set_xticks(places, names, rotation=turned, parse_math=False)
-    axes.set_yticks(places, names, parse_math=False)
+    if len(classes) < _TOO_MANY:
+        names = [printable(name) for name in classes]
+        size = 10 if len(classes) < _MANY else 7
+        axes.set_xticks(range(len(names)), names, rotation=90 if len(names) > 4 else 0, fontsize=size, parse_math=False)
+        axes.set_yticks(range(len(names)), names, fontsize=size, parse_math=False)
 
 
 def draw_reliability(axes: "Axes", answers: Mapping[str, Scores], truth: Labels) -> None:

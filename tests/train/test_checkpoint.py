@@ -1,23 +1,26 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
+from catsdogs_train.checkpoint import Arrays, Checkpoint, Epoch, Stage, Standing
 
 EPOCH = Epoch(1, Stage.FINE_TUNING, 0.5, 0.7, 0.6, 0.65, 1.5, 30.0)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "run")
-    assert not checkpoint.exists
-    checkpoint.begin({"--seed": 1})
-    assert checkpoint.exists
+    with checkpoint.held():
+        checkpoint.begin({"--seed": 1})
+    assert not checkpoint.exists  # nothing to go on with, so that another training may begin
     assert checkpoint.load().history == []
-    arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64)]
+    arrays: Arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64)]
     standing = Standing([EPOCH], 0, True, arrays, arrays[:1], arrays[1:], np.ones((2, 2), np.float32))
     checkpoint.save(standing)
+    assert checkpoint.exists
     found = checkpoint.load()
     assert found.history == [EPOCH]
     assert found.history[0].stage is Stage.FINE_TUNING
@@ -32,16 +35,63 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 
 def test_another_training_is_not_resumed(tmp_path: Path) -> None:
-    Checkpoint(tmp_path).begin({"--seed": 1, "--epochs": 10})
-    Checkpoint(tmp_path).begin({"--seed": 1, "--epochs": 10})
-    with pytest.raises(DataError, match="had --epochs 10, now it is 20: resume with what it was begun with"):
-        Checkpoint(tmp_path).begin({"--seed": 1, "--epochs": 20})
+    checkpoint = Checkpoint(tmp_path)
+    with checkpoint.held():
+        checkpoint.begin({"--seed": 1, "--epochs": 5})
+        checkpoint.begin({"--seed": 1, "--epochs": 10})
+        checkpoint.features("val").touch()
+        checkpoint.begin({"--seed": 1, "--epochs": 10})
+        with pytest.raises(DataError, match="has --epochs 10, now it is 20: resume it as it was begun"):
+            checkpoint.begin({"--seed": 1, "--epochs": 20})
+
+
+def test_one_process_at_a_time(tmp_path: Path) -> None:
+    with Checkpoint(tmp_path).held():
+        done = in_another_process(tmp_path)
+        assert done.returncode == 1
+        assert "another process trains in" in done.stderr
+    assert in_another_process(tmp_path).returncode == 0
+
+
+def in_another_process(run: Path) -> "subprocess.CompletedProcess[str]":
+    code = f"""
+from pathlib import Path
+from catsdogs_train.checkpoint import Checkpoint
+with Checkpoint(Path({str(run)!r})).held():
+    pass
+"""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.folder.mkdir()
+    for folder in (tmp_path, checkpoint.folder):
+        (folder / ".catsdogs-abc").mkdir()
+        (folder / ".catsdogs-abc" / "model.keras").touch()
+    with checkpoint.held():
+        assert [path.name for path in tmp_path.rglob("*")] == ["checkpoint", "lock"]
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_patience_is_counted_from_the_best_epoch_or_from_the_stage() -> None:
+    def add(standing: Standing, stage: Stage, accuracy: float) -> int:
+        epoch = Epoch(len(standing.history) + 1, stage, 0, 0, accuracy, 1, 0, 0)
+        standing.add(epoch, [], [], np.empty((0, 2), np.float32))
+        return standing.waited()
+
+    standing = Standing()
+    assert [add(standing, Stage.HEAD, accuracy) for accuracy in (0.5, 0.7, 0.6, 0.7)] == [0, 0, 1, 2]
+    assert [add(standing, Stage.FINE_TUNING, accuracy) for accuracy in (0.6, 0.6, 0.8, 0.7)] == [1, 2, 0, 1]
+    assert standing.best == 6
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY"])
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    checkpoint.begin({})
+    with checkpoint.held():
+        checkpoint.begin({})
     (checkpoint.folder / "standing.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"standing\.npz is damaged .* train anew"):
         checkpoint.load()

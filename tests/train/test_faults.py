@@ -88,7 +88,11 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, di
     assert again.stdout == done.stdout
     other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume", "--patience", "2")
     assert other.returncode == 1
-    assert "a training that is done, with --patience None, not 2" in other.stderr
+    assert "has --patience None, now it is 2: resume it as it was begun, or choose another --out" in other.stderr
+    write_folder(tmp_path / "pictures", per_class=11)
+    other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    assert other.returncode == 1
+    assert "has pictures of the hash" in other.stderr
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:
@@ -103,10 +107,12 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Pa
 def test_any_name_of_a_class_or_a_file_will_do(scripts: Path, tmp_path: Path) -> None:
     """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
     write_folder(tmp_path / "pictures", per_class=10)
-    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "ca$h$_{ | `x`")
+    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "ca$h$_{ | `x` *\n# b")
     for path in sorted((tmp_path / "pictures" / "dog").iterdir()):
         path.rename(path.with_name(f"\udcff$_^${path.name}"))
     (tmp_path / "pictures" / "dog").rename(tmp_path / "pictures" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
     done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
+    report = (tmp_path / "run" / "report.md").read_text()
+    assert "| ca&#36;h&#36;&#95;&#123; &#124; &#96;x&#96; &#42;&#10;&#35; b | 7 | 3 |" in report

@@ -1,32 +1,27 @@
-"""A training that is killed at any moment, and resumed, ends where an undisturbed one ends."""
+"""A training that is killed at any moment, and resumed, ends where an undisturbed one ends: to the last digit."""
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
 from catsdogs_edge.drawings import write_folder
 
-FAST = [
-    "--weights",
-    "none",
-    "--image-size",
-    "32",
-    "--batch-size",
-    "8",
-    "--epochs",
-    "6",
-    "--views",
-    "2",
-    "--val-size",
-    "20",
-]
-FINE_TUNING = ["--fine-tune-epochs", "4", "--unfreeze", "conv5"]
+HEAD, FINE_TUNING = 3, 3
+"""Epochs."""
+
+OPTIONS = (
+    "--weights none --image-size 32 --batch-size 8 --val-size 20 --views 2 --unfreeze conv5 "
+    f"--epochs {HEAD} --fine-tune-epochs {FINE_TUNING}"
+).split()
 
 
 @pytest.fixture(scope="module")
@@ -38,15 +33,29 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def command(scripts: Path, pictures: Path) -> list[str]:
-    return [str(scripts / "catsdogs-train"), str(pictures), *FAST, *FINE_TUNING]
+    return [str(scripts / "catsdogs-train"), str(pictures), *OPTIONS]
+
+
+on_tensorflow, on_jax = (
+    pytest.mark.parametrize("backend", [name], indirect=True, scope="module") for name in ("tensorflow", "jax")
+)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+def backend(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment of the commands."""
+    pytest.importorskip(request.param)
+    return os.environ | {"KERAS_BACKEND": request.param}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(
+    command: list[str], backend: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, float]:
     """A run, and the seconds that it took."""
     out = tmp_path_factory.mktemp("undisturbed") / "run"
     started = time.monotonic()
-    subprocess.run([*command, "--out", str(out)], check=True, capture_output=True)
+    subprocess.run([*command, "--out", str(out)], check=True, capture_output=True, env=backend)
     return out, time.monotonic() - started
 
 
@@ -56,33 +65,76 @@ def history(run: Path) -> list[dict[str, str]]:
         return [{name: value for name, value in row.items() if name not in timed} for row in csv.DictReader(stream)]
 
 
-def test_the_same_seed_gives_the_same_figures(
-    command: list[str], undisturbed: tuple[Path, float], tmp_path: Path
+def weights(run: Path) -> list[np.ndarray]:
+    return [np.asarray(array) for array in keras.saving.load_model(run / "model.keras", compile=False).get_weights()]
+
+
+def assert_same(run: Path, whole: Path) -> None:
+    losses = {(epoch["loss"], epoch["val_loss"]) for epoch in history(whole)}
+    assert len(losses) == HEAD + FINE_TUNING  # else what follows would prove little
+    assert history(run) == history(whole)
+    for one, other in zip(weights(run), weights(whole), strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
+    best, expected = (json.loads((folder / "run.json").read_text())["best_epoch"] for folder in (run, whole))
+    assert best["val_accuracy"] == expected["val_accuracy"]
+
+
+def start(command: Sequence[str], out: Path, backend: dict[str, str]) -> "subprocess.Popen[str]":
+    arguments = [*command, "--out", str(out), "--resume"]
+    return subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True, env=backend)
+
+
+def finish(command: Sequence[str], out: Path, backend: dict[str, str]) -> None:
+    with start(command, out, backend) as process:
+        _, said = process.communicate()
+    assert process.returncode == 0, said
+
+
+@on_jax
+def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(
+    command: list[str], backend: dict[str, str], undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
-    subprocess.run([*command, "--out", str(tmp_path / "again")], check=True, capture_output=True)
-    assert history(tmp_path / "again") == history(undisturbed[0])
+    """Right after a line that says how far it is: after features, an epoch of the head, and one of fine-tuning."""
+    out = tmp_path / "run"
+    for line in ("asking the backbone once", "epoch 2 of", f"epoch {HEAD + 2} of"):
+        with start(command, out, backend) as process:
+            assert process.stderr is not None
+            said = []
+            for text in process.stderr:
+                said.append(text)
+                if line in text:
+                    break
+            time.sleep(0.5)  # into what comes next
+            process.send_signal(signal.SIGKILL)
+        assert line in said[-1], said
+        assert process.returncode == -signal.SIGKILL
+    finish(command, out, backend)
+    assert_same(out, undisturbed[0])
 
 
-def test_killed_three_times_it_ends_where_an_undisturbed_run_ends(
-    command: list[str], undisturbed: tuple[Path, float], tmp_path: Path
+@on_tensorflow
+def test_killed_at_three_random_moments_it_ends_there_too(
+    command: list[str], backend: dict[str, str], undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
     whole, seconds = undisturbed
-    out = tmp_path / "run"
     draw = np.random.default_rng()
-    moments = []
-    for _ in range(3):
-        moments.append(draw.uniform(0.3, 0.9) * seconds)
-        with subprocess.Popen([*command, "--out", str(out), "--resume"], stderr=subprocess.PIPE) as process:
+    moments = draw.uniform(0.3, 0.95, 3) * seconds
+    print("killed after", moments, "of", seconds)  # noqa: T201 - shown where the test fails
+    for moment in moments:
+        with start(command, tmp_path / "run", backend) as process:
             try:
-                process.communicate(timeout=moments[-1])
+                process.communicate(timeout=moment)
             except subprocess.TimeoutExpired:
                 process.send_signal(signal.SIGKILL)
                 process.communicate()
-    done = subprocess.run([*command, "--out", str(out), "--resume"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    expected, found = (json.loads((run / "run.json").read_text())["best_epoch"] for run in (whole, out))
-    assert found["val_accuracy"] == pytest.approx(expected["val_accuracy"], abs=0.001), moments
-    assert [row["epoch"] for row in history(out)] == [row["epoch"] for row in history(whole)]
-    assert not (out / "checkpoint").exists()
-    assert not list(out.glob(".*"))
-    assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
+    finish(command, tmp_path / "run", backend)
+    assert_same(tmp_path / "run", whole)
+
+
+@on_tensorflow
+def test_the_same_seed_gives_the_same_figures(
+    command: list[str], backend: dict[str, str], undisturbed: tuple[Path, float], tmp_path: Path
+) -> None:
+    finish(command, tmp_path / "again", backend)
+    assert_same(tmp_path / "again", undisturbed[0])

@@ -1,7 +1,9 @@
-"""Feeds Keras with pictures that our own decoder read, on any backend."""
+"""Feeds Keras with pictures that our own decoder read, ahead of the network, on any backend."""
 
 import math
 from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeAlias
 
 import keras
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.image import RgbBatch, load_batch
+from catsdogs_edge.image import RgbBatch, RgbImage, load_batch
 from catsdogs_train.augment import Recipe, make_view
 from catsdogs_train.dataset import Sample
 
@@ -19,6 +21,9 @@ Targets: TypeAlias = NDArray[np.float32]
 
 Weights: TypeAlias = NDArray[np.float32]
 """How much each picture counts, shape (N,)."""
+
+BATCHES_AHEAD = 4
+"""Batches that are being decoded while the network works on one."""
 
 
 def make_targets(samples: Sequence[Sample], classes: int) -> Targets:
@@ -39,7 +44,9 @@ def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
 
 
 class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of uint8 RGB pictures, decoded by threads ahead of the network.
+    """Batches of uint8 RGB pictures of one epoch, decoded by threads ahead of the network.
+
+    The threads are our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
 
     Args:
         samples: Labelled pictures, all readable.
@@ -49,8 +56,8 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         weights: How much each counts; None: 1.
         recipe: For the views; None shows the pictures as they are.
         seed: Of the views, the order and the mixing.
-        view: Number of the view that is shown in the first epoch; each epoch shows the next.
-        shuffle: Draw another order for every view.
+        view: Number of the view that is shown, such as the epoch.
+        shuffle: Draw an order for the view.
         mixup: Parameter of the beta distribution by which each picture is mixed with another of its batch (Zhang et
             al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
 
@@ -72,8 +79,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         mixup: float = 0.0,
     ) -> None:
-        # On JAX, Keras 3.15's threads hand batches of the epoch before to the next one.
-        super().__init__(workers=1 if keras.backend.backend() == "jax" else usable_cpus())
+        super().__init__()
         self.failure: ImageError | None = None
         self._samples = samples
         self._targets = targets
@@ -83,38 +89,34 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._recipe = recipe
         self._seed = seed
         self._view = view
-        self._shuffle = shuffle
         self._mixup = mixup
-        self._order = self._draw_order()
+        self._order = draw_order(seed, view, len(samples)) if shuffle else np.arange(len(samples))
+        self._ahead: dict[int, list[Future[RgbImage]]] = {}
 
     def __len__(self) -> int:
         return math.ceil(len(self._samples) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, Weights]:
         """Gives pictures of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
-        places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
+            if later not in self._ahead:
+                self._ahead[later] = [_threads().submit(self._show, int(place)) for place in self._places(later)]
         try:
-            images = load_batch([self._samples[place].path for place in places], self._image_size)
+            images = np.stack([picture.result() for picture in self._ahead.pop(index)])
         except ImageError as error:
             self.failure = error
             raise
-        if self._recipe is not None:
-            shown = [
-                make_view(image, self._seed, self._view, int(place), self._recipe)
-                for image, place in zip(images, places, strict=True)
-            ]
-            images = np.stack(shown)
+        places = self._places(index)
         batch = images, self._targets[places], self._weights[places]
         return self._mix(*batch, index) if self._mixup else batch
 
-    def on_epoch_end(self) -> None:
-        """Goes on to the next view, in a new order."""
-        self._view += 1
-        self._order = self._draw_order()
+    def _places(self, index: int) -> NDArray[np.intp]:
+        return self._order[index * self._batch_size : (index + 1) * self._batch_size]
 
-    def _draw_order(self) -> NDArray[np.intp]:
-        count = len(self._samples)
-        return draw_order(self._seed, self._view, count) if self._shuffle else np.arange(count)
+    def _show(self, place: int) -> RgbImage:
+        """Gives the picture as it is shown, shape (S, S, 3)."""
+        (image,) = load_batch([self._samples[place].path], self._image_size)
+        return image if self._recipe is None else make_view(image, self._seed, self._view, place, self._recipe)
 
     def _mix(
         self, images: RgbBatch, targets: Targets, weights: Weights, index: int
@@ -122,9 +124,13 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         random = np.random.default_rng((self._seed, self._view, index, len(self._samples)))
         share = np.float32(random.beta(self._mixup, self._mixup))
         other = random.permutation(len(images))
-        mixed = share * images + (1 - share) * images[other]
-        return (
-            np.asarray(np.rint(mixed), np.uint8),
-            share * targets + (1 - share) * targets[other],
-            share * weights + (1 - share) * weights[other],
-        )
+        mixed = np.rint(share * images + (1 - share) * images[other])
+        counted = weights[:, None] * targets  # each part of a mixed target counts as its own picture does
+        counted = share * counted + (1 - share) * counted[other]
+        total = counted.sum(axis=1)
+        return np.asarray(mixed, np.uint8), counted / total[:, None], total
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(usable_cpus())

@@ -33,3 +33,8 @@ class Board:
             for tag, value in figures[name].items():
                 writer.add_scalar(tag, value, epoch.epoch)
             writer.flush()
+
+    def close(self) -> None:
+        """Ends the files."""
+        for writer in self._writers.values():
+            writer.close()

@@ -3,17 +3,19 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError, OutputError
-from catsdogs_edge.files import make_folder, staged_file
+from catsdogs_edge.files import make_folder, staged_file, write_errors
 from catsdogs_edge.scores import Scores
 
 Arrays: TypeAlias = list[NDArray[Any]]
@@ -81,6 +83,34 @@ class Standing:
     best_logits: Scores = field(default_factory=lambda: np.empty((0, 0), np.float32))
     """What the network of the best epoch answered to the validation pictures, shape (N, C)."""
 
+    def count(self, stage: Stage) -> int:
+        """Counts the epochs of a stage."""
+        return sum(epoch.stage is stage for epoch in self.history)
+
+    def add(self, epoch: Epoch, weights: Arrays, optimizer: Arrays, logits: Scores) -> bool:
+        """Takes in an epoch.
+
+        Args:
+            epoch: Its figures.
+            weights: Of the variables that its stage trains.
+            optimizer: The optimizer's variables.
+            logits: What the network answers to the validation pictures, shape (N, C).
+
+        Returns:
+            Whether it is the best so far.
+        """
+        is_best = not self.history or epoch.is_better_than(self.history[self.best])
+        self.history.append(epoch)
+        self.weights, self.optimizer = weights, optimizer
+        if is_best:
+            self.best = len(self.history) - 1
+            self.best_weights, self.best_logits = weights, logits
+        return is_best
+
+    def waited(self) -> int:
+        """Counts the epochs of the last stage since the best one, or, if that was in a stage before, all of them."""
+        return min(len(self.history) - 1 - self.best, self.count(self.history[-1].stage))
+
 
 _ARRAYS = ("weights", "optimizer", "best_weights")
 
@@ -99,8 +129,31 @@ class Checkpoint:
 
     @property
     def exists(self) -> bool:
-        """Whether a training was begun here and not ended."""
-        return self._promise.exists()
+        """Whether there is something to go on with."""
+        return self._promise.exists() and (self._standing.exists() or any(self.folder.glob("features-*.npy")))
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other processes out of the run folder during the block, and clears away what a killed one left.
+
+        Raises:
+            OutputError: Another process trains there, or the folder cannot be written.
+        """
+        make_folder(self.folder)
+        lock = FileLock(self.folder / "lock")
+        try:
+            with write_errors(self.folder):
+                lock.acquire(timeout=0)
+        except Timeout as error:
+            raise OutputError(
+                f"another process trains in {self.folder.parent}: wait for it, or choose another --out"
+            ) from error
+        try:
+            _sweep(self.folder)
+            _sweep(self.folder.parent)
+            yield
+        finally:
+            lock.release()
 
     def begin(self, promise: Mapping[str, Any]) -> None:
         """Starts, or sees to it that what goes on is the same training.
@@ -119,15 +172,9 @@ class Checkpoint:
             return
         try:
             begun = json.loads(self._promise.read_text(encoding="utf-8"))
-            differing = {name: begun.get(name) for name, value in promise.items() if begun.get(name) != value}
+            check_same(begun, promise, self.folder.parent)
         except (ValueError, AttributeError) as error:
             raise DataError(f"{self._promise} is damaged ({error}): remove {self.folder}, and train anew") from error
-        if differing:
-            name, value = next(iter(differing.items()))
-            raise DataError(
-                f"what was begun in {self.folder.parent} had {name} {value}, now it is {promise[name]}: "
-                "resume with what it was begun with, or choose another --out"
-            )
 
     def load(self) -> Standing:
         """Reads how far it has come; a fresh one if no epoch is done.
@@ -167,12 +214,37 @@ class Checkpoint:
         return self.folder / f"features-{name}.npy"
 
     def remove(self) -> None:
-        """Removes the folder: the training is done.
+        """Removes the folder, in one step for whoever looks: the training is done.
 
         Raises:
             OutputError: It cannot be removed.
         """
-        try:
-            shutil.rmtree(self.folder)
-        except OSError as error:
-            raise OutputError(f"{self.folder} cannot be removed: {error.strerror}") from error
+        if self.folder.exists():
+            with write_errors(self.folder):
+                self.folder.rename(self.folder.with_name(".catsdogs-checkpoint"))
+        _sweep(self.folder.parent)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process that was killed while it wrote, or removed, left behind."""
+    for leftover in folder.glob(".catsdogs-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_same(begun: Mapping[str, Any], promise: Mapping[str, Any], run: Path) -> None:
+    """Sees to it that two trainings end the same way.
+
+    Args:
+        begun: All that decides how the first one ends, by name; from JSON.
+        promise: The same of the second one.
+        run: Folder of the first one.
+
+    Raises:
+        DataError: They do not.
+    """
+    for name, value in promise.items():
+        if begun.get(name) != value:
+            raise DataError(
+                f"the training in {run} has {name} {begun.get(name)}, now it is {value}: "
+                "resume it as it was begun, or choose another --out"
+            )

@@ -3,6 +3,8 @@
 TensorFlow is imported inside the call, so that `--help` answers at once.
 """
 
+import logging
+import math
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.command import make_app, run, tensorflow_quiet
+from catsdogs_train.backend import check_backend
 from catsdogs_train.settings import Precision, Settings, Unfreeze
 
 _app = make_app()
@@ -25,6 +28,12 @@ def _check_size(size: int) -> int:
     if size % 32:
         raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
     return size
+
+
+def _check_number(number: float) -> float:
+    if math.isnan(number):
+        raise typer.BadParameter("nan is not a number")
+    return number
 
 
 @_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")
@@ -71,10 +80,19 @@ def _train(
         typer.Option(help="That part: the last stage; the second half of the one before, too; or everything."),
     ] = Unfreeze.CONV4,
     label_smoothing: Annotated[
-        float, typer.Option(min=0, max=0.9, help="Share of a label that goes to all classes, while fine-tuning.")
+        float,
+        typer.Option(
+            min=0, max=0.9, callback=_check_number, help="Share of a label that goes to all classes, while fine-tuning."
+        ),
     ] = 0.1,
     mixup: Annotated[
-        float, typer.Option(min=0, help="Mix pairs of pictures while fine-tuning: 0.2 a little, 0 not at all.")
+        float,
+        typer.Option(
+            min=0,
+            max=10,
+            callback=_check_number,
+            help="Mix pairs of pictures while fine-tuning: 0.2 a little, 0 not at all.",
+        ),
     ] = 0.0,
     patience: Annotated[
         int | None, typer.Option(min=1, help="End a stage after so many epochs in a row without a better one.")
@@ -84,7 +102,7 @@ def _train(
     precision: Annotated[
         Precision, typer.Option(help="Of the backbone while training; what is saved is float32.")
     ] = Precision.AUTO,
-    seed: Annotated[int, typer.Option(min=0, help="Same seed, same machine, same figures.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a training with these options was broken off.")
@@ -95,6 +113,8 @@ def _train(
     OUT gets model.keras of the best epoch, report.md with pictures of how it went, and what they were made from.
     Files that are no pictures, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
+    check_backend()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
     with tensorflow_quiet():
         from catsdogs_train.fit import train  # noqa: PLC0415
 

@@ -27,8 +27,10 @@ def explained(batches: Sequence[PictureBatches], batch_size: int) -> Iterator[No
             raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
         if isinstance(error, CatsDogsError) or not _is_shortage(error):
             raise
-        advice = f"try --batch-size {batch_size // 2}" if batch_size > 1 else "try a smaller --image-size"
-        raise MemoryShortageError(f"not enough memory for batches of {batch_size} pictures: {advice}") from error
+        advice = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --image-size"
+        raise MemoryShortageError(
+            f"not enough memory for batches of {batch_size} pictures: try {advice}, and another --out"
+        ) from error
 
 
 def _is_shortage(error: BaseException) -> bool:

@@ -34,53 +34,68 @@ def split_network(network: keras.Model) -> tuple[keras.Model, keras.Model]:
 
 def compute(
     extractor: keras.Model, batches: PictureBatches, file: Path, callbacks: Sequence[keras.callbacks.Callback]
-) -> Features:
+) -> None:
     """Computes the features of pictures, in their order, unless that was done before.
 
     Args:
         extractor: From `split_network`.
         batches: Pictures, not shuffled.
-        file: NPY file to keep them in, or where they are; they stay on the disk, 8 KB for each picture.
+        file: NPY file to keep them in, or where they are, 8 KB for each picture.
         callbacks: Such as a bar.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    if not file.exists():
+    if not _is_whole(file):
         features = np.asarray(extractor.predict(batches, callbacks=list(callbacks), verbose=0), np.float32)
         with staged_file(file) as path:
             np.save(path, features)
+
+
+def read_features(file: Path) -> Features:
+    """Gives features that stay on the disk until they are asked for; the file is open as long as they are held.
+
+    Args:
+        file: From `compute`.
+    """
     return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
+def _is_whole(file: Path) -> bool:
+    """Looks whether features are there, and not cut short, as after a power cut."""
+    try:
+        read_features(file)
+    except (OSError, EOFError, ValueError):
+        return False
+    return True
+
+
 class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of features; each epoch takes the next view, and another order.
+    """Batches of features, of one epoch, in its own order.
 
     Args:
-        views: Features of the same pictures, one array for each view.
-        targets: Of those pictures.
+        file: Features, from `compute`.
+        targets: Of their pictures.
         weights: How much each counts.
         batch_size: In a batch; the last one may be smaller.
         seed: Of the orders.
-        epoch: The first one, counted from 0.
+        epoch: Which one, counted from 0.
     """
 
     def __init__(
         self,
-        views: Sequence[Features],
+        file: Path,
         targets: Targets,
         weights: Weights,
         batch_size: int,
         seed: int,
-        epoch: int = 0,
+        epoch: int,
     ) -> None:
         super().__init__()
-        self._views = views
+        self._file = file
         self._targets = targets
         self._weights = weights
         self._batch_size = batch_size
-        self._seed = seed
-        self._epoch = epoch
         self._order = draw_order(seed, epoch, len(targets))
 
     def __len__(self) -> int:
@@ -89,10 +104,4 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __getitem__(self, index: int) -> tuple[Features, Targets, Weights]:
         """Gives features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
         places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
-        features = np.asarray(self._views[self._epoch % len(self._views)][places])
-        return features, self._targets[places], self._weights[places]
-
-    def on_epoch_end(self) -> None:
-        """Goes on to the next view."""
-        self._epoch += 1
-        self._order = draw_order(self._seed, self._epoch, len(self._targets))
+        return np.asarray(read_features(self._file)[places]), self._targets[places], self._weights[places]

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import logging
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from catsdogs_train.checkpoint import Checkpoint, Epoch
 from catsdogs_train.dataset import Split, make_split
 from catsdogs_train.model import check_weights
 from catsdogs_train.precision import choose
-from catsdogs_train.report import read_best
+from catsdogs_train.report import Report, read_best
 from catsdogs_train.settings import Precision, Settings
 from catsdogs_train.stages import Training
 
@@ -38,22 +37,17 @@ def train(settings: Settings) -> Epoch:
 
     Raises:
         DataError: The pictures or the weights cannot be used, or what is to be resumed is another training.
-        OutputError: `settings.out` holds a run already, or cannot be written.
+        OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
         MemoryShortageError: A batch does not fit into memory.
     """
     checkpoint = Checkpoint(settings.out)
-    if not checkpoint.exists and (settings.out / "model.keras").exists():
-        if not settings.resume:
-            raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
-        best = read_best(settings)
-        _log.info("%s is done already", settings.out)
-        return best
+    is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
+    if is_done and not settings.resume:
+        raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
     if checkpoint.exists and not settings.resume:
         raise OutputError(
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
-    for leftover in settings.out.glob(".catsdogs-*"):  # of a process that was killed while it wrote
-        shutil.rmtree(leftover)
     check_writable(settings.out)  # better to hear it now than after the first epoch
     check_weights(settings.weights)
     precision = choose(settings.precision)
@@ -73,8 +67,18 @@ def train(settings: Settings) -> Epoch:
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    checkpoint.begin(_promise(settings, split, precision))
-    return Training(settings, split, precision, checkpoint).run()
+    promise = _promise(settings, split, precision)
+    if is_done:
+        best = read_best(settings.out, promise)
+        checkpoint.remove()  # what is left of it, if that was killed
+        _log.info("%s is done already", settings.out)
+        return best
+    training = Training(settings, split, precision, checkpoint, Report(settings, split, precision, promise))
+    with checkpoint.held():
+        checkpoint.begin(promise)
+        best = training.run()
+    checkpoint.remove()
+    return best
 
 
 def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str, Any]:
@@ -85,6 +89,6 @@ def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str
         "--precision": precision.value,
         "--weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else settings.weights,
         "classes": list(split.classes),
-        "pictures with the hash": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
+        "pictures of the hash": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
         "the backend": keras.backend.backend(),
     }

@@ -81,10 +81,8 @@ def unfreeze(network: keras.Model, part: Unfreeze) -> None:
         layer.trainable = late and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def to_float32(network: keras.Model) -> keras.Model:
-    """Gives the same network computed in float32 throughout, as it is saved and exported."""
-    if network.dtype_policy.compute_dtype == "float32":
-        return network
+def portable(network: keras.Model) -> keras.Model:
+    """Gives the same network as it is saved and exported: in float32 throughout, and without an optimizer."""
     class_count, image_size = network.output.shape[-1], network.input.shape[1]
     twin = build_network(class_count, "none", image_size)
     twin.set_weights(network.get_weights())

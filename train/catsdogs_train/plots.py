@@ -59,7 +59,7 @@ def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str],
         classes: Names, C of them.
         path: PNG file to write.
     """
-    edge = max(4.4, 0.7 * len(classes))
+    edge = min(max(4.4, 0.7 * len(classes)), 14)  # inches
     figure = _figure(edge + 0.4, edge)
     axes = figure.subplots()
     draw_confusion(axes, probabilities, truth, classes)

@@ -48,12 +48,20 @@ def _gpu() -> float | None:
         import jax  # noqa: PLC0415 - only where it is the backend
 
         device = jax.devices()[0]
-        return float(getattr(device, "compute_capability", _AMPERE)) if device.platform != "cpu" else None
+        return _number(getattr(device, "compute_capability", "")) if device.platform != "cpu" else None
     import tensorflow as tf  # noqa: PLC0415 - likewise
 
     with tensorflow_quiet():  # it says at length that there is none
         devices = tf.config.list_physical_devices("GPU")
     if not devices:
         return None
-    major, minor = tf.config.experimental.get_device_details(devices[0]).get("compute_capability", (8, 0))
-    return float(f"{major}.{minor}")
+    capability = tf.config.experimental.get_device_details(devices[0]).get("compute_capability", ())
+    return _number(".".join(map(str, capability)))
+
+
+def _number(capability: str) -> float:
+    """Reads "8.6"; what is no number, such as AMD's "gfx90a", is a GPU of today."""
+    try:
+        return float(capability)
+    except ValueError:
+        return _AMPERE

@@ -45,10 +45,10 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
         self._words = words
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._begin(f"{self._words}, epoch {epoch + 1} of {self.params['epochs']}")
+        self._begin()
 
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._begin(self._words)
+        self._begin()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._bar.advance(self._task)
@@ -62,9 +62,9 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
         self._end()
 
-    def _begin(self, words: str) -> None:
+    def _begin(self) -> None:
         self._bar.start()
-        self._task = self._bar.add_task(words, total=self.params["steps"])
+        self._task = self._bar.add_task(self._words, total=self.params["steps"])
 
     def _end(self) -> None:
         self._bar.remove_task(self._task)

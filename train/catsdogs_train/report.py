@@ -2,19 +2,20 @@
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 
-from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import open_csv
 from catsdogs_edge.scores import softmax
-from catsdogs_train.checkpoint import Epoch, Standing
+from catsdogs_train.checkpoint import Epoch, Standing, check_same
 from catsdogs_train.dataset import Sample, Split
 from catsdogs_train.plots import plot_confusion, plot_curves, plot_reliability
 from catsdogs_train.settings import Precision, Settings
@@ -32,14 +33,16 @@ class Report:
     Args:
         settings: What was asked for.
         split: The pictures.
-        precision: In which the backbone was computed.
+        precision: In which the backbone is computed.
+        promise: All that decides how the training ends, by name; JSON.
     """
 
-    def __init__(self, settings: Settings, split: Split, precision: Precision) -> None:
+    def __init__(self, settings: Settings, split: Split, precision: Precision, promise: Mapping[str, Any]) -> None:
         self.features_seconds: float | None = None
+        self._precision = precision
         self._settings = settings
         self._split = split
-        self._precision = precision
+        self._promise = promise
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def write(self, folder: Path, standing: Standing, network: keras.Model | None) -> None:
@@ -61,6 +64,7 @@ class Report:
             "temperature": self._temperature(standing),
             "settings": asdict(self._settings),
             "precision": self._precision,
+            "promise": self._promise,
             "pictures": {"train": len(split.train), "val": len(split.val), "quarantined": len(split.quarantine)},
             "epochs_done": len(standing.history),
             "best_epoch": asdict(standing.history[standing.best]),
@@ -97,30 +101,23 @@ class Report:
         return fit_temperature(standing.best_logits, self._truth)
 
 
-def read_best(settings: Settings) -> Epoch:
+def read_best(folder: Path, promise: Mapping[str, Any]) -> Epoch:
     """Reads the figures of the best epoch of a run that is done.
 
     Args:
-        settings: What it was asked for.
+        folder: Of the run.
+        promise: All that decides how it ends, as it is now.
 
     Raises:
-        DataError: `run.json` is missing or damaged.
-        OutputError: It was asked for something else.
+        DataError: `run.json` is missing or damaged, or the run is another one.
     """
-    path = settings.out / "run.json"
+    path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        best = Epoch(**run["best_epoch"])
-        asked = {option: run["settings"][option[2:].replace("-", "_")] for option in settings.decisive()}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        check_same(run["promise"], promise, folder)
+        return Epoch(**run["best_epoch"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
-    for option, value in settings.decisive().items():
-        if value != asked[option]:
-            raise OutputError(
-                f"{settings.out} holds a training that is done, with {option} {asked[option]}, not {value}: "
-                "choose another --out"
-            )
-    return best
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:

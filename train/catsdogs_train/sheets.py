@@ -40,7 +40,7 @@ def plot_views(settings: Settings, split: Split, path: Path) -> None:
         path: PNG file to write.
     """
     first = {sample.label: place for place, sample in reversed(list(enumerate(split.train)))}
-    stages = [("head", PUBLISHED, 0, settings.views or settings.epochs)]
+    stages = [("head", PUBLISHED, 0, min(settings.views or settings.epochs, settings.epochs))]
     if settings.fine_tune_epochs:
         stages.append(("fine-tuning", STRONG, settings.epochs, settings.fine_tune_epochs))
     rows = []

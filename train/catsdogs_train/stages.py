@@ -3,22 +3,24 @@
 import logging
 import math
 import time
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import keras
 import numpy as np
 
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import staged
-from catsdogs_train.augment import PUBLISHED, STRONG
+from catsdogs_edge.metrics import log_loss
+from catsdogs_edge.scores import Scores, softmax
+from catsdogs_train.augment import PUBLISHED, STRONG, Recipe
 from catsdogs_train.batches import PictureBatches, make_targets, make_weights
 from catsdogs_train.board import Board
-from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage
+from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.dataset import Split
 from catsdogs_train.failures import explained
-from catsdogs_train.features import FeatureBatches, compute, split_network
-from catsdogs_train.keeper import Keeper
-from catsdogs_train.model import assign, build_network, to_float32, unfreeze, values
+from catsdogs_train.features import FeatureBatches, compute, read_features, split_network
+from catsdogs_train.model import assign, build_network, portable, unfreeze, values
 from catsdogs_train.progress import Progress
 from catsdogs_train.report import Report
 from catsdogs_train.settings import Precision, Settings
@@ -39,96 +41,123 @@ WEIGHT_DECAY = 0.01
 
 
 class Training:
-    """One training, from where it stands to its end."""
+    """One training, from where it stands to its end.
 
-    def __init__(self, settings: Settings, split: Split, precision: Precision, checkpoint: Checkpoint) -> None:
-        self.settings = settings
-        self.split = split
-        self.checkpoint = checkpoint
-        self.standing = checkpoint.load()
-        self.network = build_network(len(split.classes), settings.weights, settings.image_size, precision)
-        self.report = Report(settings, split, precision)
-        self.board = Board(settings.out) if settings.tensorboard else None
-        self.bar = Progress()
-        self.targets = make_targets(split.train, len(split.classes))
-        self.weights = make_weights(split.train, len(split.classes), balance=settings.balance)
-        self.truth = np.array([sample.label for sample in split.val], np.int64)
-        self.batches = partial(PictureBatches, image_size=settings.image_size, batch_size=settings.batch_size)
-        self.val_batches = self.batches(split.val, make_targets(split.val, len(split.classes)))
-        self.watched = [self.val_batches]
+    Args:
+        settings: What was asked for.
+        split: The pictures.
+        precision: Of the backbone; not `auto`.
+        checkpoint: Where to go on, and to write down how far it has come.
+        report: The rest of the run folder.
+
+    Raises:
+        DataError: The weights do not fit, or TensorBoard is asked for and missing.
+    """
+
+    def __init__(
+        self, settings: Settings, split: Split, precision: Precision, checkpoint: Checkpoint, report: Report
+    ) -> None:
+        self._settings = settings
+        self._split = split
+        self._checkpoint = checkpoint
+        self._report = report
+        self._standing = Standing()
+        self._network = build_network(len(split.classes), settings.weights, settings.image_size, precision)
+        self._board = Board(settings.out) if settings.tensorboard else None
+        self._bar = Progress()
+        self._targets = make_targets(split.train, len(split.classes))
+        self._weights = make_weights(split.train, len(split.classes), balance=settings.balance)
+        self._truth = np.array([sample.label for sample in split.val], np.int64)
+        self._batches = partial(PictureBatches, image_size=settings.image_size, batch_size=settings.batch_size)
+        self._val_batches = self._batches(split.val, make_targets(split.val, len(split.classes)))
+        self._watched = [self._val_batches]
 
     def run(self) -> Epoch:
-        """Trains what is left to train, and ends the run folder."""
-        if self.standing.history:
-            done = self.standing.history[-1]
+        """Trains what is left to train, and ends the run folder.
+
+        Returns:
+            The figures of the best epoch.
+
+        Raises:
+            DataError: A picture or the checkpoint cannot be read, or the loss is not a number.
+            OutputError: The run folder cannot be written.
+            MemoryShortageError: A batch does not fit into memory.
+        """
+        self._standing = standing = self._checkpoint.load()
+        if standing.history:
+            done = standing.history[-1]
             _log.info("going on after epoch %d (%s)", done.epoch, done.stage.value)
-        with self.bar, explained(self.watched, self.settings.batch_size):
+        with self._bar, explained(self._watched, self._settings.batch_size):
             if not self._has_ended(Stage.HEAD):
                 self._train_head()
-            if self.settings.fine_tune_epochs and not self._has_ended(Stage.FINE_TUNING):
+            if self._settings.fine_tune_epochs and not self._has_ended(Stage.FINE_TUNING):
                 self._fine_tune()
-        if self.standing.history[-1].stage is Stage.FINE_TUNING:
-            unfreeze(self.network, self.settings.unfreeze)
-        assign(self.network.trainable_variables, self.standing.best_weights)
-        with staged(self.settings.out) as stage:
-            self.report.finish(stage, self.standing, to_float32(self.network))
-        self.checkpoint.remove()
-        return self.standing.history[self.standing.best]
+        if self._board:
+            self._board.close()
+        if standing.history[-1].stage is Stage.FINE_TUNING:
+            unfreeze(self._network, self._settings.unfreeze)
+        assign(self._network.trainable_variables, standing.best_weights)
+        with staged(self._settings.out) as folder:
+            self._report.finish(folder, standing, portable(self._network))
+        return standing.history[standing.best]
 
     def _has_ended(self, stage: Stage) -> bool:
-        if not self.standing.history:
+        if not self._standing.history:
             return False
-        last = self.standing.history[-1]
-        return list(Stage).index(last.stage) > list(Stage).index(stage) or (last.stage is stage and self.standing.over)
+        last = self._standing.history[-1]
+        return list(Stage).index(last.stage) > list(Stage).index(stage) or (last.stage is stage and self._standing.over)
 
     def _train_head(self) -> None:
         """Lets the output layer learn: on features of a few views, computed once, or on new views in each epoch."""
-        settings, done = self.settings, len(self.standing.history)
-        if settings.views:
-            extractor, learner = split_network(self.network)
-            views, val_features = self._compute_features(extractor)
-            arguments = self.targets, self.weights, settings.batch_size, settings.seed, done
-            batches: keras.utils.PyDataset = FeatureBatches(views, *arguments)
-            validate = partial(learner.predict, val_features, batch_size=settings.batch_size, verbose=0)
-        else:
-            learner = self.network
-            batches = self._training_batches(view=done, recipe=PUBLISHED, shuffle=True)
-            validate = partial(learner.predict, self.val_batches, callbacks=[self.bar.watch("validating")], verbose=0)
+        settings = self._settings
         optimizer = keras.optimizers.Adam(HEAD_RATE)
-        keeper = Keeper(self, Stage.HEAD, settings.epochs, validate, write_each=not settings.views)
-        self._fit(learner, batches, optimizer, keeper, smoothing=0.0)
-
-    def _compute_features(self, extractor: keras.Model) -> tuple[list[Any], Any]:
-        """Asks the backbone once for each view."""
-        settings = self.settings
+        if not settings.views:
+            self._fit(Stage.HEAD, self._network, optimizer, partial(self._views, recipe=PUBLISHED), self._validate)
+            return
+        extractor, learner = split_network(self._network)
         count = min(settings.views, settings.epochs)
+        self._compute_features(extractor, count)
+        files = [self._checkpoint.features(str(view)) for view in range(count)]
+
+        def batches(epoch: int) -> FeatureBatches:
+            arguments = self._targets, self._weights, settings.batch_size, settings.seed
+            return FeatureBatches(files[epoch % count], *arguments, epoch)
+
+        def validate() -> Scores:
+            features = read_features(self._checkpoint.features("val"))
+            return np.asarray(learner.predict(features, batch_size=settings.batch_size, verbose=0))
+
+        self._fit(Stage.HEAD, learner, optimizer, batches, validate)
+
+    def _compute_features(self, extractor: keras.Model, views: int) -> None:
+        """Asks the backbone once for each view."""
         _log.info(
             "asking the backbone once: %d x %d views to train, %d pictures to validate",
-            count, len(self.split.train), len(self.split.val),
+            views, len(self._split.train), len(self._split.val),
         )  # fmt: skip
         started = time.perf_counter()
-        bar = [self.bar.watch("features to validate on")]
-        val_features = compute(extractor, self.val_batches, self.checkpoint.features("val"), bar)
-        views = []
-        for view in range(count):
-            batches = self._training_batches(view=view, recipe=PUBLISHED)
-            bar = [self.bar.watch(f"features of view {view + 1} of {count}")]
-            views.append(compute(extractor, batches, self.checkpoint.features(str(view)), bar))
-        self.report.features_seconds = time.perf_counter() - started
-        return views, val_features
+        bar = [self._bar.watch("features to validate on")]
+        compute(extractor, self._val_batches, self._checkpoint.features("val"), bar)
+        for view in range(views):
+            batches = self._views(view, PUBLISHED, shuffle=False)
+            bar = [self._bar.watch(f"features of view {view + 1} of {views}")]
+            compute(extractor, batches, self._checkpoint.features(str(view)), bar)
+        self._report.features_seconds = time.perf_counter() - started
 
     def _fine_tune(self) -> None:
         """Lets a part of the backbone learn, at a low rate."""
-        settings = self.settings
-        resumed = self.standing.history[-1].stage is Stage.FINE_TUNING
-        if not resumed:
-            assign(self.network.trainable_variables, self.standing.best_weights)
-        unfreeze(self.network, settings.unfreeze)
-        if not resumed:
-            self.standing.best_weights = values(self.network.trainable_variables)
-        done = sum(epoch.stage is Stage.FINE_TUNING for epoch in self.standing.history)
-        batches = self._training_batches(view=settings.epochs + done, recipe=STRONG, shuffle=True, mixup=settings.mixup)
-        steps = settings.fine_tune_epochs * len(batches)
+        settings, network, standing = self._settings, self._network, self._standing
+        if not standing.count(Stage.FINE_TUNING):
+            assign(network.trainable_variables, standing.best_weights)
+            self._write(portable(network))  # epochs on features, which take no time, do not
+        unfreeze(network, settings.unfreeze)
+        if not standing.count(Stage.FINE_TUNING):
+            standing.best_weights = values(network.trainable_variables)
+
+        def batches(epoch: int) -> PictureBatches:
+            return self._views(settings.epochs + epoch, STRONG, mixup=settings.mixup)
+
+        steps = settings.fine_tune_epochs * len(batches(0))
         warm_up = math.ceil(WARM_UP * steps)
         rate = keras.optimizers.schedules.CosineDecay(
             FINE_TUNING_RATE / warm_up,
@@ -138,39 +167,91 @@ class Training:
         )
         optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
-        validate = partial(self.network.predict, self.val_batches, callbacks=[self.bar.watch("validating")], verbose=0)
-        keeper = Keeper(self, Stage.FINE_TUNING, settings.fine_tune_epochs, validate, write_each=True)
-        self._fit(self.network, batches, optimizer, keeper, smoothing=settings.label_smoothing)
+        self._fit(Stage.FINE_TUNING, network, optimizer, batches, self._validate)
 
-    def _training_batches(self, **arguments: Any) -> PictureBatches:
-        batches = self.batches(
-            self.split.train, self.targets, weights=self.weights, seed=self.settings.seed, **arguments
+    def _views(self, view: int, recipe: Recipe, *, shuffle: bool = True, mixup: float = 0.0) -> PictureBatches:
+        """Gives one view of each training picture."""
+        batches = self._batches(
+            self._split.train,
+            self._targets,
+            weights=self._weights,
+            recipe=recipe,
+            seed=self._settings.seed,
+            view=view,
+            shuffle=shuffle,
+            mixup=mixup,
         )
-        self.watched.append(batches)
+        self._watched[1:] = [batches]
         return batches
+
+    def _validate(self) -> Scores:
+        """Asks the whole network about the validation pictures."""
+        answers = self._network.predict(self._val_batches, callbacks=[self._bar.watch("validating")], verbose=0)
+        return np.asarray(answers, np.float32)
 
     def _fit(
         self,
+        stage: Stage,
         learner: keras.Model,
-        batches: keras.utils.PyDataset,
         optimizer: keras.optimizers.Optimizer,
-        keeper: Keeper,
-        smoothing: float,
+        batches: Callable[[int], keras.utils.PyDataset],
+        validate: Callable[[], Scores],
     ) -> None:
-        """Trains the epochs of a stage that are left."""
+        """Trains the epochs of a stage that are left, and writes down each of them.
+
+        Args:
+            stage: Which.
+            learner: What is trained: the network, or its output layer.
+            optimizer: A new one.
+            batches: Gives those of an epoch of the stage, counted from 0.
+            validate: Gives logits for the validation pictures, shape (N, C).
+        """
+        settings, standing = self._settings, self._standing
+        is_head = stage is Stage.HEAD
+        epochs = settings.epochs if is_head else settings.fine_tune_epochs
+        done = standing.count(stage)
+        smoothing = 0.0 if is_head else settings.label_smoothing
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         learner.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
-        learner.optimizer.build(learner.trainable_variables)
-        keeper.take_up(learner)
-        learner.fit(
-            batches,
-            epochs=keeper.epochs,
-            initial_epoch=keeper.done,
-            callbacks=[self.bar.watch(keeper.stage.value), keeper],
-            verbose=0,
-            shuffle=False,  # the batches draw their own order; Keras' cannot be taken up
-        )
-        assign(learner.trainable_variables, self.standing.best_weights)
-        if not keeper.write_each:  # epochs on features take no time, writing a model each time would
-            with staged(self.settings.out) as stage:
-                self.report.write(stage, self.standing, to_float32(self.network))
+        optimizer.build(learner.trainable_variables)
+        if done:
+            assign(learner.trainable_variables, standing.weights)
+            assign(optimizer.variables, standing.optimizer)
+        for number in range(done, epochs):
+            bar = self._bar.watch(f"{stage.value}, epoch {number + 1} of {epochs}")
+            started = time.perf_counter()
+            # One call for each epoch: what is shown follows from its number. The batches have an order of their own.
+            figures = learner.fit(batches(number), callbacks=[bar], verbose=0, shuffle=False).history
+            trained = time.perf_counter() - started
+            logits = validate()
+            epoch = Epoch(
+                epoch=len(standing.history) + 1,
+                stage=stage,
+                accuracy=figures["accuracy"][0],
+                loss=figures["loss"][0],
+                val_accuracy=float(np.mean(logits.argmax(axis=1) == self._truth)),
+                val_loss=log_loss(softmax(logits), self._truth),
+                seconds=time.perf_counter() - started,
+                pictures_per_second=len(self._split.train) / trained,
+            )
+            to_come = epochs - number + (settings.fine_tune_epochs if is_head else 0)
+            _log.info("epoch %d of %d: %s", epoch.epoch, len(standing.history) + to_come, epoch.describe())
+            if not math.isfinite(epoch.loss + epoch.val_loss):
+                raise DataError(
+                    f"the loss of epoch {epoch.epoch} is not a number: the weights of --weights are no ImageNet "
+                    "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
+                )
+            is_best = standing.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
+            standing.over = number + 1 == epochs or standing.waited() == settings.patience
+            if learner is self._network:
+                self._write(portable(learner) if is_best else None)
+            self._checkpoint.save(standing)
+            if self._board:
+                self._board.add(epoch)
+            if standing.over:
+                break
+        assign(learner.trainable_variables, standing.best_weights)
+
+    def _write(self, network: keras.Model | None) -> None:
+        with staged(self._settings.out) as folder:
+            self._report.write(folder, self._standing, network)

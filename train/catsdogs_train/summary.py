@@ -1,5 +1,6 @@
 """Ties together, in `report.md`, what a run folder holds."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def _figures(summary: Summary) -> Iterator[str]:
     hits = round(best.val_accuracy * len(truth))
     low, high = accuracy_interval(hits, len(truth))
     plain = softmax(standing.best_logits)
-    yield f"# A classifier for {', '.join(split.classes)}\n"
+    yield f"# A classifier for {', '.join(map(_plain, split.classes))}\n"
     yield f"Of epoch {best.epoch} ({best.stage.value}), the best of {len(standing.history)}:\n"
     yield "| on the validation pictures | |"
     yield "|---|---|"
@@ -67,7 +68,7 @@ def _figures(summary: Summary) -> Iterator[str]:
     yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
     yield f"| temperature, fitted on them | {summary.temperature:.3f} |"
     yield "\nThese pictures chose the epoch and the temperature, so expect a little less on others."
-    yield f"Next: `catsdogs-export {summary.settings.out} --int8`."
+    yield f"Next:\n\n    catsdogs-export {shlex.quote(str(summary.settings.out))} --int8"
 
 
 def _pictures(summary: Summary) -> Iterator[str]:
@@ -77,6 +78,11 @@ def _pictures(summary: Summary) -> Iterator[str]:
     yield "|---|---|---|"
     train, val = (Counter(sample.label for sample in part) for part in (split.train, split.val))
     for label, name in enumerate(split.classes):
-        yield f"| {name.replace('|', '&#124;')} | {train[label]} | {val[label]} |"
+        yield f"| {_plain(name)} | {train[label]} | {val[label]} |"
     if split.quarantine:
         yield f"\n{len(split.quarantine)} files were left out; quarantine.csv says why."
+
+
+def _plain(name: str) -> str:
+    """Writes the name of a folder, which may hold anything, so that Markdown shows it as it is."""
+    return "".join(sign if sign.isalnum() or sign in " -" else f"&#{ord(sign)};" for sign in name)

@@ -72,8 +72,8 @@ def check_writable(folder: Path) -> None:
     Raises:
         OutputError: They cannot.
     """
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=existing):
             pass
     except OSError as error:

@@ -1,16 +1,16 @@
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.backend import check_backend
+from catsdogs_train.backend import choose_backend
 
 
 def test_a_backend_that_we_do_not_know_or_have_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_BACKEND", raising=False)
-    check_backend()
+    choose_backend()
     monkeypatch.setenv("KERAS_BACKEND", "torch")
     with pytest.raises(DataError, match="KERAS_BACKEND is 'torch': expected tensorflow or jax"):
-        check_backend()
+        choose_backend()
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("catsdogs_train.backend.find_spec", lambda _: None)
     with pytest.raises(DataError, match="KERAS_BACKEND is jax, which is not installed: pip install jax"):
-        check_backend()
+        choose_backend()

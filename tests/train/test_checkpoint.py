@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +11,17 @@ EPOCH = Epoch(1, Stage.FINE_TUNING, 0.5, 0.7, 0.6, 0.65, 1.5, 30.0)
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path / "run")
-    with checkpoint.held():
-        checkpoint.begin({"--seed": 1})
+    checkpoint.begin({"--seed": 1})
     assert not checkpoint.exists  # nothing to go on with, so that another training may begin
     assert checkpoint.load().history == []
     arrays: Arrays = [np.arange(6, dtype=np.float32).reshape(2, 3), np.array(7, np.int64)]
-    standing = Standing([EPOCH], 0, True, arrays, arrays[:1], arrays[1:], np.ones((2, 2), np.float32))
+    standing = Standing([EPOCH], 0, True, 2.5, arrays, arrays[:1], arrays[1:], np.ones((2, 2), np.float32))
     checkpoint.save(standing)
     assert checkpoint.exists
     found = checkpoint.load()
     assert found.history == [EPOCH]
     assert found.history[0].stage is Stage.FINE_TUNING
-    assert (found.best, found.over) == (0, True)
+    assert (found.best, found.over, found.features_seconds) == (0, True, 2.5)
     for name in ("weights", "optimizer", "best_weights"):
         for one, other in zip(getattr(found, name), getattr(standing, name), strict=True):
             np.testing.assert_array_equal(one, other)
@@ -36,31 +33,12 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
 
 def test_another_training_is_not_resumed(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    with checkpoint.held():
-        checkpoint.begin({"--seed": 1, "--epochs": 5})
-        checkpoint.begin({"--seed": 1, "--epochs": 10})
-        checkpoint.features("val").touch()
-        checkpoint.begin({"--seed": 1, "--epochs": 10})
-        with pytest.raises(DataError, match="has --epochs 10, now it is 20: resume it as it was begun"):
-            checkpoint.begin({"--seed": 1, "--epochs": 20})
-
-
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with Checkpoint(tmp_path).held():
-        done = in_another_process(tmp_path)
-        assert done.returncode == 1
-        assert "another process trains in" in done.stderr
-    assert in_another_process(tmp_path).returncode == 0
-
-
-def in_another_process(run: Path) -> "subprocess.CompletedProcess[str]":
-    code = f"""
-from pathlib import Path
-from catsdogs_train.checkpoint import Checkpoint
-with Checkpoint(Path({str(run)!r})).held():
-    pass
-"""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    checkpoint.begin({"--seed": 1, "--epochs": 5})
+    checkpoint.begin({"--seed": 1, "--epochs": 10})
+    checkpoint.features("val").touch()
+    checkpoint.begin({"--seed": 1, "--epochs": 10})
+    with pytest.raises(DataError, match=r"^the training in .* has --epochs 10, now it is 20: resume it as it was"):
+        checkpoint.begin({"--seed": 1, "--epochs": 20})
 
 
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
@@ -69,8 +47,8 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     for folder in (tmp_path, checkpoint.folder):
         (folder / ".catsdogs-abc").mkdir()
         (folder / ".catsdogs-abc" / "model.keras").touch()
-    with checkpoint.held():
-        assert [path.name for path in tmp_path.rglob("*")] == ["checkpoint", "lock"]
+    checkpoint.begin({})
+    assert [path.name for path in tmp_path.rglob("*")] == ["checkpoint", "settings.json"]
     checkpoint.remove()
     assert list(tmp_path.iterdir()) == []
 
@@ -90,8 +68,7 @@ def test_patience_is_counted_from_the_best_epoch_or_from_the_stage() -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY"])
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
-    with checkpoint.held():
-        checkpoint.begin({})
+    checkpoint.begin({})
     (checkpoint.folder / "standing.npz").write_bytes(content)
     with pytest.raises(DataError, match=r"standing\.npz is damaged .* train anew"):
         checkpoint.load()

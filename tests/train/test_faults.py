@@ -88,11 +88,17 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, di
     assert again.stdout == done.stdout
     other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume", "--patience", "2")
     assert other.returncode == 1
-    assert "has --patience None, now it is 2: resume it as it was begun, or choose another --out" in other.stderr
+    said = other.stderr.splitlines()[-1]
+    assert said == (
+        f"catsdogs-train: the training in {disk / 'run'} has --patience None, now it is 2: "
+        "resume it as it was begun, or choose another --out"
+    )
     write_folder(tmp_path / "pictures", per_class=11)
     other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
     assert other.returncode == 1
-    assert "has pictures of the hash" in other.stderr
+    assert other.stderr.splitlines()[-1].startswith(
+        f"catsdogs-train: the training in {disk / 'run'} has pictures of the hash"
+    )
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -5,10 +6,11 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.drawings import write_folder
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_train import fit
-from catsdogs_train.checkpoint import Checkpoint, Epoch, Standing
+from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.model import build_network
+from catsdogs_train.report import Report
 from catsdogs_train.settings import Precision, Settings, Unfreeze
 
 
@@ -65,6 +67,27 @@ def test_out_of_patience_it_keeps_the_best(pictures: Path, tmp_path: Path, stand
     network = keras.saving.load_model(tmp_path / "run" / "model.keras", compile=False)
     for kept, value in zip(end.best_weights, network.get_layer("logits").get_weights(), strict=True):
         np.testing.assert_array_equal(kept, value)
+
+
+def test_broken_off_before_its_first_model_is_written_it_goes_on(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without features: the checkpoint must be there before a model is, or the training would count as done."""
+
+    def fail(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    settings = replace(ask(pictures, tmp_path / "run", epochs=2), views=0)
+    with monkeypatch.context() as patch:
+        patch.setattr(Report, "write", fail)
+        with pytest.raises(OutputError, match="the disk is full"):
+            fit.train(settings)
+    with pytest.raises(OutputError, match="go on with --resume"):
+        fit.train(settings)
+    assert fit.train(replace(settings, resume=True)).epoch in {1, 2}
+    assert not (tmp_path / "run" / "checkpoint").exists()
+    again = fit.train(replace(settings, resume=True))
+    assert again.stage is Stage.HEAD
 
 
 def test_a_precision_that_the_hardware_lacks_is_refused(pictures: Path, tmp_path: Path) -> None:

@@ -99,7 +99,7 @@ def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: P
     ("arguments", "message"),
     [
         (["missing"], "missing: no such folder"),
-        (["DATA", "--weights", "missing.h5"], "no such file"),
+        (["DATA", "--weights", "missing.h5"], "missing.h5: No such file"),
         (["DATA", "--train-size", "1000"], "1000 pictures to train with were asked for"),
     ],
 )
@@ -181,5 +181,5 @@ def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: P
     assert "go on with --resume" in again.stderr
     other = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4", "--resume", "--patience", "3")
     assert other.returncode == 1
-    assert "had --patience None, now it is 3" in other.stderr
+    assert "has --patience None, now it is 3: resume it as it was begun" in other.stderr
     assert (out / "model.keras").stat().st_mtime_ns == stopped

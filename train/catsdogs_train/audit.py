@@ -12,7 +12,6 @@ from pathlib import Path
 import cv2
 import imagehash
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -20,6 +19,7 @@ from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import decode, read_bytes, resize
 from catsdogs_edge.progress import progress
+from catsdogs_train.cache import cache_folder
 
 _log = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ class _Memory:
     """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
 
     def __init__(self, cache: Path | None) -> None:
-        self._path = cache or Path(platformdirs.user_cache_dir("catsdogs", appauthor=False)) / "audit-2.sqlite"
+        self._path = cache or cache_folder() / "audit-2.sqlite"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "_Memory":

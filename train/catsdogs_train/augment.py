@@ -37,8 +37,12 @@ PUBLISHED = Recipe(shear=0.2, smallest=0.8, largest=1.2, flip=True)
 """The Keras examples for cats and dogs: `shear_range=0.2, zoom_range=0.2, horizontal_flip=True` of the old
 `ImageDataGenerator`. Its shear is in degrees: next to nothing, as it always was."""
 
-STRONG = Recipe(smallest=0.65, largest=1.0, anywhere=True, flip=True, colour=0.2, erase=0.25)
-"""For fine-tuning, which would learn small differences by heart."""
+STRONG = Recipe(smallest=0.65, largest=1.25, anywhere=True, flip=True, colour=0.2, erase=0.25)
+"""For fine-tuning, which would learn small differences by heart.
+
+Views zoom out as well as in: if they only zoomed in, pictures shown as they are would look small to the network
+(Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
+"""
 
 _ERASED = (0.15, 0.4)
 """Least and greatest width, and height, of an erased rectangle, as shares of the view's."""

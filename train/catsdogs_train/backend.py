@@ -9,14 +9,15 @@ BACKENDS = ("tensorflow", "jax")
 """That we test."""
 
 
-def check_backend() -> None:
-    """Looks, before Keras is imported, whether it will find the backend that the user wants.
+def choose_backend() -> None:
+    """Sets, before Keras is imported, the backend that `KERAS_BACKEND` names, or TensorFlow.
 
     Raises:
-        DataError: `KERAS_BACKEND` names one that we do not know, or that is not installed.
+        DataError: It names one that we do not know, or that is not installed.
     """
-    wanted = os.environ.get("KERAS_BACKEND", BACKENDS[0])
+    wanted = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if wanted not in BACKENDS:
         raise DataError(f"KERAS_BACKEND is {wanted!r}: expected {' or '.join(BACKENDS)}")
     if find_spec(wanted) is None:
         raise DataError(f"KERAS_BACKEND is {wanted}, which is not installed: pip install {wanted}")
+    os.environ["KERAS_BACKEND"] = wanted  # else Keras looks into its own file of settings, too

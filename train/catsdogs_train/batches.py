@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, lru_cache
 from typing import TypeAlias
 
 import keras
@@ -38,6 +38,7 @@ def make_weights(samples: Sequence[Sample], classes: int, *, balance: bool) -> W
     return np.asarray(len(labels) / (classes * counts[labels]) if balance else np.ones(len(labels)), np.float32)
 
 
+@lru_cache(maxsize=4)  # shared by all that ask, because TensorFlow never lets go of a data set
 def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
     """Draws the order of an epoch; it depends on nothing else, so that a training can be taken up anywhere."""
     return np.asarray(np.random.default_rng((seed, epoch)).permutation(count), np.intp)
@@ -90,7 +91,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._seed = seed
         self._view = view
         self._mixup = mixup
-        self._order = draw_order(seed, view, len(samples)) if shuffle else np.arange(len(samples))
+        self._shuffle = shuffle
         self._ahead: dict[int, list[Future[RgbImage]]] = {}
 
     def __len__(self) -> int:
@@ -111,7 +112,10 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._mix(*batch, index) if self._mixup else batch
 
     def _places(self, index: int) -> NDArray[np.intp]:
-        return self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        first, end = index * self._batch_size, min((index + 1) * self._batch_size, len(self._samples))
+        if not self._shuffle:
+            return np.arange(first, end)
+        return draw_order(self._seed, self._view, len(self._samples))[first:end]
 
     def _show(self, place: int) -> RgbImage:
         """Gives the picture as it is shown, shape (S, S, 3)."""
@@ -129,6 +133,12 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         counted = share * counted + (1 - share) * counted[other]
         total = counted.sum(axis=1)
         return np.asarray(mixed, np.uint8), counted / total[:, None], total
+
+
+def stop_decoding() -> None:
+    """Forgets what is still to be decoded, so that a training that is broken off ends at once."""
+    _threads().shutdown(wait=False, cancel_futures=True)
+    _threads.cache_clear()
 
 
 @cache

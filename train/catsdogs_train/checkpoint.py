@@ -3,18 +3,16 @@
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from filelock import FileLock, Timeout
 from numpy.typing import NDArray
 
-from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import make_folder, staged_file, write_errors
 from catsdogs_edge.scores import Scores
 
@@ -52,6 +50,16 @@ class Epoch:
     pictures_per_second: float
     """Training pictures, or features of them, while learning; validation is not in it."""
 
+    @classmethod
+    def from_json(cls, entry: Mapping[str, Any]) -> "Epoch":
+        """Reads what `dataclasses.asdict` made of it.
+
+        Raises:
+            TypeError: It has other fields.
+            KeyError, ValueError: The stage is missing, or unknown.
+        """
+        return cls(**{**entry, "stage": Stage(entry["stage"])})
+
     def describe(self) -> str:
         """Says it in one line."""
         return (
@@ -74,6 +82,8 @@ class Standing:
     """Index of the best of them."""
     over: bool = False
     """Whether the stage of the last one has ended."""
+    features_seconds: float = 0.0
+    """Wall time of computing features."""
     weights: Arrays = field(default_factory=list)
     """Of the variables that the stage trains."""
     optimizer: Arrays = field(default_factory=list)
@@ -132,29 +142,6 @@ class Checkpoint:
         """Whether there is something to go on with."""
         return self._promise.exists() and (self._standing.exists() or any(self.folder.glob("features-*.npy")))
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Keeps other processes out of the run folder during the block, and clears away what a killed one left.
-
-        Raises:
-            OutputError: Another process trains there, or the folder cannot be written.
-        """
-        make_folder(self.folder)
-        lock = FileLock(self.folder / "lock")
-        try:
-            with write_errors(self.folder):
-                lock.acquire(timeout=0)
-        except Timeout as error:
-            raise OutputError(
-                f"another process trains in {self.folder.parent}: wait for it, or choose another --out"
-            ) from error
-        try:
-            _sweep(self.folder)
-            _sweep(self.folder.parent)
-            yield
-        finally:
-            lock.release()
-
     def begin(self, promise: Mapping[str, Any]) -> None:
         """Starts, or sees to it that what goes on is the same training.
 
@@ -165,16 +152,18 @@ class Checkpoint:
             DataError: The training that was begun here is another one.
             OutputError: The folder cannot be written.
         """
+        _sweep(self.folder.parent)
+        _sweep(self.folder)
         if not self.exists:
             make_folder(self.folder)
             with staged_file(self._promise) as path:
                 path.write_text(json.dumps(promise, indent=2) + "\n", encoding="utf-8")
             return
         try:
-            begun = json.loads(self._promise.read_text(encoding="utf-8"))
-            check_same(begun, promise, self.folder.parent)
-        except (ValueError, AttributeError) as error:
+            begun = dict(json.loads(self._promise.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{self._promise} is damaged ({error}): remove {self.folder}, and train anew") from error
+        check_same(begun, promise, self.folder.parent)
 
     def load(self) -> Standing:
         """Reads how far it has come; a fresh one if no epoch is done.
@@ -188,8 +177,15 @@ class Checkpoint:
             with np.load(self._standing, allow_pickle=False) as file:
                 known = json.loads(str(file["known"]))
                 arrays = {name: [file[f"{name}/{place}"] for place in range(known["counts"][name])] for name in _ARRAYS}
-                history = [Epoch(**(entry | {"stage": Stage(entry["stage"])})) for entry in known["history"]]
-                return Standing(history, known["best"], known["over"], **arrays, best_logits=file["best_logits"])
+                history = [Epoch.from_json(entry) for entry in known["history"]]
+                return Standing(
+                    history,
+                    known["best"],
+                    known["over"],
+                    known["features_seconds"],
+                    **arrays,
+                    best_logits=file["best_logits"],
+                )
         except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"{self._standing} is damaged ({error}): remove {self.folder}, and train anew") from error
 
@@ -204,6 +200,7 @@ class Checkpoint:
             "history": [asdict(epoch) for epoch in standing.history],
             "best": standing.best,
             "over": standing.over,
+            "features_seconds": standing.features_seconds,
             "counts": {name: len(getattr(standing, name)) for name in _ARRAYS},
         }
         with staged_file(self._standing) as path, path.open("wb") as stream:

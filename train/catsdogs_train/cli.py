@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.command import make_app, run, tensorflow_quiet
-from catsdogs_train.backend import check_backend
+from catsdogs_train.backend import choose_backend
 from catsdogs_train.settings import Precision, Settings, Unfreeze
 
 _app = make_app()
@@ -113,7 +113,7 @@ def _train(
     OUT gets model.keras of the best epoch, report.md with pictures of how it went, and what they were made from.
     Files that are no pictures, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
-    check_backend()
+    choose_backend()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
     with tensorflow_quiet():
         from catsdogs_train.fit import train  # noqa: PLC0415

@@ -46,7 +46,7 @@ def compute(
     Raises:
         OutputError: The file cannot be written.
     """
-    if not _is_whole(file):
+    if not is_whole(file):
         features = np.asarray(extractor.predict(batches, callbacks=list(callbacks), verbose=0), np.float32)
         with staged_file(file) as path:
             np.save(path, features)
@@ -61,7 +61,7 @@ def read_features(file: Path) -> Features:
     return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
-def _is_whole(file: Path) -> bool:
+def is_whole(file: Path) -> bool:
     """Looks whether features are there, and not cut short, as after a power cut."""
     try:
         read_features(file)
@@ -96,12 +96,14 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._targets = targets
         self._weights = weights
         self._batch_size = batch_size
-        self._order = draw_order(seed, epoch, len(targets))
+        self._seed = seed
+        self._epoch = epoch
 
     def __len__(self) -> int:
         return math.ceil(len(self._targets) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Features, Targets, Weights]:
         """Gives features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
-        places = self._order[index * self._batch_size : (index + 1) * self._batch_size]
+        order = draw_order(self._seed, self._epoch, len(self._targets))
+        places = order[index * self._batch_size : (index + 1) * self._batch_size]
         return np.asarray(read_features(self._file)[places]), self._targets[places], self._weights[places]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import keras
 
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.files import check_writable
+from catsdogs_train.cache import held
 from catsdogs_train.checkpoint import Checkpoint, Epoch
 from catsdogs_train.dataset import Split, make_split
+from catsdogs_train.failures import explained
 from catsdogs_train.model import check_weights
 from catsdogs_train.precision import choose
 from catsdogs_train.report import Report, read_best
@@ -40,6 +43,13 @@ def train(settings: Settings) -> Epoch:
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
         MemoryShortageError: A batch does not fit into memory.
     """
+    check_writable(settings.out)  # better to hear it now than after the first epoch
+    check_weights(settings.weights)
+    with held(settings.out):
+        return _train(settings)
+
+
+def _train(settings: Settings) -> Epoch:
     checkpoint = Checkpoint(settings.out)
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
@@ -48,8 +58,6 @@ def train(settings: Settings) -> Epoch:
         raise OutputError(
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
-    check_writable(settings.out)  # better to hear it now than after the first epoch
-    check_weights(settings.weights)
     precision = choose(settings.precision)
     keras.utils.set_random_seed(settings.seed)
     split = make_split(
@@ -73,10 +81,11 @@ def train(settings: Settings) -> Epoch:
         checkpoint.remove()  # what is left of it, if that was killed
         _log.info("%s is done already", settings.out)
         return best
-    training = Training(settings, split, precision, checkpoint, Report(settings, split, precision, promise))
-    with checkpoint.held():
-        checkpoint.begin(promise)
-        best = training.run()
+    report = Report(settings, split, precision, promise)
+    with explained([], settings.batch_size):
+        training = Training(settings, split, precision, checkpoint, report)
+    checkpoint.begin(promise)
+    best = training.run()
     checkpoint.remove()
     return best
 
@@ -91,4 +100,5 @@ def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str
         "classes": list(split.classes),
         "pictures of the hash": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
         "the backend": keras.backend.backend(),
+        **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
     }

@@ -9,12 +9,11 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-import platformdirs
-
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.files import swapped
 from catsdogs_edge.image import EXTENSIONS
 from catsdogs_edge.pictures import find_labelled
+from catsdogs_train.cache import cache_folder
 
 _FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")
 """Kaggle's `train/cat.0.jpg`: the label, a number, the ending."""
@@ -110,7 +109,7 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
         OutputError: The folder cannot be written.
     """
     status = archive.stat()
-    cache = into or Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
+    cache = into or cache_folder()
     folder = cache / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns:x}"
     if folder.is_dir():
         return folder

@@ -93,10 +93,17 @@ def check_weights(weights: str) -> None:
     """Looks whether the weights can be there at all, before anything that takes long.
 
     Raises:
-        DataError: `weights` is neither `imagenet` nor `none` nor a file.
+        DataError: `weights` is neither `imagenet` nor `none` nor a file that can be read.
     """
-    if weights not in {"imagenet", "none"} and not Path(weights).is_file():
-        raise DataError(f"--weights {weights}: no such file (expected 'imagenet', 'none' or a weights file)")
+    if weights in {"imagenet", "none"}:
+        return
+    try:
+        with Path(weights).open("rb"):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"--weights {weights}: {error.strerror} (expected 'imagenet', 'none' or a weights file)"
+        ) from error
 
 
 def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:

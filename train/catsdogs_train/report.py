@@ -38,7 +38,6 @@ class Report:
     """
 
     def __init__(self, settings: Settings, split: Split, precision: Precision, promise: Mapping[str, Any]) -> None:
-        self.features_seconds: float | None = None
         self._precision = precision
         self._settings = settings
         self._split = split
@@ -68,7 +67,7 @@ class Report:
             "pictures": {"train": len(split.train), "val": len(split.val), "quarantined": len(split.quarantine)},
             "epochs_done": len(standing.history),
             "best_epoch": asdict(standing.history[standing.best]),
-            "features_seconds": self.features_seconds,
+            "features_seconds": standing.features_seconds,
             "backend": backend,
             "versions": {name: version(name) for name in ("catsdogs", "keras", backend, "numpy")},
         }
@@ -114,10 +113,11 @@ def read_best(folder: Path, promise: Mapping[str, Any]) -> Epoch:
     path = folder / "run.json"
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        check_same(run["promise"], promise, folder)
-        return Epoch(**run["best_epoch"])
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        begun, best = dict(run["promise"]), Epoch.from_json(run["best_epoch"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
+    check_same(begun, promise, folder)
+    return best
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:

@@ -14,7 +14,7 @@ from catsdogs_edge.files import staged
 from catsdogs_edge.metrics import log_loss
 from catsdogs_edge.scores import Scores, softmax
 from catsdogs_train.augment import PUBLISHED, STRONG, Recipe
-from catsdogs_train.batches import PictureBatches, make_targets, make_weights
+from catsdogs_train.batches import PictureBatches, make_targets, make_weights, stop_decoding
 from catsdogs_train.board import Board
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.dataset import Split
@@ -51,7 +51,7 @@ class Training:
         report: The rest of the run folder.
 
     Raises:
-        DataError: The weights do not fit, or TensorBoard is asked for and missing.
+        DataError: The weights do not fit.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class Training:
         self._report = report
         self._standing = Standing()
         self._network = build_network(len(split.classes), settings.weights, settings.image_size, precision)
-        self._board = Board(settings.out) if settings.tensorboard else None
+        self._board: Board | None = None
         self._bar = Progress()
         self._targets = make_targets(split.train, len(split.classes))
         self._weights = make_weights(split.train, len(split.classes), balance=settings.balance)
@@ -79,7 +79,8 @@ class Training:
             The figures of the best epoch.
 
         Raises:
-            DataError: A picture or the checkpoint cannot be read, or the loss is not a number.
+            DataError: A picture or the checkpoint cannot be read, the loss is not a number, or TensorBoard is asked
+                for and missing.
             OutputError: The run folder cannot be written.
             MemoryShortageError: A batch does not fit into memory.
         """
@@ -87,19 +88,28 @@ class Training:
         if standing.history:
             done = standing.history[-1]
             _log.info("going on after epoch %d (%s)", done.epoch, done.stage.value)
-        with self._bar, explained(self._watched, self._settings.batch_size):
-            if not self._has_ended(Stage.HEAD):
-                self._train_head()
-            if self._settings.fine_tune_epochs and not self._has_ended(Stage.FINE_TUNING):
-                self._fine_tune()
-        if self._board:
-            self._board.close()
-        if standing.history[-1].stage is Stage.FINE_TUNING:
-            unfreeze(self._network, self._settings.unfreeze)
-        assign(self._network.trainable_variables, standing.best_weights)
-        with staged(self._settings.out) as folder:
-            self._report.finish(folder, standing, portable(self._network))
+        if self._settings.tensorboard:
+            self._board = Board(self._settings.out)
+        try:
+            with self._bar, explained(self._watched, self._settings.batch_size):
+                if not self._has_ended(Stage.HEAD):
+                    self._train_head()
+                if self._settings.fine_tune_epochs and not self._has_ended(Stage.FINE_TUNING):
+                    self._fine_tune()
+                self._finish()
+        finally:
+            stop_decoding()
+            if self._board:
+                self._board.close()
         return standing.history[standing.best]
+
+    def _finish(self) -> None:
+        """Ends the run folder."""
+        if self._standing.history[-1].stage is Stage.FINE_TUNING:
+            unfreeze(self._network, self._settings.unfreeze)
+        assign(self._network.trainable_variables, self._standing.best_weights)
+        with staged(self._settings.out) as folder:
+            self._report.finish(folder, self._standing, portable(self._network))
 
     def _has_ended(self, stage: Stage) -> bool:
         if not self._standing.history:
@@ -124,13 +134,13 @@ class Training:
             return FeatureBatches(files[epoch % count], *arguments, epoch)
 
         def validate() -> Scores:
-            features = read_features(self._checkpoint.features("val"))
+            features = np.array(read_features(self._checkpoint.features("val")))  # a copy, which leaves no file open
             return np.asarray(learner.predict(features, batch_size=settings.batch_size, verbose=0))
 
         self._fit(Stage.HEAD, learner, optimizer, batches, validate)
 
     def _compute_features(self, extractor: keras.Model, views: int) -> None:
-        """Asks the backbone once for each view."""
+        """Asks the backbone once for each view, unless that was done before."""
         _log.info(
             "asking the backbone once: %d x %d views to train, %d pictures to validate",
             views, len(self._split.train), len(self._split.val),
@@ -142,7 +152,7 @@ class Training:
             batches = self._views(view, PUBLISHED, shuffle=False)
             bar = [self._bar.watch(f"features of view {view + 1} of {views}")]
             compute(extractor, batches, self._checkpoint.features(str(view)), bar)
-        self._report.features_seconds = time.perf_counter() - started
+        self._standing.features_seconds += time.perf_counter() - started
 
     def _fine_tune(self) -> None:
         """Lets a part of the backbone learn, at a low rate."""
@@ -213,6 +223,7 @@ class Training:
         smoothing = 0.0 if is_head else settings.label_smoothing
         loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         learner.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+        optimizer = learner.optimizer  # in float16, Keras has put one that scales the loss around it
         optimizer.build(learner.trainable_variables)
         if done:
             assign(learner.trainable_variables, standing.weights)
@@ -243,11 +254,11 @@ class Training:
                 )
             is_best = standing.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
             standing.over = number + 1 == epochs or standing.waited() == settings.patience
-            if learner is self._network:
-                self._write(portable(learner) if is_best else None)
-            self._checkpoint.save(standing)
             if self._board:
                 self._board.add(epoch)
+            self._checkpoint.save(standing)  # first: where a model is and no checkpoint, a training is done
+            if learner is self._network:
+                self._write(portable(learner) if is_best else None)
             if standing.over:
                 break
         assign(learner.trainable_variables, standing.best_weights)

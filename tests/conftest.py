@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX sets it to 1, and commands that tests start inherit it
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored, by commands of tests, too
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

@@ -95,3 +95,14 @@ def test_a_rectangle_is_painted_over_in_as_many_views_as_it_says() -> None:
         assert np.ptp(rows) < 0.41 * 96
         assert np.ptp(columns) < 0.41 * 96
         assert len(np.unique(view[rows, columns], axis=0)) == 1
+
+
+def test_bars_cross_as_many_views_as_it_says() -> None:
+    plain = np.full((96, 96, 3), (255, 0, 255), np.uint8)  # not greyish, as the bars are
+    views = [make_view(plain, 0, number, 0, Recipe(bars=0.25)) for number in range(400)]
+    barred = [view for view in views if not np.array_equal(view, plain)]
+    assert 70 < len(barred) < 130
+    for view in barred:
+        rows, columns = np.nonzero((view != plain).any(axis=2))
+        assert max(np.ptp(rows), np.ptp(columns)) == 95
+        assert 0.02 < len(rows) / 96**2 < 0.8

@@ -102,7 +102,10 @@ def test_bars_cross_as_many_views_as_it_says() -> None:
     views = [make_view(plain, 0, number, 0, Recipe(bars=0.25)) for number in range(400)]
     barred = [view for view in views if not np.array_equal(view, plain)]
     assert 70 < len(barred) < 130
+    covered = []
     for view in barred:
         rows, columns = np.nonzero((view != plain).any(axis=2))
         assert max(np.ptp(rows), np.ptp(columns)) == 95
-        assert 0.02 < len(rows) / 96**2 < 0.8
+        covered.append(len(rows) / 96**2)
+    assert 0.2 < np.median(covered) < 0.6
+    assert max(covered) < 0.97

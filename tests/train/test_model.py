@@ -10,7 +10,7 @@ from catsdogs_train.settings import Precision, Unfreeze
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="missing.h5: No such file"):
+    with pytest.raises(DataError, match=r"missing\.h5: No such file"):
         build_network(2, "missing.h5")
     (tmp_path / "text.weights.h5").write_text("text")
     with pytest.raises(DataError, match="not weights of"):

@@ -5,7 +5,7 @@ Example:
     >>> from catsdogs_edge import Classifier, read
     >>> classifier = Classifier.load(Path("model.int8.onnx"))
     >>> classifier.classify([read(Path("picture.jpg"))])
-    [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002))]
+    [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002), familiarity=0.983)]
 """
 
 import os
@@ -13,8 +13,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catsdogs_edge.classifier import Classifier, Prediction
+    from catsdogs_edge.classifier import Classifier
     from catsdogs_edge.contract import Contract
+    from catsdogs_edge.decision import Prediction
     from catsdogs_edge.errors import CatsDogsError
     from catsdogs_edge.image import decode, read
     from catsdogs_edge.providers import Provider
@@ -28,7 +29,7 @@ _MODULES = {
     "CatsDogsError": "errors",
     "Classifier": "classifier",
     "Contract": "contract",
-    "Prediction": "classifier",
+    "Prediction": "decision",
     "Provider": "providers",
     "decode": "image",
     "read": "image",

@@ -50,7 +50,7 @@ def run_job(classifier: Classifier, origin: Origin, job: Job) -> Summary:
         for result in results:
             stack.callback(result.close)
         done = results[0].done if job.resume else NOTHING
-        sorter = Sorter(job.sort_to, job.how, origin.classes) if job.sort_to else None
+        sorter = Sorter(job.sort_to, job.how, origin.labels) if job.sort_to else None
         step = stack.enter_context(progress(_find(job) if _can_count(job) else None, done=len(done)))
         summary = Summary(resumed=len(done))
         try:
@@ -93,4 +93,4 @@ def _open(job: Job, origin: Origin) -> list[Results]:
         results.append(FileResults.open_csv(job.csv, origin, sorting=job.sort_to is not None, resume=job.resume))
     if job.jsonl:
         results.append(FileResults.open_jsonl(job.jsonl, origin, resume=job.resume))
-    return results or [Lines(origin.classes)]
+    return results or [Lines(origin.labels)]

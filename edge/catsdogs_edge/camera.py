@@ -66,7 +66,7 @@ def watch(
         OutputError: A sink cannot write.
     """
     watched = Watched()
-    smoother = Smoother(classifier.contract.classes, smoothing)
+    smoother = Smoother(classifier.contract.classes, smoothing, classifier.threshold)
     rate = _Rate()
     with ExitStack() as stack:
         for sink in reversed(sinks):
@@ -92,7 +92,7 @@ def _look(classifier: Classifier, smoother: Smoother, rate: "_Rate", frame: Fram
     latency = 1000 * (time.perf_counter() - start)
     if frame.path:
         smoother.reset()  # pictures have nothing to do with one another
-    steady = smoother.add(prediction.probabilities, frame.clock)
+    steady = smoother.add(prediction, frame.clock)
     return Sighting(frame, prediction, steady, latency, rate.tick())
 
 

@@ -1,14 +1,13 @@
 """Runs a self-describing ONNX file on pictures."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
-from numpy.typing import NDArray
 
-from catsdogs_edge.contract import Contract, Precision
+from catsdogs_edge.contract import NEITHER, Contract, Precision
+from catsdogs_edge.decision import Prediction, decide
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
@@ -21,18 +20,6 @@ _FLOATS_ONLY = frozenset(
 """Have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What the model says about one picture."""
-
-    label: str
-    """Name of the most probable class."""
-    probability: float
-    """Its probability, 0 to 1."""
-    probabilities: tuple[float, ...]
-    """One for each class, in the order of `Contract.classes`; they add up to 1."""
-
-
 class Classifier:
     """A model with its contract, ready to classify.
 
@@ -40,17 +27,28 @@ class Classifier:
         contract: What the model file says about itself.
         metadata: All entries of the file's `metadata_props`.
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
+        threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
+        labels: All that it may answer.
     """
 
-    def __init__(self, session: ort.InferenceSession, contract: Contract) -> None:
+    def __init__(self, session: ort.InferenceSession, contract: Contract, *, accept_all: bool = False) -> None:
         self.contract = contract
+        rule = contract.familiarity
+        self.threshold = None if rule is None or accept_all else rule.threshold
+        self.labels = contract.classes if self.threshold is None else (*contract.classes, NEITHER)
         self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
         self.provider: str = session.get_providers()[0]
         self._session = session
 
     @classmethod
     def load(
-        cls, path: str | Path, provider: Provider = Provider.AUTO, *, threads: int = 0, spinning: bool = True
+        cls,
+        path: str | Path,
+        provider: Provider = Provider.AUTO,
+        *,
+        threads: int = 0,
+        spinning: bool = True,
+        accept_all: bool = False,
     ) -> "Classifier":
         """Opens a model file.
 
@@ -59,6 +57,7 @@ class Classifier:
             provider: Where to run it.
             threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
             spinning: Idle threads wait at full speed; see `open_session`.
+            accept_all: Never answer "neither".
 
         Raises:
             ModelError: The file is missing, broken, without a contract, or does not match its contract.
@@ -75,7 +74,7 @@ class Classifier:
                     f"use {_float_file(path)} with --provider {provider.value}",
                 )
             session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
-        return cls(session, contract)
+        return cls(session, contract, accept_all=accept_all)
 
     def logits(self, batch: RgbBatch) -> Scores:
         """Gives the raw scores.
@@ -83,7 +82,7 @@ class Classifier:
         Args:
             batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
         """
-        return self._run(self.contract.logits_name, batch)
+        return self._run((self.contract.logits_name,), batch)[0]
 
     def probabilities(self, batch: RgbBatch) -> Scores:
         """Gives the probabilities; each row adds up to 1.
@@ -91,7 +90,25 @@ class Classifier:
         Args:
             batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
         """
-        return self._run(self.contract.probabilities_name, batch)
+        return self._run((self.contract.probabilities_name,), batch)[0]
+
+    def familiarity(self, batch: RgbBatch) -> Scores:
+        """Gives how much pictures look like those that the model learned from, shape (N,), 0 to 1.
+
+        Args:
+            batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+
+        Raises:
+            ModelError: The model does not say.
+        """
+        if self.contract.familiarity is None:
+            raise ModelError("the model has no familiarity score: train and export it again")
+        return self._run((self.contract.familiarity_name,), batch)[0]
+
+    def assess(self, batch: RgbBatch) -> tuple[Scores, Scores | None]:
+        """Gives probabilities and, if the model has it, familiarity, at once; see `probabilities` and `familiarity`."""
+        probabilities, *familiarity = self._run(self.contract.outputs[1:], batch)
+        return probabilities, familiarity[0] if familiarity else None
 
     def classify(self, images: Sequence[RgbImage]) -> list[Prediction]:
         """Classifies pictures of any size as one batch.
@@ -102,19 +119,20 @@ class Classifier:
         if not images:
             return []
         batch = np.stack([resize(image, self.contract.image_size) for image in images])
-        return [self._prediction(row) for row in self.probabilities(batch)]
+        probabilities, familiarity = self.assess(batch)
+        scores = [None] * len(images) if familiarity is None else familiarity.tolist()
+        return [
+            decide(row, score, self.contract.classes, self.threshold)
+            for row, score in zip(probabilities.tolist(), scores, strict=True)
+        ]
 
     def placement(self) -> dict[str, int]:
         """Counts the operators of the graph on each ONNX Runtime provider."""
         return {name: operators.total() for name, operators in placement(self._session).items()}
 
-    def _prediction(self, row: NDArray[np.float32]) -> Prediction:
-        best = int(row.argmax())
-        return Prediction(self.contract.classes[best], float(row[best]), tuple(float(value) for value in row))
-
-    def _run(self, output: str, batch: RgbBatch) -> Scores:
-        (result,) = self._session.run([output], {self.contract.input_name: batch})
-        return np.asarray(result, np.float32)
+    def _run(self, outputs: Sequence[str], batch: RgbBatch) -> list[Scores]:
+        results = self._session.run(list(outputs), {self.contract.input_name: batch})
+        return [np.asarray(result, np.float32) for result in results]
 
 
 def _float_file(path: Path) -> str:
@@ -135,10 +153,12 @@ def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) 
             f"{path} takes {found}, its contract promises one uint8 input '{contract.input_name}' "
             f"(N,{size},{size},3) with N free: export it again",
         )
-    for name in (contract.logits_name, contract.probabilities_name):
+    for name in contract.outputs:
         node = outputs.get(name)
-        if node is None or node.type != "tensor(float)" or node.shape[1:] != [classes]:
+        shape = [] if name == contract.familiarity_name else [classes]
+        if node is None or node.type != "tensor(float)" or node.shape[1:] != shape:
             raise ModelError(
                 f"{path} has the outputs {[(node.name, node.type, node.shape[1:]) for node in outputs.values()]}, "
-                f"its contract promises '{name}' (N,{classes}) of float32: export it again",
+                f"its contract promises '{name}' (N{''.join(f',{length}' for length in shape)}) of float32: export it "
+                "again",
             )

@@ -30,6 +30,9 @@ _Csv = Annotated[Path | None, typer.Option("--csv", help="Write rows to this CSV
 _Jsonl = Annotated[
     Path | None, typer.Option("--jsonl", help="Write a JSON object a line to this file, '-' for standard output.")
 ]
+_AcceptAll = Annotated[
+    bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every picture.")
+]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
@@ -59,6 +62,7 @@ def _classify(
     model: _Model,
     provider: _Provider = Provider.AUTO,
     threads: _Threads = 0,
+    accept_all: _AcceptAll = False,
     csv: _Csv = None,
     jsonl: _Jsonl = None,
     resume: Annotated[
@@ -85,7 +89,7 @@ def _classify(
     from catsdogs_edge.sightings import Origin  # noqa: PLC0415
     from catsdogs_edge.sorting import How  # noqa: PLC0415
 
-    classifier = Classifier.load(model, provider, threads=threads)
+    classifier = Classifier.load(model, provider, threads=threads, accept_all=accept_all)
     origin = Origin.of(classifier, model)
     check_outputs([csv, jsonl, copy, move], [model, *sources])
     job = Job(sources, null, csv, jsonl, resume, copy or move, How.MOVE if move else How.COPY)
@@ -111,6 +115,7 @@ def _cam(
     model: _MaybeModel = None,
     provider: _Provider = Provider.AUTO,
     threads: _Threads = 0,
+    accept_all: _AcceptAll = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None,
     raw: Annotated[
         str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")
@@ -158,7 +163,7 @@ def _cam(
         triggers = Trigger.parse_all(on[0]) if on else ()
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    classifier = Classifier.load(model, provider, threads=threads, spinning=False)
+    classifier = Classifier.load(model, provider, threads=threads, spinning=False, accept_all=accept_all)
     origin = Origin.of(classifier, model)
     check_outputs([csv, jsonl, record, save], [model, source])
     with closing(open_source(source, raw=raw_size, size=camera_size)) as opened:

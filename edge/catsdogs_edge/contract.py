@@ -16,7 +16,10 @@ from catsdogs_edge.errors import ModelError
 KEY = "catsdogs.contract"
 """Name of the entry in `metadata_props`."""
 
-VERSION = "1.0"
+NEITHER = "neither"
+"""The label of a picture that shows none of the classes."""
+
+VERSION = "1.1"
 """Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
 
 _ONNX_IMAGE_KEYS = {
@@ -68,6 +71,20 @@ class Training:
 
 
 @dataclass(frozen=True, slots=True)
+class Familiarity:
+    """When a picture shows one of the classes, and when none of them."""
+
+    threshold: float
+    """Least familiarity, 0 to 1, of a picture that shows one; below it the answer is "neither"."""
+    keep: float
+    """Promise: share of the pictures that show a class that are at or above the threshold, 0 to 1."""
+    method: str
+    """How familiarity is computed, in words."""
+    others: int
+    """Pictures of neither that it was fitted with; 0: with none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Contract:
     """Everything needed to use a model file correctly, and to know where it comes from."""
 
@@ -93,8 +110,18 @@ class Contract:
     """Graph output: float32, shape (N, len(classes))."""
     probabilities_name: str = "probabilities"
     """Graph output: softmax of the logits, float32, shape (N, len(classes)), each row adds up to 1."""
+    familiarity: Familiarity | None = None
+    """How to tell that a picture shows none of the classes; None where the file cannot."""
+    familiarity_name: str = "familiarity"
+    """Graph output, if there is a rule for it: float32, shape (N,), 0 to 1."""
     version: str = VERSION
     """Version of the contract itself."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph's outputs."""
+        names = (self.logits_name, self.probabilities_name)
+        return names if self.familiarity is None else (*names, self.familiarity_name)
 
     def to_metadata(self) -> dict[str, str]:
         """Gives the entries to store in the file's `metadata_props`."""
@@ -139,6 +166,11 @@ class Contract:
         for name in contract.classes:
             if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:  # they become names of files and folders
                 raise ModelError(f"{origin} names a class '{name}', expected one that can be the name of a folder")
+        rule = contract.familiarity
+        if rule is not None and not (0 <= rule.threshold <= 1):
+            raise ModelError(f"{origin} has the familiarity threshold {rule.threshold}, expected 0 to 1")
+        if rule is not None and NEITHER in contract.classes:
+            raise ModelError(f"{origin} has a class '{NEITHER}' and a familiarity score: which one is meant?")
         if not 0 < contract.temperature < math.inf:
             raise ModelError(f"{origin} has the temperature {contract.temperature}, expected a positive number")
         return contract
@@ -147,6 +179,7 @@ class Contract:
 def _parse(entries: Mapping[str, Any]) -> Contract:
     preprocessing = Preprocessing(**_known(Preprocessing, entries["preprocessing"]))
     training = Training(**_known(Training, entries["training"]))
+    rule = entries.get("familiarity")
     return Contract(
         **_known(Contract, entries)
         | {
@@ -156,6 +189,7 @@ def _parse(entries: Mapping[str, Any]) -> Contract:
             "temperature": float(entries["temperature"]),
             "preprocessing": preprocessing,
             "training": training,
+            "familiarity": Familiarity(**_known(Familiarity, rule)) if rule else None,
         },
     )
 

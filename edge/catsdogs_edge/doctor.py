@@ -39,6 +39,8 @@ class ModelReport:
         lines.append(f"  file         {'unchanged' if outcome.intact else 'CHANGED since it was published'}")
         if not outcome.consistent:
             lines.append("  its probabilities are NOT the softmax of its logits")
+        if not outcome.familiar:
+            lines.append("  its familiarity scores are NOT what they were")
         verdict = "PASS" if outcome.passed else "FAIL"
         return [
             *lines,

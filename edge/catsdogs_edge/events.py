@@ -50,15 +50,15 @@ class Events:
     `CATSDOGS_PROBABILITY` and `CATSDOGS_FRAME` in its environment; what it prints goes to standard error.
     """
 
-    def __init__(self, triggers: Sequence[Trigger], command: str, classes: Sequence[str]) -> None:
+    def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str]) -> None:
         """Checks the labels.
 
         Raises:
             DataError: The model knows no such label.
         """
         for trigger in triggers:
-            if trigger.label not in classes:
-                raise DataError(f"the model knows no '{trigger.label}', only {', '.join(classes)}")
+            if trigger.label not in labels:
+                raise DataError(f"the model knows no '{trigger.label}', only {', '.join(labels)}")
         self._triggers = triggers
         self._command = command
         self._label = ""

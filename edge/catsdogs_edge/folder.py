@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from catsdogs_edge.classifier import Classifier, Prediction
+from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.cpu import usable_cpus
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import RgbImage, load
 

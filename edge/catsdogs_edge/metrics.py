@@ -82,6 +82,20 @@ def reliability(
     )
 
 
+def auroc(familiar: Scores, unfamiliar: Scores) -> float:
+    """Gives the area under the ROC curve: how often one of the first is above one of the second; ties count half.
+
+    Mann and Whitney, "On a Test of Whether one of Two Random Variables is Stochastically Larger than the Other", 1947.
+
+    Args:
+        familiar: Shape (N,), at least one.
+        unfamiliar: Shape (M,), likewise.
+    """
+    ordered = np.sort(unfamiliar)
+    below, up_to = np.searchsorted(ordered, familiar, "left"), np.searchsorted(ordered, familiar, "right")
+    return float((below + up_to).mean() / (2 * len(ordered)))
+
+
 def calibration_error(probabilities: Scores, truth: Labels, bins: int = 15) -> float:
     """Gives the expected calibration error, 0 to 1 (Guo et al., "On Calibration of Modern Neural Networks", 2017)."""
     confidence, accuracy, counts = reliability(probabilities, truth, bins)

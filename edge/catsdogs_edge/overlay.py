@@ -3,11 +3,13 @@
 import cv2
 import numpy as np
 
+from catsdogs_edge.contract import NEITHER
 from catsdogs_edge.frames import BgrImage, State
 from catsdogs_edge.sightings import Sighting
 
 _WHITE = (255, 255, 255)
 _GREY = (90, 90, 90)
+_CALM = (170, 170, 170)
 _BAR = (
     0,
     159,
@@ -83,6 +85,9 @@ class _Sheet:
             self.text(self.fitted(sighting.frame.error, self.width - 2 * margin, 0.6), margin, base, 0.6, _WHITE)
             return
         steady = sighting.steady or sighting.prediction
+        if steady.label == NEITHER:  # what a camera sees most of the time: nothing to look at
+            self.text(NEITHER, margin, base, 1.0, _CALM)
+            return
         end = self.text(steady.label, margin, base, 1.0, _WHITE)
         self.text(f"{steady.probability:.1%}", end + margin, base, 0.8, _BAR)
         upper, lower = self.height - self.scaled(18), self.height - self.scaled(8)

@@ -10,7 +10,7 @@ import typer
 
 from catsdogs_edge.folder import Row
 from catsdogs_edge.resume import NOTHING, Done, resume_csv, resume_jsonl
-from catsdogs_edge.rows import SCHEMA, Rows, open_csv, open_jsonl, probabilities_of
+from catsdogs_edge.rows import SCHEMA, Rows, familiarity_of, open_csv, open_jsonl, probabilities_of
 from catsdogs_edge.sightings import Origin
 
 
@@ -31,7 +31,7 @@ class Results(Protocol):
 
 
 class FileResults:
-    """CSV (`path,label,probability,<each class>,error`) or JSON Lines, one row a picture."""
+    """CSV (`path,label,probability,familiarity,<each class>,error`) or JSON Lines, one row a picture."""
 
     def __init__(self, rows: Rows, done: Done, about: Mapping[str, Any], origin: Origin) -> None:
         self.done = done
@@ -52,7 +52,8 @@ class FileResults:
         Raises:
             OutputError: It cannot be written, or is something else.
         """
-        columns = ["path", "label", "probability", *origin.classes, "error", *(["sorted_to"] if sorting else [])]
+        after = ["error", *(["sorted_to"] if sorting else [])]
+        columns = ["path", "label", "probability", "familiarity", *origin.classes, *after]
         done = resume_csv(path, columns) if resume else NOTHING
         append = resume and path.is_file() and path.stat().st_size > 0
         return cls(open_csv(path, columns, append=append), done, {}, origin)
@@ -75,6 +76,7 @@ class FileResults:
             "path": str(row.path),
             "label": prediction.label if prediction else None,
             "probability": round(prediction.probability, 6) if prediction else None,
+            "familiarity": familiarity_of(prediction),
             "probabilities": probabilities_of(prediction, self._origin.classes),
             "error": row.error or None,
         }
@@ -91,8 +93,8 @@ class Lines:
 
     done: Done = NOTHING
 
-    def __init__(self, classes: tuple[str, ...]) -> None:
-        self._width = max(map(len, (*classes, "error")))
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self._width = max(map(len, (*labels, "error")))
 
     def write(self, row: Row, target: Path | None) -> None:
         """Prints one."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from catsdogs_edge.classifier import Prediction
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.files import make_folder, write_errors
 
 SCHEMA = 1
@@ -34,6 +34,13 @@ def probabilities_of(prediction: Prediction | None, classes: Sequence[str]) -> d
     if prediction is None:
         return None
     return {name: round(value, 6) for name, value in zip(classes, prediction.probabilities, strict=True)}
+
+
+def familiarity_of(prediction: Prediction | None) -> float | None:
+    """Gives the familiarity, rounded to six places; None without a prediction, or if the model does not say."""
+    if prediction is None or prediction.familiarity is None:
+        return None
+    return round(prediction.familiarity, 6)
 
 
 class CsvRows:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,7 +22,9 @@ from catsdogs_edge.integrity import is_intact
 from catsdogs_edge.scores import softmax
 
 KEY = "catsdogs.selftest"
-"""Name of the entry in `metadata_props`: `{"tolerance": T, "probes": {NAME: {"file": BASE64, "logits": [...]}}}`."""
+"""Name of the entry in `metadata_props`:
+`{"tolerance": T, "familiarity_tolerance": T, "probes": {NAME: {"file": BASE64, "logits": [...], "familiarity": F}}}`;
+both entries on familiarity only where the model has it."""
 
 _PROBABILITY_TOLERANCE = 2e-3  # the softmax is float32, but fp16 may round the logits once before it
 
@@ -38,6 +41,8 @@ class Outcome:
     """Not one byte of the file has changed since it was published."""
     consistent: bool
     """The probabilities that it gives are the softmax of its logits."""
+    familiar: bool = True
+    """Its familiarity scores are what they must be, if it has any."""
 
     @property
     def largest(self) -> float:
@@ -47,24 +52,27 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """The file is intact and answers as it must."""
-        return self.intact and self.consistent and self.largest <= self.tolerance
+        return self.intact and self.consistent and self.familiar and self.largest <= self.tolerance
 
 
-def record(classifier: Classifier, tolerance: float) -> dict[str, str]:
+def record(classifier: Classifier, tolerance: float, familiarity_tolerance: float) -> dict[str, str]:
     """Asks a model about the pictures and gives the metadata entry that remembers its answers.
 
     Args:
         classifier: The model, on the CPU provider.
         tolerance: Largest difference of logits that another machine may show.
+        familiarity_tolerance: The same of familiarity.
     """
-    probes = {
-        name: {
-            "file": base64.b64encode(data).decode("ascii"),
-            "logits": classifier.logits(_batch(classifier, data))[0].tolist(),
-        }
-        for name, data in draw_probes().items()
-    }
-    return {KEY: json.dumps({"tolerance": tolerance, "probes": probes})}
+    probes: dict[str, dict[str, Any]] = {}
+    entry: dict[str, Any] = {"tolerance": tolerance, "probes": probes}
+    for name, data in draw_probes().items():
+        batch = _batch(classifier, data)
+        logits = classifier.logits(batch)[0].tolist()
+        probes[name] = {"file": base64.b64encode(data).decode("ascii"), "logits": logits}
+        if classifier.contract.familiarity:
+            entry["familiarity_tolerance"] = familiarity_tolerance
+            probes[name]["familiarity"] = float(classifier.familiarity(batch)[0])
+    return {KEY: json.dumps(entry)}
 
 
 def run(classifier: Classifier, path: Path) -> Outcome:
@@ -86,13 +94,16 @@ def run(classifier: Classifier, path: Path) -> Outcome:
             name: (base64.b64decode(probe["file"]), [float(value) for value in probe["logits"]])
             for name, probe in entry["probes"].items()
         }
+        has_score = classifier.contract.familiarity is not None
+        familiarity = {name: float(probe["familiarity"]) for name, probe in entry["probes"].items() if has_score}
+        familiarity_tolerance = float(entry["familiarity_tolerance"]) if has_score else 0.0
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path} carries a damaged self-test ({error!r}): export it again") from error
     classes = len(classifier.contract.classes)
     if not expected or any(len(logits) != classes for _, logits in expected.values()):
         raise ModelError(f"{path} carries a damaged self-test (without {classes} logits a picture): export it again")
     differences = {}
-    consistent = True
+    consistent = familiar = True
     for name, (data, logits) in expected.items():
         batch = _batch(classifier, data)
         answer = classifier.logits(batch)
@@ -100,7 +111,9 @@ def run(classifier: Classifier, path: Path) -> Outcome:
         calibrated = softmax(answer / np.float32(classifier.contract.temperature))
         inconsistency = np.abs(classifier.probabilities(batch) - calibrated).max()
         consistent &= bool(inconsistency <= _PROBABILITY_TOLERANCE)
-    return Outcome(differences, tolerance, is_intact(path, classifier.metadata), consistent)
+        if name in familiarity:
+            familiar &= abs(float(classifier.familiarity(batch)[0]) - familiarity[name]) <= familiarity_tolerance
+    return Outcome(differences, tolerance, is_intact(path, classifier.metadata), consistent, familiar)
 
 
 def draw_probes() -> dict[str, bytes]:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from catsdogs_edge.classifier import Classifier, Prediction
-from catsdogs_edge.contract import Precision
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import NEITHER, Precision
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.frames import Frame
-from catsdogs_edge.rows import SCHEMA, probabilities_of
+from catsdogs_edge.rows import SCHEMA, familiarity_of, probabilities_of
 from catsdogs_edge.smoothing import Steady
 
 
@@ -52,11 +53,17 @@ class Origin:
     """Of the model file."""
     path: Path
     """The model file."""
+    labels: tuple[str, ...]
+    """All that it may answer: the classes and, if it can and may say so, neither."""
+    has_familiarity: bool
+    """Whether the file has the score that it takes to say so."""
 
     @classmethod
     def of(cls, classifier: Classifier, path: Path) -> "Origin":
         """Describes a classifier that was loaded from `path`."""
-        return cls(classifier.contract.classes, classifier.provider, classifier.contract.precision, path)
+        has_familiarity = classifier.contract.familiarity is not None
+        contract = classifier.contract
+        return cls(contract.classes, classifier.provider, contract.precision, path, classifier.labels, has_familiarity)
 
     def about(self) -> dict[str, str]:
         """Gives what every row says: the provider, and the model file's SHA-256 as `sha256sum` prints it."""
@@ -65,12 +72,13 @@ class Origin:
 
     def describe(self) -> str:
         """Says it in a few words."""
-        return f"{self.path.name} ({self.precision.value}) on {self.provider}"
+        words = f"{self.path.name} ({self.precision.value}) on {self.provider}"
+        return words if self.has_familiarity else f"{words}; it has no familiarity score, so it cannot say '{NEITHER}'"
 
 
 def columns(classes: tuple[str, ...]) -> list[str]:
     """Names the columns of a CSV of sightings."""
-    before = ["time", "frame", "state", "age_ms", "dropped", "label", "probability"]
+    before = ["time", "frame", "state", "age_ms", "dropped", "label", "probability", "familiarity"]
     after = ["smoothed_label", "smoothed_probability", "latency_ms", "position_s", "path", "error", "provider", "model"]
     return [*before, *classes, *after]
 
@@ -80,9 +88,9 @@ def to_row(sighting: Sighting, classes: tuple[str, ...]) -> dict[str, Any]:
 
     The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
     number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
-    nobody looked at; `label`, `probability`, `probabilities`; `smoothed_label`, `smoothed_probability`; `latency_ms`
-    of the model; `position_s` in a video; `path` of a picture; `error`, why there is no label. `Origin.about` adds
-    `provider` and `model`.
+    nobody looked at; `label`, `probability`, `familiarity`, `probabilities`; `smoothed_label`,
+    `smoothed_probability`; `latency_ms` of the model; `position_s` in a video; `path` of a picture; `error`, why there
+    is no label. `Origin.about` adds `provider` and `model`.
     """
     frame, prediction, steady = sighting.frame, sighting.prediction, sighting.steady
     return {
@@ -94,6 +102,7 @@ def to_row(sighting: Sighting, classes: tuple[str, ...]) -> dict[str, Any]:
         "dropped": frame.dropped,
         "label": prediction.label if prediction else None,
         "probability": round(prediction.probability, 6) if prediction else None,
+        "familiarity": familiarity_of(prediction),
         "probabilities": probabilities_of(prediction, classes),
         "smoothed_label": steady.label if steady else None,
         "smoothed_probability": round(steady.probability, 6) if steady else None,

@@ -100,7 +100,7 @@ def open_sinks(wanted: Wanted, origin: Origin, source: Source) -> list[Sink]:
             fps = 0.0 if source.live else source.fps
             sinks.append(Window(origin.provider, fps=fps, snapshots=wanted.save))
         if wanted.triggers:  # last: it waits for its command, when all files are closed
-            sinks.append(Events(wanted.triggers, wanted.command, origin.classes))
+            sinks.append(Events(wanted.triggers, wanted.command, origin.labels))
     except BaseException:
         for sink in sinks:
             sink.close()

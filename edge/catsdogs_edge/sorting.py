@@ -31,7 +31,7 @@ class How(StrEnum):
 class Sorter:
     """Puts pictures into `FOLDER/LABEL/`, under their own name or, where that is taken, `name (2).jpg`."""
 
-    def __init__(self, folder: Path, how: How, classes: tuple[str, ...]) -> None:
+    def __init__(self, folder: Path, how: How, labels: tuple[str, ...]) -> None:
         """Makes the folders.
 
         Raises:
@@ -40,7 +40,7 @@ class Sorter:
         self._folder = folder
         self._how = how
         self._names = FreeNames()
-        for label in classes:
+        for label in labels:
             make_folder(folder / label)
 
     def put(self, path: Path, label: str) -> Path:

@@ -11,8 +11,7 @@ from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.image import RgbBatch
-from catsdogs_edge.scores import Scores
-from catsdogs_export.models import Model, onnx_model
+from catsdogs_export.models import Answers, Model, onnx_model
 from catsdogs_export.parity import Loss, extremes, measure_loss, predict
 from catsdogs_export.quantize import Calibration, Quantizer, Setting
 from catsdogs_export.run_folder import Picture
@@ -68,10 +67,10 @@ def search(
     path: Path,
     contract: Contract,
     target: Target,
-    fp32: Scores,
+    fp32: Answers,
     pictures: Sequence[Picture],
     max_drop: float,
-) -> tuple[Search, Scores]:
+) -> tuple[Search, Answers]:
     """Tries settings and leaves the file of the best one.
 
     Each calibration method is tried. Of those within the budget the fastest wins, and of those as
@@ -83,17 +82,17 @@ def search(
         path: The INT8 file to write, without contract.
         contract: Of the fp32 model.
         target: The kind of CPU it is for.
-        fp32: Logits of the fp32 model for `pictures`, shape (N, C).
+        fp32: Of the fp32 model, to `pictures`.
         pictures: Labelled pictures that nothing was trained or calibrated on.
         max_drop: Accuracy that may be lost, in percentage points.
 
     Returns:
-        What was tried, and the chosen setting's logits for `pictures`, shape (N, C).
+        What was tried, and the chosen setting's answers to `pictures`.
 
     Raises:
         BudgetError: No setting is within the budget.
     """
-    logits: dict[Setting, Scores] = {}
+    answers: dict[Setting, Answers] = {}
     losses: dict[Setting, Loss] = {}
     sessions: dict[Setting, Model] = {}
     files: dict[Setting, Path] = {}
@@ -101,8 +100,8 @@ def search(
         files[setting] = path.with_name(f"trial-{len(files)}.onnx")
         quantizer.quantize(setting, files[setting])
         sessions[setting] = onnx_model(files[setting], contract)
-        logits[setting] = predict(sessions[setting], pictures, contract.image_size)
-        losses[setting] = measure_loss(fp32, logits[setting], pictures, max_drop)
+        answers[setting] = predict(sessions[setting], pictures, contract.image_size)
+        losses[setting] = measure_loss(fp32, answers[setting], pictures, max_drop, contract)
         _log.info("tried %s: %s", setting.describe(), losses[setting].why_not or "good enough")
     latencies = _measure_latencies(sessions, extremes(contract.image_size)[-1:])
     trials = [Trial(setting, loss, latencies[setting]) for setting, loss in losses.items()]
@@ -113,7 +112,7 @@ def search(
     as_fast = [trial for trial in good if trial.latency_ms <= _AS_FAST * fastest]
     chosen = min(as_fast, key=lambda trial: _distance(trial.loss))
     files[chosen.setting].replace(path)
-    return Search(tuple(trials), chosen), logits[chosen.setting]
+    return Search(tuple(trials), chosen), answers[chosen.setting]
 
 
 def _distance(loss: Loss) -> tuple[float, float]:

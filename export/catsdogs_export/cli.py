@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from catsdogs_export.budget import Trial
     from catsdogs_export.check import Checked
     from catsdogs_export.evaluate import Evaluation
+    from catsdogs_export.parity import Loss, SameTensors
     from catsdogs_export.publish import Published
 
 _export_app = make_app()
@@ -108,6 +109,9 @@ def _evaluate(
     *,
     provider: Annotated[Provider, typer.Option(help="Where an ONNX file runs.")] = Provider.AUTO,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    other: Annotated[
+        Path | None, typer.Option(help="Folder of pictures that show none of the classes: how many are refused?")
+    ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw confusion matrix and reliability to this file.")] = None,
 ) -> None:
     """Measure a model on labelled pictures: accuracy, calibration, log loss, speed."""
@@ -117,7 +121,7 @@ def _evaluate(
         from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
     from catsdogs_edge.files import staged_file  # noqa: PLC0415
 
-    result, probabilities, truth = evaluate(data, model, provider)
+    result, probabilities, truth = evaluate(data, model, provider, other)
     if png is not None:
         title = f"{model.name} on {result.pictures} pictures: {result.accuracy:.2%}"
         with staged_file(png) as temporary:
@@ -132,7 +136,7 @@ def _print_published(folder: Path, published: "Published") -> None:
     tensors, files = published.same_tensors, published.same_files
     typer.echo(
         f"level A, fp32 against Keras on {tensors.tensors} tensors: largest difference of logits "
-        f"{tensors.max_logit_difference:.2g} (limit {tensors.limit:g})",
+        f"{tensors.max_logit_difference:.2g}{_of_familiarity(tensors)} (limit {tensors.limit:g})",
     )
     typer.echo(
         f"level B, the same on {files.files} files: {files.agreement:.2%} of the labels agree, largest difference of "
@@ -140,6 +144,7 @@ def _print_published(folder: Path, published: "Published") -> None:
     )
     if published.fp16 is not None:
         typer.echo(f"level C, fp16 against fp32: {published.fp16.describe()}")
+        _print_kept("fp16", published.fp16)
     if published.int8 is not None:
         _print_trials(published.int8.trials)
         chosen = published.int8.chosen
@@ -147,7 +152,18 @@ def _print_published(folder: Path, published: "Published") -> None:
             f"level C, INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms) against fp32: "
             f"{chosen.loss.describe()}",
         )
+        _print_kept("INT8", chosen.loss)
     typer.echo(f"Published in {folder}")
+
+
+def _of_familiarity(tensors: "SameTensors") -> str:
+    difference = tensors.max_familiarity_difference
+    return "" if difference is None else f", of familiarity {difference:.2g}"
+
+
+def _print_kept(name: str, loss: "Loss") -> None:
+    if loss.kept is not None:
+        typer.echo(f"level C, familiarity of {name} against fp32: {loss.kept.describe()}")
 
 
 def _print_trials(trials: Sequence["Trial"], *, stderr: bool = False) -> None:
@@ -173,6 +189,7 @@ def _print_checked(file: Path, checked: "Checked") -> None:
         )
     if checked.loss is not None:
         typer.echo(f"{file} against fp32: {checked.loss.describe()}")
+        _print_kept(checked.contract.precision.value, checked.loss)
 
 
 def _print_evaluation(result: "Evaluation") -> None:
@@ -185,6 +202,14 @@ def _print_evaluation(result: "Evaluation") -> None:
     typer.echo(f"calibration error   {result.calibration_error:.2%} (15 bins)")
     typer.echo(f"log loss            {result.log_loss:.4f} nats")
     typer.echo(f"throughput          {result.pictures_per_second:.1f} pictures a second, decoding included")
+    if result.kept is not None:
+        right = "" if result.kept_accuracy is None else f", of which {result.kept_accuracy:.2%} are right"
+        typer.echo(f"familiar            {result.kept:.2%}{right}")
+    if result.others_refused is not None:
+        typer.echo(
+            f"neither             {result.others_refused:.2%} of {result.others} others are refused; AUROC "
+            f"{result.others_auroc:.4f}"
+        )
     typer.echo("answers, a row for each true class")
     width = max(len(name) for name in result.classes)
     for name, row in zip(result.classes, result.confusion, strict=True):

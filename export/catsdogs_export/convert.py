@@ -18,11 +18,12 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
     `from_function`, because tf2onnx 1.17's `from_keras` fails with Keras 3 (onnx/tensorflow-onnx#2448).
 
     Args:
-        network: uint8 RGB (N, S, S, 3) to float32 logits (N, C), on the TensorFlow backend.
+        network: uint8 RGB (N, S, S, 3) to float32 logits (N, C) and, if the contract has a rule for it, familiarity
+            (N,), on the TensorFlow backend.
         contract: Names and sizes that the ONNX file must have, and its temperature.
 
     Returns:
-        A checked model: uint8 RGB (N, S, S, 3) to float32 logits and probabilities (N, C), N free.
+        A checked model: uint8 RGB (N, S, S, 3) to what the contract promises, N free.
 
     Raises:
         ParityError: The converted graph is not valid, or has other inputs or outputs than promised.
@@ -32,10 +33,12 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
 
     @tf.function(input_signature=signature)  # type: ignore[untyped-decorator]
     def serve(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        logits = network(image, training=False)
+        outputs = network(image, training=False)
+        logits, *familiarity = outputs if len(network.outputs) > 1 else [outputs]
         tempered = logits if contract.temperature == 1 else logits / contract.temperature
         # A dictionary, because only its keys become the names of the outputs.
-        return {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(tempered)}
+        results = {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(tempered)}
+        return results | ({contract.familiarity_name: familiarity[0]} if contract.familiarity else {})
 
     model: onnx.ModelProto
     model, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
@@ -62,6 +65,5 @@ def check_graph(model: onnx.ModelProto, contract: Contract) -> None:
             f"'{contract.input_name}'",
         )
     outputs = [value.name for value in model.graph.output]
-    expected = [contract.logits_name, contract.probabilities_name]
-    if sorted(outputs) != sorted(expected):
-        raise ParityError(f"the converted graph has the outputs {outputs}, expected {expected}")
+    if sorted(outputs) != sorted(contract.outputs):
+        raise ParityError(f"the converted graph has the outputs {outputs}, expected {list(contract.outputs)}")

@@ -1,17 +1,17 @@
 """Questions about an ONNX graph that more than one step asks."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import onnx
 
 from catsdogs_edge.contract import Contract
 
 
-def preprocessing_and_softmax(nodes: Iterable[onnx.NodeProto], contract: Contract) -> list[str]:
+def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[str]:
     """Names the nodes that stay in float32 whatever the precision.
 
-    They are the softmax, whose small values would be rounded away, and all from the input to the first
-    convolution: pixels minus a mean, which would be rounded for nothing.
+    They are the softmax, whose small values would be rounded away; all from the input to the first convolution: pixels
+    minus a mean, which would be rounded for nothing; and what is there for familiarity alone: a few small sums.
 
     Args:
         nodes: Of the graph, in topological order.
@@ -25,4 +25,16 @@ def preprocessing_and_softmax(nodes: Iterable[onnx.NodeProto], contract: Contrac
             reached |= set(node.output)
         if first or contract.probabilities_name in node.output:
             names.append(node.name)
+    if contract.familiarity:
+        both = [_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
+        names += [node.name for node in nodes if node.output[0] in both[0] - both[1] and node.name not in names]
     return names
+
+
+def _behind(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
+    """Names all values that an output follows from, and itself."""
+    needed = {output}
+    for node in reversed(nodes):
+        if needed & set(node.output):
+            needed |= set(node.input)
+    return needed

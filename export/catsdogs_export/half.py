@@ -6,7 +6,7 @@ import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
 from catsdogs_edge.contract import Contract
-from catsdogs_export.graph import preprocessing_and_softmax
+from catsdogs_export.graph import kept_in_float
 
 
 def to_fp16(fp32: Path, fp16: Path, contract: Contract) -> None:
@@ -18,5 +18,5 @@ def to_fp16(fp32: Path, fp16: Path, contract: Contract) -> None:
         contract: Of either file.
     """
     model = onnx.load(fp32)
-    kept = preprocessing_and_softmax(model.graph.node, contract)
+    kept = kept_in_float(model.graph.node, contract)
     onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=kept), fp16)

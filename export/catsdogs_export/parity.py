@@ -3,7 +3,7 @@
 (A) same tensors: Keras against ONNX fp32, logits. Finds a wrong conversion.
 (B) same files: Keras behind our decode against the edge runner, labels and probabilities. Finds a runner
     that reads, turns, resizes or orders colours in another way.
-(C) labelled pictures: a smaller precision against fp32, labels and accuracy. Finds a lossy quantization.
+(C) labelled pictures: a smaller precision against fp32, labels, accuracy and familiarity. Finds a lossy quantization.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import Contract
 from catsdogs_edge.errors import ParityError
 from catsdogs_edge.folder import classify_files
 from catsdogs_edge.image import RgbBatch, load_batch
 from catsdogs_edge.metrics import drop_interval
 from catsdogs_edge.scores import Scores, softmax
-from catsdogs_export.models import Model
+from catsdogs_export.models import Answers, Model
 from catsdogs_export.run_folder import Picture
 
 LOGIT_LIMIT = 1e-3
@@ -31,6 +32,9 @@ AGREEMENT_LIMIT = 0.99
 """Of level C: share of pictures with the same label. On photographs 0.997 has been seen. With few
 pictures, one that differs is always allowed."""
 
+KEPT_LIMIT = 0.5
+"""Of level C: familiar pictures that a smaller precision may lose, in percentage points of all."""
+
 _BATCH_SIZE = 8
 _WORST = 10
 
@@ -43,6 +47,8 @@ class SameTensors:
     """Pictures and drawn extremes that were compared."""
     max_logit_difference: float
     """Largest absolute difference of two logits."""
+    max_familiarity_difference: float | None
+    """The same of familiarity; None where the model does not say."""
     limit: float = LOGIT_LIMIT
 
 
@@ -55,8 +61,31 @@ class SameFiles:
     agreement: float
     """Share with the same label, 0 to 1; must be 1."""
     max_probability_difference: float
-    """Largest absolute difference of two probabilities."""
+    """Largest absolute difference of two probabilities, or of familiarity."""
     limit: float = PROBABILITY_LIMIT
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Level C, of familiarity."""
+
+    fp32: float
+    """Share of the pictures, all of which show a class, that are familiar to the fp32 model, 0 to 1."""
+    candidate: float
+    """The same for the smaller precision."""
+    agreement: float
+    """Share that is familiar to both or to neither of them, 0 to 1."""
+    mean_difference: float
+    """Mean absolute difference of familiarity; for the record."""
+    threshold: float
+    """Least familiarity of what is familiar."""
+
+    def describe(self) -> str:
+        """Says it in one line."""
+        return (
+            f"{self.candidate:.2%} familiar, before {self.fp32:.2%} (limit: {KEPT_LIMIT:g} points less); the same "
+            f"decision on {self.agreement:.2%} (limit {AGREEMENT_LIMIT:.0%})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +122,8 @@ class Loss:
     """Pictures whose probabilities differ most, the worst first."""
     max_drop: float
     """Limit of `drop`, in percentage points."""
+    kept: Kept | None
+    """Of familiarity; None where the model does not say."""
 
     def describe(self) -> str:
         """Says it in one line."""
@@ -111,6 +142,11 @@ class Loss:
         allowed = max(1, int(self.pictures * (1 - AGREEMENT_LIMIT)))
         if round(self.pictures * (1 - self.agreement)) > allowed:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
+        kept = self.kept
+        if kept and round(self.pictures * (1 - kept.agreement)) > allowed:
+            return f"takes as many for familiar as fp32 on {kept.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
+        if kept and round(self.pictures * (kept.fp32 - kept.candidate)) > max(1, self.pictures * KEPT_LIMIT / 100):
+            return f"takes {kept.candidate:.2%} of the pictures for familiar, fp32 {kept.fp32:.2%}"
         return ""
 
 
@@ -128,9 +164,9 @@ def extremes(size: int) -> RgbBatch:
     return batch
 
 
-def predict(model: Model, pictures: Sequence[Picture], size: int) -> Scores:
-    """Gives the logits of pictures read by our own decode, shape (len(pictures), C)."""
-    return np.concatenate([model(batch) for batch in _batches(pictures, size)])
+def predict(model: Model, pictures: Sequence[Picture], size: int) -> Answers:
+    """Gives the answers to pictures read by our own decode."""
+    return Answers.join(model(batch) for batch in _batches(pictures, size))
 
 
 def same_tensors(keras_model: Model, onnx_model: Model, pictures: Sequence[Picture], size: int) -> SameTensors:
@@ -139,18 +175,27 @@ def same_tensors(keras_model: Model, onnx_model: Model, pictures: Sequence[Pictu
     Raises:
         ParityError: Two logits differ by more than `LOGIT_LIMIT`, or one is not finite.
     """
-    worst = 0.0
+    worst = {"logits": 0.0, "familiarity": 0.0}
     count = 0
     for batch in (extremes(size), *_batches(pictures, size)):
-        difference = np.abs(keras_model(batch) - onnx_model(batch)).max()
-        worst = max(worst, float(difference)) if np.isfinite(difference) else float("inf")
+        expected, found = keras_model(batch), onnx_model(batch)
+        worst["logits"] = max(worst["logits"], _difference(expected.logits, found.logits))
+        if expected.familiarity is not None and found.familiarity is not None:
+            worst["familiarity"] = max(worst["familiarity"], _difference(expected.familiarity, found.familiarity))
         count += len(batch)
-    if worst > LOGIT_LIMIT:
-        raise ParityError(
-            f"level A: Keras and ONNX disagree on the same tensors: logits differ by up to {worst:.3g}, "
-            f"expected at most {LOGIT_LIMIT:g}",
-        )
-    return SameTensors(count, worst)
+    for name, difference in worst.items():
+        if difference > LOGIT_LIMIT:
+            raise ParityError(
+                f"level A: Keras and ONNX disagree on the same tensors: {name} differ by up to {difference:.3g}, "
+                f"expected at most {LOGIT_LIMIT:g}",
+            )
+    return SameTensors(count, worst["logits"], None if expected.familiarity is None else worst["familiarity"])
+
+
+def _difference(expected: Scores, found: Scores) -> float:
+    """Gives the largest absolute difference; infinite where a value is not finite."""
+    difference = float(np.abs(expected - found).max())
+    return difference if np.isfinite(difference) else float("inf")
 
 
 def same_files(
@@ -160,7 +205,7 @@ def same_files(
 
     Args:
         keras_model: The reference.
-        runner: The ONNX file as the edge runs it.
+        runner: The ONNX file as the edge runs it, accepting all pictures.
         pictures: To classify.
         classes: Names of the Keras model's output neurons, in order.
 
@@ -168,7 +213,8 @@ def same_files(
         ParityError: A label differs, or a probability by more than `PROBABILITY_LIMIT`.
     """
     temperature = runner.contract.temperature
-    expected = softmax(predict(keras_model, pictures, runner.contract.image_size) / np.float32(temperature))
+    answers = predict(keras_model, pictures, runner.contract.image_size)
+    expected = softmax(answers.logits / np.float32(temperature))
     rows = list(classify_files(runner, [picture.path for picture in pictures]))
     unread = next((row for row in rows if row.prediction is None), None)
     if unread is not None:
@@ -180,6 +226,9 @@ def same_files(
     ]
     agreement = sum(same) / len(same)
     worst = float(np.abs(expected - found).max())
+    if answers.familiarity is not None:
+        familiarity = np.array([row.prediction.familiarity for row in rows if row.prediction], np.float32)
+        worst = max(worst, _difference(answers.familiarity, familiarity))
     if agreement < 1 or worst > PROBABILITY_LIMIT:
         raise ParityError(
             f"level B: Keras and the edge runner disagree on the same files: {agreement:.1%} of the labels agree, "
@@ -188,22 +237,26 @@ def same_files(
     return SameFiles(len(rows), agreement, worst)
 
 
-def measure_loss(fp32: Scores, candidate: Scores, pictures: Sequence[Picture], max_drop: float) -> Loss:
+def measure_loss(
+    before: Answers, after: Answers, pictures: Sequence[Picture], max_drop: float, contract: Contract
+) -> Loss:
     """Level C; whether the result is within the limits is for the caller to ask (`Loss.why_not`).
 
     Args:
-        fp32: Logits of the fp32 model, shape (N, C).
-        candidate: Logits of the smaller precision for the same pictures.
+        before: Of the fp32 model.
+        after: Of the smaller precision, to the same pictures.
         pictures: With their labels.
         max_drop: In percentage points.
+        contract: With the rule for familiarity, if there is one.
     """
     truth = np.array([picture.label for picture in pictures])
+    fp32, candidate = before.logits, after.logits
     right_fp32, right = fp32.argmax(axis=1) == truth, candidate.argmax(axis=1) == truth
     lost, won = int((right_fp32 & ~right).sum()), int((~right_fp32 & right).sum())
     low, high = drop_interval(lost, won, len(pictures))
     every = np.arange(len(truth))
-    before, after = softmax(fp32)[every, truth], softmax(candidate)[every, truth]
-    worst = np.argsort(-np.abs(before - after), kind="stable")[:_WORST]
+    sure_fp32, sure = softmax(fp32)[every, truth], softmax(candidate)[every, truth]
+    worst = np.argsort(-np.abs(sure_fp32 - sure), kind="stable")[:_WORST]
     return Loss(
         pictures=len(pictures),
         agreement=float((fp32.argmax(axis=1) == candidate.argmax(axis=1)).mean()),
@@ -212,8 +265,23 @@ def measure_loss(fp32: Scores, candidate: Scores, pictures: Sequence[Picture], m
         drop=100 * (lost - won) / len(pictures),
         drop_interval=(100 * low, 100 * high),
         mean_logit_difference=float(np.abs(fp32 - candidate).mean()),
-        worst=tuple(Worst(str(pictures[place].path), float(before[place]), float(after[place])) for place in worst),
+        worst=tuple(Worst(str(pictures[place].path), float(sure_fp32[place]), float(sure[place])) for place in worst),
         max_drop=max_drop,
+        kept=_measure_kept(before, after, contract),
+    )
+
+
+def _measure_kept(before: Answers, after: Answers, contract: Contract) -> Kept | None:
+    if contract.familiarity is None or before.familiarity is None or after.familiarity is None:
+        return None
+    threshold = contract.familiarity.threshold
+    familiar = before.familiarity >= threshold, after.familiarity >= threshold
+    return Kept(
+        fp32=float(familiar[0].mean()),
+        candidate=float(familiar[1].mean()),
+        agreement=float((familiar[0] == familiar[1]).mean()),
+        mean_difference=float(np.abs(before.familiarity - after.familiarity).mean()),
+        threshold=threshold,
     )
 
 

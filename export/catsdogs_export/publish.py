@@ -20,12 +20,11 @@ from catsdogs_edge.files import swapped
 from catsdogs_edge.image import read
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.providers import Provider
-from catsdogs_edge.scores import Scores
 from catsdogs_export.budget import Search, search
 from catsdogs_export.convert import convert
 from catsdogs_export.finish import finish
 from catsdogs_export.half import to_fp16
-from catsdogs_export.models import keras_model
+from catsdogs_export.models import Answers, keras_model, onnx_model
 from catsdogs_export.parity import (
     Loss,
     SameFiles,
@@ -124,16 +123,17 @@ def export(request: Request) -> Published:
         _log.info("converting to ONNX")
         onnx.save(convert(network, contract), stage / FILES[Precision.FP32])
         finish(stage / FILES[Precision.FP32], contract)
-        runner = Classifier.load(stage / FILES[Precision.FP32], Provider.CPU)
-        keras_logits = keras_model(network)
+        fp32 = stage / FILES[Precision.FP32]
+        runner = Classifier.load(fp32, Provider.CPU, accept_all=True)
+        reference, exported = keras_model(network), onnx_model(fp32, contract)
         _log.info("level A: same tensors")
-        tensors = same_tensors(keras_logits, runner.logits, pictures, run.image_size)
+        tensors = same_tensors(reference, exported, pictures, run.image_size)
         _log.info("level B: same files")
-        files = same_files(keras_logits, runner, pictures, run.classes)
+        files = same_files(reference, runner, pictures, run.classes)
         fp16 = int8 = None
         if request.fp16 or request.int8:
             _log.info("level C: labelled pictures, %d of them", len(labelled))
-            drawn = {"fp32": predict(runner.logits, labelled, run.image_size)}
+            drawn = {"fp32": predict(exported, labelled, run.image_size)}
             if request.fp16:
                 fp16, drawn["fp16"] = _make_fp16(stage, contract, drawn["fp32"], labelled, request.max_drop)
             if request.int8:
@@ -141,38 +141,42 @@ def export(request: Request) -> Published:
         else:  # nothing to look at but Keras against fp32
             labelled = pictures
             drawn = {
-                "Keras": predict(keras_logits, pictures, run.image_size),
-                "fp32": predict(runner.logits, pictures, run.image_size),
+                "Keras": predict(reference, pictures, run.image_size),
+                "fp32": predict(exported, pictures, run.image_size),
             }
-        draw_parity(drawn, [picture.label for picture in labelled], stage / "parity.png")
+        draw_parity(
+            {name: answers.logits for name, answers in drawn.items()},
+            [picture.label for picture in labelled],
+            stage / "parity.png",
+        )
         published = Published(tensors, files, fp16, int8, tuple(map(str, calibration)), request.seed)
         _write_report(stage, published, contract)
     return published
 
 
 def _make_fp16(
-    stage: Path, contract: Contract, fp32: Scores, labelled: Sequence[Picture], max_drop: float
-) -> tuple[Loss, Scores]:
-    """Writes the fp16 file; gives its level C and its logits."""
+    stage: Path, contract: Contract, fp32: Answers, labelled: Sequence[Picture], max_drop: float
+) -> tuple[Loss, Answers]:
+    """Writes the fp16 file; gives its level C and its answers."""
     path = stage / FILES[Precision.FP16]
     to_fp16(stage / FILES[Precision.FP32], path, contract)
     finish(path, replace(contract, precision=Precision.FP16))
-    logits = predict(Classifier.load(path, Provider.CPU).logits, labelled, contract.image_size)
-    loss = measure_loss(fp32, logits, labelled, max_drop)
+    answers = predict(onnx_model(path, contract), labelled, contract.image_size)
+    loss = measure_loss(fp32, answers, labelled, max_drop, contract)
     if loss.why_not:
         raise ParityError(f"level C: fp16 {loss.why_not}")
-    return loss, logits
+    return loss, answers
 
 
 def _make_int8(
     stage: Path,
     contract: Contract,
-    fp32: Scores,
+    fp32: Answers,
     labelled: Sequence[Picture],
     calibration: Sequence[Path],
     request: Request,
-) -> tuple[Search, Scores]:
-    """Writes the INT8 file of the best setting; gives what was tried and its logits."""
+) -> tuple[Search, Answers]:
+    """Writes the INT8 file of the best setting; gives what was tried and its answers."""
     path = stage / FILES[Precision.INT8]
     target = request.target or Target.this()
     _log.info("quantizing to INT8 for %s, calibrated on %d pictures", target.value, len(calibration))
@@ -181,10 +185,10 @@ def _make_int8(
     with tempfile.TemporaryDirectory(dir=stage) as scratch:
         quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
         best = Path(scratch, "best.onnx")
-        result, logits = search(quantizer, best, contract, target, fp32, labelled, request.max_drop)
+        result, answers = search(quantizer, best, contract, target, fp32, labelled, request.max_drop)
         best.replace(path)
     finish(path, replace(contract, precision=Precision.INT8))
-    return result, logits
+    return result, answers
 
 
 def make_contract(run: RunFolder, precision: Precision) -> Contract:
@@ -198,6 +202,7 @@ def make_contract(run: RunFolder, precision: Precision) -> Contract:
         run.training,
         {name: version(name) for name in packages},
         run.temperature,
+        familiarity=run.familiarity,
     )
 
 

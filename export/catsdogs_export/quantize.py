@@ -32,7 +32,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.image import RgbBatch, load
-from catsdogs_export.graph import preprocessing_and_softmax
+from catsdogs_export.graph import kept_in_float
 
 _PART = 4
 """Pictures whose activations are in memory together: 90 MB each for ResNet50 at 224 pixels."""
@@ -100,7 +100,7 @@ class Quantizer:
         self._folded = folder / "folded.onnx"
         # Symbolic shape inference is for transformers, and would need another package.
         quant_pre_process(str(fp32), str(self._folded), skip_symbolic_shape=True)
-        self._kept = preprocessing_and_softmax(onnx.load(self._folded).graph.node, contract)
+        self._kept = kept_in_float(onnx.load(self._folded).graph.node, contract)
 
     def quantize(self, setting: Setting, path: Path) -> None:
         """Writes an INT8 file.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import keras
 
-from catsdogs_edge.contract import Training
+from catsdogs_edge.contract import Familiarity, Training
 from catsdogs_edge.errors import DataError
 
 RUN_VERSION = 1
@@ -33,7 +33,7 @@ class RunFolder:
     """A finished training."""
 
     model: Path
-    """The Keras model: uint8 RGB (N, S, S, 3) to logits (N, C)."""
+    """The Keras model: uint8 RGB (N, S, S, 3) to logits (N, C) and, with a rule for it, familiarity (N,)."""
     model_sha256: str
     """Of that file, in hexadecimal."""
     classes: tuple[str, ...]
@@ -42,6 +42,8 @@ class RunFolder:
     """Edge length of the input in pixels."""
     temperature: float
     """What the logits are divided by before the softmax."""
+    familiarity: Familiarity | None
+    """How to tell that a picture shows none of the classes; None where the network does not say."""
     train: tuple[Picture, ...]
     """What the model has learned from: calibration may use these."""
     val: tuple[Picture, ...]
@@ -78,12 +80,14 @@ class RunFolder:
                 val_accuracy=float(run["best_epoch"]["val_accuracy"]),
                 split_sha256=sha256(folder / "split.csv"),
             )
+            rule = run.get("familiarity")  # not in runs from before it was there
+            familiarity = rule and Familiarity(rule["threshold"], rule["keep"], rule["method"], rule["others"])
             size, temperature = int(run["image_size"]), float(run["temperature"])
         except _DAMAGE as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
         model = folder / "model.keras"
         sets = tuple(pictures["train"]), tuple(pictures["val"])
-        return cls(model, sha256(model), classes, size, temperature, *sets, training)
+        return cls(model, sha256(model), classes, size, temperature, familiarity, *sets, training)
 
     def load_network(self) -> keras.Model:
         """Opens the Keras model.
@@ -92,9 +96,15 @@ class RunFolder:
             DataError: The file is damaged.
         """
         try:
-            return keras.saving.load_model(self.model, compile=False)
+            network = keras.saving.load_model(self.model, compile=False)
         except (OSError, *_DAMAGE, zipfile.BadZipFile) as error:
             raise DataError(f"{self.model} is not a model that Keras {keras.__version__} opens: {error}") from error
+        expected = 1 if self.familiarity is None else 2
+        if len(network.outputs) != expected:
+            raise DataError(
+                f"{self.model} has {len(network.outputs)} outputs, run.json promises {expected}: train again"
+            )
+        return network
 
 
 def sha256(path: Path) -> str:

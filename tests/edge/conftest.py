@@ -16,8 +16,8 @@ no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in ort.get_available_providers(), reason="this ONNX Runtime may really have CUDA"
 )
 
-RED, BLUE = (220, 30, 40), (30, 40, 220)
-"""Colours (RGB) that the tiny model calls cat and dog."""
+RED, BLUE, GREY = (220, 30, 40), (30, 40, 220), (120, 120, 120)
+"""Colours (RGB) that the tiny model calls cat and dog, and, with a familiarity score, neither."""
 
 
 def plain(colour: tuple[int, int, int], height: int = 60, width: int = 80) -> RgbImage:
@@ -36,6 +36,12 @@ def encode(rgb: RgbImage, ending: str = ".png") -> bytes:
 def tiny() -> Path:
     """The tiny model's file."""
     return Path(__file__).with_name("tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def familiar() -> Path:
+    """The same with a familiarity score: grey is neither."""
+    return Path(__file__).with_name("familiar.onnx")
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.errors import ImageError, ModelError, ProviderError
 from catsdogs_edge.image import RgbImage
 from catsdogs_edge.providers import Provider
-from tests.edge.conftest import BLUE, RED, no_cuda, plain
-from tests.edge.contracts import CONTRACT
+from tests.edge.conftest import BLUE, GREY, RED, no_cuda, plain
+from tests.edge.contracts import CONTRACT, FAMILIAR
 
 
 def test_classify_takes_pictures_of_any_size(tiny: Path) -> None:
@@ -17,6 +17,32 @@ def test_classify_takes_pictures_of_any_size(tiny: Path) -> None:
     assert (cat.label, dog.label) == ("cat", "dog")
     assert cat.probability == max(cat.probabilities) > 0.99
     assert sum(dog.probabilities) == pytest.approx(1)
+
+
+def test_what_is_not_familiar_is_neither(familiar: Path) -> None:
+    classifier = Classifier.load(familiar)
+    assert classifier.labels == ("cat", "dog", "neither")
+    cat, grey = classifier.classify([plain(RED), plain(GREY)])
+    assert (cat.label, grey.label) == ("cat", "neither")
+    assert cat.familiarity is not None
+    assert grey.familiarity is not None
+    assert cat.familiarity > 0.5 > grey.familiarity == 1 - grey.probability
+    assert grey.probabilities == (0.5, 0.5)
+
+
+def test_accept_all_answers_with_a_class(familiar: Path) -> None:
+    classifier = Classifier.load(familiar, accept_all=True)
+    (grey,) = classifier.classify([plain(GREY)])
+    assert (grey.label, grey.probability, classifier.labels) == ("cat", 0.5, ("cat", "dog"))
+    assert grey.familiarity is not None
+    assert grey.familiarity < 0.5
+
+
+def test_a_model_without_the_score_does_not_make_one_up(tiny: Path) -> None:
+    classifier = Classifier.load(tiny)
+    assert classifier.classify([plain(GREY)])[0].familiarity is None
+    with pytest.raises(ModelError, match="no familiarity score"):
+        classifier.familiarity(np.zeros((1, 224, 224, 3), np.uint8))
 
 
 def test_no_pictures_give_no_predictions(tiny: Path) -> None:
@@ -53,14 +79,20 @@ def test_a_missing_model_is_refused(tmp_path: Path) -> None:
 
 def test_a_graph_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx", reason="the edge environment has no onnx to make models with")
-    from tests.edge.make_tiny_model import PATH, make_tiny_model  # noqa: PLC0415
+    from tests.edge.make_tiny_model import FAMILIAR_PATH, PATH, make_tiny_model  # noqa: PLC0415
 
     assert make_tiny_model().graph == onnx.load(PATH).graph, "run make_tiny_model.py again"
+    assert make_tiny_model(familiarity=True).graph == onnx.load(FAMILIAR_PATH).graph
     path = tmp_path / "model.onnx"
     model = make_tiny_model()
     onnx.helper.set_model_props(model, replace(CONTRACT, classes=("a", "b", "c")).to_metadata())
     onnx.save(model, path)
     with pytest.raises(ModelError, match=r"promises 'logits' \(N,3\)"):
+        Classifier.load(path)
+    model = make_tiny_model()
+    onnx.helper.set_model_props(model, FAMILIAR.to_metadata())
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"promises 'familiarity' \(N\)"):
         Classifier.load(path)
     model = make_tiny_model(160)
     onnx.helper.set_model_props(model, CONTRACT.to_metadata())

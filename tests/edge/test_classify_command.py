@@ -12,7 +12,7 @@ import pytest
 
 from catsdogs_edge.drawings import write_folder
 from catsdogs_edge.folder import BATCH_SIZE, BATCHES_AHEAD
-from tests.edge.conftest import RED, encode, no_cuda, plain
+from tests.edge.conftest import GREY, RED, encode, no_cuda, plain
 
 
 class Command:
@@ -52,7 +52,7 @@ def test_csv_has_a_row_for_each_picture(classify: Command, album: Path, tiny: Pa
     assert "CPUExecutionProvider" in done.stderr
     with out.open(newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == ["path", "label", "probability", "cat", "dog", "error"]
+    assert list(rows[0]) == ["path", "label", "probability", "familiarity", "cat", "dog", "error"]
     assert [Path(row["path"]).name for row in rows] == ["a cat.png", "dog.JPG", "torn.jpg", "кот, 'б'.jpg"]
     assert [row["label"] for row in rows] == ["cat", "dog", "", "cat"]
     assert [bool(row["error"]) for row in rows] == [False, False, True, False]
@@ -60,12 +60,44 @@ def test_csv_has_a_row_for_each_picture(classify: Command, album: Path, tiny: Pa
     assert float(rows[0]["cat"]) + float(rows[0]["dog"]) == pytest.approx(1, abs=2e-6)  # six decimals
 
 
+def test_what_is_neither_is_a_label_like_any_other(
+    classify: Command, album: Path, familiar: Path, tmp_path: Path
+) -> None:
+    (album / "sofa.png").write_bytes(encode(plain(GREY)))
+    out = tmp_path / "rows.csv"
+    done = classify(album, "--model", familiar, "--csv", out, "--copy", tmp_path / "sorted")
+    assert "5 pictures: 2 cat, 1 dog, 1 neither, 1 could not be classified" in done.stderr
+    assert "cannot say" not in done.stderr
+    with out.open(newline="", encoding="utf-8") as stream:
+        (row,) = (row for row in csv.DictReader(stream) if row["path"].endswith("sofa.png"))
+    assert row["label"] == "neither"
+    assert float(row["probability"]) > 0.9
+    assert float(row["probability"]) + float(row["familiarity"]) == pytest.approx(1, abs=2e-6)
+    assert (row["cat"], row["dog"]) == ("0.5", "0.5")
+    assert (tmp_path / "sorted" / "neither" / "sofa.png").is_file()
+
+
+def test_accept_all_names_a_class_and_still_gives_the_score(classify: Command, familiar: Path, tmp_path: Path) -> None:
+    (tmp_path / "sofa.png").write_bytes(encode(plain(GREY)))
+    done = classify(tmp_path / "sofa.png", "--model", familiar, "--jsonl", "-", "--accept-all")
+    row = json.loads(done.stdout)
+    assert row["label"] == "cat"
+    assert row["familiarity"] < 0.5
+
+
+def test_a_model_without_the_score_runs_and_says_once_what_it_cannot_do(
+    classify: Command, album: Path, tiny: Path
+) -> None:
+    done = classify(album, "--model", tiny)
+    assert done.stderr.count("cannot say 'neither'") == 1
+
+
 def test_csv_goes_to_standard_output(classify: Command, album: Path, tiny: Path) -> None:
     done = classify(album / "a cat.png", "--model", tiny, "--csv", "-")
     assert done.returncode == 0
     header, row = done.stdout.splitlines()
-    assert header == "path,label,probability,cat,dog,error"
-    assert row.startswith(f"{album}/a cat.png,cat,1,1,0,")
+    assert header == "path,label,probability,familiarity,cat,dog,error"
+    assert row.startswith(f"{album}/a cat.png,cat,1,,1,0,")
 
 
 def test_table(classify: Command, album: Path, tiny: Path) -> None:

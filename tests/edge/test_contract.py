@@ -1,9 +1,9 @@
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
-from catsdogs_edge.contract import KEY, Contract, Precision
+from catsdogs_edge.contract import KEY, VERSION, Contract, Familiarity, Precision
 from catsdogs_edge.errors import ModelError
 from tests.edge import contracts
 
@@ -25,13 +25,30 @@ def test_the_key_is_for_ever_and_onnx_s_own_keys_are_there() -> None:
     }
 
 
+RULE = Familiarity(0.5, 0.98, "any", 7)
+
+
 def altered(**changes: object) -> dict[str, str]:
     return {KEY: json.dumps(json.loads(CONTRACT.to_metadata()[KEY]) | changes)}
 
 
 def test_a_newer_minor_version_may_say_more() -> None:
     newer = altered(version="1.7", something="new")
-    assert replace(Contract.from_metadata(newer, "m.onnx"), version="1.0") == CONTRACT
+    assert replace(Contract.from_metadata(newer, "m.onnx"), version=VERSION) == CONTRACT
+
+
+def test_the_rule_for_neither_comes_back() -> None:
+    with_rule = replace(CONTRACT, familiarity=contracts.FAMILIAR.familiarity)
+    assert with_rule.outputs == ("logits", "probabilities", "familiarity")
+    assert Contract.from_metadata(with_rule.to_metadata(), "m.onnx") == with_rule
+
+
+def test_a_contract_from_before_there_was_one_is_read() -> None:
+    entries = json.loads(CONTRACT.to_json()) | {"version": "1.0"}
+    del entries["familiarity"], entries["familiarity_name"]
+    old = Contract.from_metadata({KEY: json.dumps(entries)}, "m.onnx")
+    assert replace(old, version=VERSION) == CONTRACT
+    assert old.outputs == ("logits", "probabilities")
 
 
 @pytest.mark.parametrize(
@@ -51,6 +68,9 @@ def test_a_newer_minor_version_may_say_more() -> None:
         (altered(classes=["cat", ".."]), "can be the name of a folder"),
         (altered(temperature=0), "expected a positive number"),
         (altered(temperature=float("nan")), "expected a positive number"),
+        (altered(familiarity={"threshold": 0.5}), "damaged"),
+        (altered(familiarity=asdict(RULE) | {"threshold": 7}), "expected 0 to 1"),
+        (altered(familiarity=asdict(RULE), classes=["cat", "neither"]), "which one is meant"),
         (altered(preprocessing={"colour_order": "BGR"}), "not known here"),
     ],
 )

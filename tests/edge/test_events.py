@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.classifier import Prediction
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.events import Events, Trigger
 from catsdogs_edge.frames import Frame, State

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from catsdogs_edge.classifier import Prediction
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.frames import BgrImage, Frame, State
 from catsdogs_edge.overlay import Painter, _Sheet
 from catsdogs_edge.sightings import Sighting
@@ -27,6 +27,14 @@ def test_the_overlay_leaves_the_frame_alone_and_shows_more_for_more() -> None:
     assert np.array_equal(sure[40:400], frame[40:400])
     orange = [np.all(image == ORANGE, axis=2).sum() for image in (sure, unsure)]
     assert orange[0] > 1.3 * orange[1]
+
+
+def test_neither_is_said_without_a_bar() -> None:
+    frame = np.full((480, 640, 3), 128, np.uint8)
+    nothing = Prediction("neither", 0.97, (0.4, 0.6), 0.03)
+    image = Painter("CPUExecutionProvider").paint(Sighting(Frame(0, 0.0, 0.0, frame), nothing, None, 12.0, 25.0))
+    assert not np.all(image == ORANGE, axis=2).any()
+    assert np.any(image[430:] > 150)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (20, 30), (2160, 3840), (3000, 1)])

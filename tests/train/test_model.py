@@ -67,7 +67,7 @@ def test_what_is_computed_in_bfloat16_is_saved_in_float32() -> None:
     assert network.get_layer("subtract_imagenet_mean").compute_dtype == "float32"
     assert keras.config.dtype_policy().name == "float32"
     batch = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
-    twin = portable(network)
+    twin = portable(network, 32)
     assert {layer.compute_dtype for layer in twin.get_layer("resnet50").layers} == {"float32"}
     logits = np.asarray(twin(batch, training=False))
     assert logits.dtype == np.float32

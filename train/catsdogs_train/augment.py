@@ -39,11 +39,11 @@ PUBLISHED = Recipe(shear=0.2, smallest=0.8, largest=1.2, flip=True)
 """The Keras examples for cats and dogs: `shear_range=0.2, zoom_range=0.2, horizontal_flip=True` of the old
 `ImageDataGenerator`. Its shear is in degrees: next to nothing, as it always was."""
 
-STRONG = Recipe(smallest=0.55, largest=1.6, anywhere=True, flip=True, colour=0.25, erase=0.2, bars=0.2)
+STRONG = Recipe(smallest=0.5, largest=1.2, anywhere=True, flip=True, colour=0.25, erase=0.2, bars=0.2)
 """For fine-tuning, which would learn small differences by heart.
 
-What is wrong without it shows why it is as it is: animals that are small in the picture, so views zoom out as well as
-in (see also Touvron et al., "Fixing the train-test resolution discrepancy", 2019), and cats in cages, taken for dogs.
+What is wrong without it shows why it is as it is: animals that are small in the picture, and cats in cages, taken for
+dogs. For the small ones, views have fewer pixels than the picture that the network will be given (`fine_tune_size`).
 """
 
 _ERASED = (0.15, 0.4)
@@ -53,7 +53,9 @@ _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
 """Least and greatest distance of bars, and thickness, as shares of the view's width; greatest tilt in radians."""
 
 
-def make_view(rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED) -> RgbImage:
+def make_view(
+    rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED, size: int | None = None
+) -> RgbImage:
     """Draws one view of a picture.
 
     Args:
@@ -62,9 +64,10 @@ def make_view(rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = 
         view: Number of the view, such as the epoch; another one is drawn anew.
         index: Place of the picture among those to train with.
         recipe: How far it may go.
+        size: V, edge length of the view in pixels; None takes the picture's.
 
     Returns:
-        uint8, shape (S, S, 3), RGB; what comes in from outside repeats the edge.
+        uint8, shape (V, V, 3), RGB; what comes in from outside repeats the edge.
     """
     random = np.random.default_rng((seed, view, index))
     shear = math.radians(random.uniform(-recipe.shear, recipe.shear))
@@ -72,14 +75,16 @@ def make_view(rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = 
     mirror = -1.0 if recipe.flip and random.random() < 0.5 else 1.0
     # From a point of the view to the point of the picture that it shows; centre to centre.
     matrix = np.array([[mirror * span_x, -math.sin(shear) * span_y], [0.0, math.cos(shear) * span_y]])
-    centre = np.full(2, (rgb.shape[0] - 1) / 2)
+    size = size or rgb.shape[0]
+    matrix *= rgb.shape[0] / size
+    centre, middle = np.full(2, (rgb.shape[0] - 1) / 2), np.full(2, (size - 1) / 2)
     shown = centre
     if recipe.anywhere:
         shown = centre * (1 + random.uniform(-1, 1, 2) * np.maximum(1 - np.array([span_x, span_y]), 0))
     turned = cv2.warpAffine(
         rgb,
-        np.column_stack([matrix, shown - matrix @ centre]),
-        rgb.shape[1::-1],
+        np.column_stack([matrix, shown - matrix @ middle]),
+        (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )

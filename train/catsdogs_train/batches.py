@@ -56,6 +56,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: Pictures in a batch; the last one may be smaller.
         weights: How much each counts; None: 1.
         recipe: For the views; None shows the pictures as they are.
+        view_size: Edge length of the views in pixels; None: the pictures'.
         seed: Of the views, the order and the mixing.
         view: Number of the view that is shown, such as the epoch.
         shuffle: Draw an order for the view.
@@ -75,6 +76,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         *,
         weights: Weights | None = None,
         recipe: Recipe | None = None,
+        view_size: int | None = None,
         seed: int = 0,
         view: int = 0,
         shuffle: bool = False,
@@ -88,6 +90,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._batch_size = batch_size
         self._weights = np.ones(len(samples), np.float32) if weights is None else weights
         self._recipe = recipe
+        self._view_size = view_size
         self._seed = seed
         self._view = view
         self._mixup = mixup
@@ -119,8 +122,10 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _show(self, place: int) -> RgbImage:
         """Gives the picture as it is shown, shape (S, S, 3)."""
-        (image,) = load_batch([self._samples[place].path], self._image_size)
-        return image if self._recipe is None else make_view(image, self._seed, self._view, place, self._recipe)
+        image: RgbImage = load_batch([self._samples[place].path], self._image_size)[0]
+        if self._recipe is None:
+            return image
+        return make_view(image, self._seed, self._view, place, self._recipe, self._view_size)
 
     def _mix(
         self, images: RgbBatch, targets: Targets, weights: Weights, index: int

@@ -24,8 +24,8 @@ def main() -> None:
     run(_app, extra="train")
 
 
-def _check_size(size: int) -> int:
-    if size % 32:
+def _check_size(size: int | None) -> int | None:
+    if size and size % 32:
         raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
     return size
 
@@ -47,7 +47,8 @@ def _train(
         str,
         typer.Option(
             metavar="imagenet|none|FILE",
-            help="Backbone: ImageNet's weights, downloaded; a file of them; 'none': random, to try things.",
+            help="Backbone: ImageNet's weights, downloaded; a file of them, or the model.keras of an earlier run; "
+            "'none': random, to try things.",
         ),
     ] = "imagenet",
     val: Annotated[
@@ -75,6 +76,20 @@ def _train(
     fine_tune_epochs: Annotated[
         int, typer.Option(min=0, help="Passes after those, in which a part of the backbone learns, too.")
     ] = 0,
+    fine_tune_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            metavar="S",
+            callback=_check_size,
+            show_default="0.7 of --image-size",
+            help="Edge length of the views then: smaller ones are faster, and teach small animals.",
+        ),
+    ] = None,
+    fine_tune_rate: Annotated[
+        float,
+        typer.Option(min=1e-7, max=1e-2, callback=_check_number, help="Highest learning rate then, along a cosine."),
+    ] = 1e-4,
     unfreeze: Annotated[
         Unfreeze,
         typer.Option(help="That part: the last stage; the second half of the one before, too; or everything."),
@@ -94,6 +109,22 @@ def _train(
             help="Mix pairs of pictures while fine-tuning: 0.2 a little, 0 not at all.",
         ),
     ] = 0.0,
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of pictures that show none of the classes, such as the empty room: the model learns to say "
+            "'neither'. Without it, it learns that from DATA alone, less well."
+        ),
+    ] = None,
+    keep: Annotated[
+        float,
+        typer.Option(
+            min=0.5,
+            max=1,
+            callback=_check_number,
+            help="Share of the pictures of the classes that must not be taken for 'neither'.",
+        ),
+    ] = 0.98,
     patience: Annotated[
         int | None, typer.Option(min=1, help="End a stage after so many epochs in a row without a better one.")
     ] = None,
@@ -124,9 +155,10 @@ def _train(
     best = train(
         Settings(
             data=tuple(data), out=out, weights=weights, val=val, train_size=train_size, val_size=val_size,
-            image_size=image_size, epochs=epochs, views=views, fine_tune_epochs=fine_tune_epochs, unfreeze=unfreeze,
-            label_smoothing=label_smoothing, mixup=mixup, patience=patience, balance=balance, batch_size=batch_size,
-            precision=precision, seed=seed, tensorboard=tensorboard, resume=resume,
+            image_size=image_size, epochs=epochs, views=views, fine_tune_epochs=fine_tune_epochs,
+            fine_tune_size=fine_tune_size, fine_tune_rate=fine_tune_rate, unfreeze=unfreeze,
+            label_smoothing=label_smoothing, mixup=mixup, other=other, keep=keep, patience=patience, balance=balance,
+            batch_size=batch_size, precision=precision, seed=seed, tensorboard=tensorboard, resume=resume,
         )
     )  # fmt: skip
     typer.echo(f"{out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")

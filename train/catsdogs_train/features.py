@@ -1,4 +1,4 @@
-"""Asks a frozen backbone once, and not in every epoch.
+"""Asks a backbone about pictures: for the output layer, once and not in every epoch, and for familiarity.
 
 Its answer for a view never changes. So each picture's pooled features are computed for a number of views, and the
 output layer learns from them: as many passes as one likes, in seconds.
@@ -14,22 +14,56 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.files import staged_file
+from catsdogs_edge.image import RgbBatch
 from catsdogs_train.batches import PictureBatches, Targets, Weights, draw_order
+from catsdogs_train.model import get_backbone
 
 Features: TypeAlias = NDArray[np.float32]
-"""Pooled features of pictures, shape (N, 2048)."""
+"""Features of pictures, shape (N, 3072): first the 2048 that the output layer gets, then those of an earlier stage."""
+
+HEAD_WIDTH = 2048
+"""Features of the output layer, which come first."""
+
+EARLIER_STAGE = "conv4_block6_out"
+"""The layer of the others. It knows what a sofa is; the last stage knows little more than cat from dog."""
 
 
 def split_network(network: keras.Model) -> tuple[keras.Model, keras.Model]:
-    """Gives the frozen part, pictures to features, and the part that learns, features to logits; weights are shared.
+    """Gives the backbone, pictures to features, and the output layer, features to logits; weights are shared.
 
     Args:
         network: From `build_network`.
     """
     head = network.get_layer("logits")
-    features = head.input
-    entrance = keras.Input(features.shape[1:], name="features")
-    return keras.Model(network.input, features, name="extractor"), keras.Model(entrance, head(entrance), name="head")
+    entrance = keras.Input((HEAD_WIDTH,), name="features")
+    return make_extractor(network), keras.Model(entrance, head(entrance), name="head")
+
+
+def make_extractor(network: keras.Model) -> keras.Model:
+    """Gives a model from pictures to both kinds of `Features`, apart; weights are shared.
+
+    Args:
+        network: From `build_network`.
+    """
+    backbone = get_backbone(network)
+    earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(EARLIER_STAGE).output)
+    tapped = keras.Model(backbone.input, [backbone.output, earlier], name=backbone.name)
+    centred = network.get_layer("subtract_imagenet_mean").output
+    return keras.Model(network.input, tapped(centred, training=False), name="extractor")
+
+
+def extract(
+    extractor: keras.Model, batches: PictureBatches | RgbBatch, callbacks: Sequence[keras.callbacks.Callback]
+) -> Features:
+    """Computes the features of pictures, in their order.
+
+    Args:
+        extractor: From `make_extractor`.
+        batches: Pictures, not shuffled, or uint8 RGB of shape (N, S, S, 3).
+        callbacks: Such as a bar.
+    """
+    parts = extractor.predict(batches, callbacks=list(callbacks), verbose=0)
+    return np.concatenate([np.asarray(part, np.float32) for part in parts], axis=1)
 
 
 def compute(
@@ -40,14 +74,14 @@ def compute(
     Args:
         extractor: From `split_network`.
         batches: Pictures, not shuffled.
-        file: NPY file to keep them in, or where they are, 8 KB for each picture.
+        file: NPY file to keep them in, or where they are, 12 KB for each picture.
         callbacks: Such as a bar.
 
     Raises:
         OutputError: The file cannot be written.
     """
     if not is_whole(file):
-        features = np.asarray(extractor.predict(batches, callbacks=list(callbacks), verbose=0), np.float32)
+        features = extract(extractor, batches, callbacks)
         with staged_file(file) as path:
             np.save(path, features)
 
@@ -106,4 +140,4 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         """Gives features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
         order = draw_order(self._seed, self._epoch, len(self._targets))
         places = order[index * self._batch_size : (index + 1) * self._batch_size]
-        return np.asarray(read_features(self._file)[places]), self._targets[places], self._weights[places]
+        return np.asarray(read_features(self._file)[places, :HEAD_WIDTH]), self._targets[places], self._weights[places]

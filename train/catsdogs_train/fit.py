@@ -3,6 +3,8 @@
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from catsdogs_edge.errors import OutputError
 from catsdogs_edge.files import check_writable
 from catsdogs_train.cache import held
 from catsdogs_train.checkpoint import Checkpoint, Epoch
-from catsdogs_train.dataset import Split, make_split
+from catsdogs_train.dataset import Sample, Split, make_split
 from catsdogs_train.failures import explained
 from catsdogs_train.model import check_weights
+from catsdogs_train.others import find_others
 from catsdogs_train.precision import choose
 from catsdogs_train.report import Report, read_best
 from catsdogs_train.settings import Precision, Settings
@@ -71,11 +74,16 @@ def _train(settings: Settings) -> Epoch:
         "%d pictures to train, %d to validate; classes: %s",
         len(split.train), len(split.val), ", ".join(split.classes),
     )  # fmt: skip
+    others: list[Sample] = []
+    if settings.other:
+        others, left_out = find_others(settings.other, [*split.train, *split.val])
+        split = replace(split, quarantine=(*split.quarantine, *left_out))
+        _log.info("%d pictures of neither", len(others))
     for item in split.quarantine[:_NAMED]:
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    promise = _promise(settings, split, precision)
+    promise = _promise(settings, split, others, precision)
     if is_done:
         best = read_best(settings.out, promise)
         checkpoint.remove()  # what is left of it, if that was killed
@@ -83,14 +91,14 @@ def _train(settings: Settings) -> Epoch:
         return best
     report = Report(settings, split, precision, promise)
     with explained([], settings.batch_size):
-        training = Training(settings, split, precision, checkpoint, report)
+        training = Training(settings, split, others, precision, checkpoint, report)
     checkpoint.begin(promise)
     best = training.run()
     checkpoint.remove()
     return best
 
 
-def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str, Any]:
+def _promise(settings: Settings, split: Split, others: Sequence[Sample], precision: Precision) -> dict[str, Any]:
     """Gives all that decides how a training ends, in the words of the options."""
     pictures = [(sample.sha256, sample.label) for part in (split.train, split.val) for sample in part]
     weights = Path(settings.weights)
@@ -99,6 +107,9 @@ def _promise(settings: Settings, split: Split, precision: Precision) -> dict[str
         "--weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else settings.weights,
         "classes": list(split.classes),
         "pictures of the hash": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
+        "pictures of neither of the hash": hashlib.sha256(
+            json.dumps([sample.sha256 for sample in others]).encode()
+        ).hexdigest(),
         "the backend": keras.backend.backend(),
         **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
     }

@@ -3,6 +3,7 @@
 import contextlib
 import sys
 import warnings
+import zipfile
 from pathlib import Path
 
 import keras
@@ -22,7 +23,7 @@ nothing is divided. Scaling by 1/255 is the well-known mistake with these weight
 
 
 def build_network(
-    class_count: int, weights: str, image_size: int = 224, precision: Precision = Precision.FLOAT32
+    class_count: int, weights: str, image_size: int | None = 224, precision: Precision = Precision.FLOAT32
 ) -> keras.Model:
     """Builds a ResNet50 with a frozen backbone and a new output layer.
 
@@ -34,8 +35,9 @@ def build_network(
     Args:
         class_count: Number of output neurons.
         weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
-            `keras.applications.ResNet50(include_top=False)`.
-        image_size: S, edge length of the input in pixels, a multiple of 32.
+            `keras.applications.ResNet50(include_top=False)`, or of the `model.keras` of an earlier run.
+        image_size: S, edge length of the input in pixels, a multiple of 32; None takes any, as training does, which
+            may show smaller views than the pictures that it validates on.
         precision: Of the backbone; not `auto`.
 
     Returns:
@@ -47,7 +49,7 @@ def build_network(
     shape = (image_size, image_size, 3)
     with building_in(precision):
         backbone = _build_backbone(shape, weights)
-    if weights != "none":
+    if weights != "none" and not _is_run(weights):
         stem = backbone.get_layer("conv1_conv")
         kernel, bias = stem.get_weights()
         stem.set_weights([kernel[:, :, ::-1, :], bias])
@@ -74,17 +76,22 @@ def unfreeze(network: keras.Model, part: Unfreeze) -> None:
         network: From `build_network`; compile it afterwards.
         part: Which.
     """
-    (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    backbone = get_backbone(network)
     backbone.trainable = True
     for layer in backbone.layers:
         late = layer.name >= _FIRST_UNFROZEN[part]  # names sort as the layers follow each other
         layer.trainable = late and not isinstance(layer, keras.layers.BatchNormalization)
 
 
-def portable(network: keras.Model) -> keras.Model:
-    """Gives the same network as it is saved and exported: in float32 throughout, and without an optimizer."""
-    class_count, image_size = network.output.shape[-1], network.input.shape[1]
-    twin = build_network(class_count, "none", image_size)
+def get_backbone(network: keras.Model) -> keras.Model:
+    """Gives the ResNet50 inside a network from `build_network`."""
+    (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    return backbone
+
+
+def portable(network: keras.Model, image_size: int) -> keras.Model:
+    """Gives the same network as it is saved and exported: in float32, for one image size, without an optimizer."""
+    twin = build_network(network.output.shape[-1], "none", image_size)
     twin.set_weights(network.get_weights())
     return twin
 
@@ -106,7 +113,11 @@ def check_weights(weights: str) -> None:
         ) from error
 
 
-def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
+def _is_run(weights: str) -> bool:
+    return weights.endswith(".keras")
+
+
+def _build_backbone(shape: tuple[int | None, int | None, int], weights: str) -> keras.Model:
     if weights == "imagenet":
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
@@ -122,6 +133,12 @@ def _build_backbone(shape: tuple[int, int, int], weights: str) -> keras.Model:
     if weights == "none":
         return backbone
     check_weights(weights)
+    if _is_run(weights):
+        try:
+            backbone.set_weights(get_backbone(keras.saving.load_model(weights, compile=False)).get_weights())
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
+        return backbone
     try:
         with warnings.catch_warnings():
             # Keras only warns about layers that it does not find in the file, and leaves them random.

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
+from numpy.typing import NDArray
 
 from catsdogs_edge.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability, printable
 from catsdogs_edge.image import RgbImage
@@ -83,6 +84,35 @@ def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Pa
         answers[f"temperature {temperature:.2f}"] = softmax(logits / np.float32(temperature))
     draw_reliability(axes, answers, truth)
     axes.set_title(f"{len(truth)} validation pictures")
+    _save(figure, path)
+
+
+def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.float64], path: Path) -> None:
+    """Draws how familiar pictures of the classes are, and pictures of neither.
+
+    Args:
+        val_scores: Of validation pictures, shape (N,); at least 0 is familiar.
+        other_scores: Of pictures of neither, shape (M,); may be none.
+        path: PNG file to write.
+    """
+    figure = _figure(7.6, 4.2)
+    axes = figure.subplots()
+    kept = float((val_scores >= 0).mean())
+    sides = {f"validation pictures: {kept:.1%} familiar": (val_scores, BLUE)}
+    if len(other_scores):
+        refused = float((other_scores < 0).mean())
+        sides[f"pictures of neither: {refused:.1%} refused"] = (other_scores, ORANGE)
+    every = np.concatenate([val_scores, other_scores])
+    bins = np.linspace(np.quantile(every, 0.002), np.quantile(every, 0.998), 61)
+    for label, (scores, colour) in sides.items():
+        inside = np.clip(scores, bins[0], bins[-1])
+        axes.hist(
+            inside, bins.tolist(), weights=np.full(len(scores), 100 / len(scores)), color=colour, alpha=0.6, label=label
+        )
+    axes.axvline(0, color=GREY, linestyle="--", label="threshold")
+    axes.set(title="Familiarity", xlabel="score (log-odds)", ylabel="share of the pictures (%)")
+    axes.grid(alpha=0.3)
+    axes.legend()
     _save(figure, path)
 
 

@@ -17,7 +17,9 @@ from catsdogs_edge.files import open_csv
 from catsdogs_edge.scores import softmax
 from catsdogs_train.checkpoint import Epoch, Standing, check_same
 from catsdogs_train.dataset import Sample, Split
-from catsdogs_train.plots import plot_confusion, plot_curves, plot_reliability
+from catsdogs_train.familiarity import THRESHOLD
+from catsdogs_train.others import Learned
+from catsdogs_train.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
 from catsdogs_train.settings import Precision, Settings
 from catsdogs_train.sheets import find_wrong, plot_views, plot_worst
 from catsdogs_train.summary import Summary, write_summary
@@ -42,6 +44,7 @@ class Report:
         self._settings = settings
         self._split = split
         self._promise = promise
+        self._learned: Learned | None = None
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def write(self, folder: Path, standing: Standing, network: keras.Model | None) -> None:
@@ -61,6 +64,7 @@ class Report:
             "classes": split.classes,
             "image_size": self._settings.image_size,
             "temperature": self._temperature(standing),
+            "familiarity": _familiarity(self._learned),
             "settings": asdict(self._settings),
             "precision": self._precision,
             "promise": self._promise,
@@ -81,8 +85,16 @@ class Report:
         _write_csv(folder / "history.csv", columns, [tuple(asdict(epoch).values()) for epoch in standing.history])
         plot_curves(standing.history, standing.best, folder / "curves.png")
 
-    def finish(self, folder: Path, standing: Standing, network: keras.Model) -> None:
-        """Writes all of it: also `report.md` with its plots, and `worst.csv`."""
+    def finish(self, folder: Path, standing: Standing, network: keras.Model, learned: Learned | None) -> None:
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`.
+
+        Args:
+            folder: An existing folder.
+            standing: At least one epoch.
+            network: Of the best epoch.
+            learned: What its second output is, if it has one.
+        """
+        self._learned = learned
         self.write(folder, standing, network)
         temperature = self._temperature(standing)
         probabilities = softmax(standing.best_logits / np.float32(temperature))
@@ -94,7 +106,9 @@ class Report:
         rows = [(item.sample.path.resolve(), item.label, item.answer, f"{item.probability:.6f}") for item in wrong]
         _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability"), rows)
         plot_worst(wrong, folder / "worst.png")
-        write_summary(folder, Summary(self._settings, self._split, standing, temperature, probabilities))
+        if learned:
+            plot_familiarity(learned.val_scores, learned.other_scores, folder / "familiarity.png")
+        write_summary(folder, Summary(self._settings, self._split, standing, temperature, probabilities, learned))
 
     def _temperature(self, standing: Standing) -> float:
         return fit_temperature(standing.best_logits, self._truth)
@@ -118,6 +132,19 @@ def read_best(folder: Path, promise: Mapping[str, Any]) -> Epoch:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
     check_same(begun, promise, folder)
     return best
+
+
+def _familiarity(learned: Learned | None) -> dict[str, Any] | None:
+    """Gives what an export needs to know about the network's second output, and how good it is."""
+    if learned is None:
+        return None
+    return {
+        "threshold": THRESHOLD,
+        "keep": learned.keep,
+        "method": learned.detector.method,
+        "others": learned.others,
+        "others_refused": learned.refused,
+    }
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:

@@ -37,7 +37,7 @@ class Settings:
     out: Path
     """Run folder."""
     weights: str = "imagenet"
-    """`imagenet`, `none`, or the path of a weights file."""
+    """`imagenet`, `none`, or the path of a weights file, or of the `model.keras` of an earlier run."""
     val: Path | None = None
     """Folder to validate on; None keeps a part of `data` for that."""
     train_size: int | None = None
@@ -52,12 +52,20 @@ class Settings:
     """Views of each training picture whose features are computed once; 0 asks the backbone anew in each epoch."""
     fine_tune_epochs: int = 0
     """Passes after those, with a part of the backbone unfrozen."""
+    fine_tune_size: int | None = None
+    """Edge length of the views then, in pixels, a multiple of 32; None takes about 0.7 of `image_size`."""
+    fine_tune_rate: float = 1e-4
+    """Highest learning rate then."""
     unfreeze: Unfreeze = Unfreeze.CONV4
     """Which part."""
     label_smoothing: float = 0.1
     """Share of the label that is spread over all classes while fine-tuning, 0 to 1."""
     mixup: float = 0.0
     """Parameter of the beta distribution by which pairs of pictures are mixed while fine-tuning; 0 mixes none."""
+    other: Path | None = None
+    """Folder of pictures that show none of the classes; None: familiarity is learned without any."""
+    keep: float = 0.98
+    """Share of the pictures of the classes that must not be taken for pictures of neither, 0 to 1."""
     patience: int | None = None
     """Epochs without a better one after which the head, or fine-tuning, is done; None trains all epochs."""
     balance: bool = True
@@ -73,7 +81,17 @@ class Settings:
     resume: bool = False
     """Go on with what `out` holds of a training that was broken off."""
 
+    @property
+    def view_size(self) -> int:
+        """Edge length of the views while fine-tuning, in pixels.
+
+        Of a view of 0.7 of the pixels, a random half to all of the picture, things are as large as in the whole picture
+        at its full size, or smaller; so it costs half of the time and is no less accurate (Touvron et al., "Fixing the
+        train-test resolution discrepancy", 2019).
+        """
+        return self.fine_tune_size or max(round(0.7 * self.image_size / 32), 1) * 32
+
     def decisive(self) -> dict[str, Any]:
-        """Gives what decides how a training ends, by option; what `data`, `val` and `weights` hold is not in it."""
-        free = {"data", "val", "out", "weights", "precision", "tensorboard", "resume"}
+        """Gives what decides how a training ends, by option, but for what is in files."""
+        free = {"data", "val", "other", "out", "weights", "precision", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

@@ -40,9 +40,9 @@ def plot_views(settings: Settings, split: Split, path: Path) -> None:
         path: PNG file to write.
     """
     first = {sample.label: place for place, sample in reversed(list(enumerate(split.train)))}
-    stages = [("head", PUBLISHED, 0, min(settings.views or settings.epochs, settings.epochs))]
+    stages = [("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.epochs, settings.epochs))]
     if settings.fine_tune_epochs:
-        stages.append(("fine-tuning", STRONG, settings.epochs, settings.fine_tune_epochs))
+        stages.append(("fine-tuning", STRONG, settings.view_size, settings.epochs, settings.fine_tune_epochs))
     rows = []
     for label, place in sorted(first.items())[:4]:
         picture = _load(split.train[place], settings.image_size)
@@ -59,10 +59,10 @@ def plot_views(settings: Settings, split: Split, path: Path) -> None:
 
 
 def _views(
-    picture: RgbImage, place: int, seed: int, stage: str, recipe: Recipe, first: int, count: int
+    picture: RgbImage, place: int, seed: int, stage: str, recipe: Recipe, size: int, first: int, count: int
 ) -> list[tuple[str, RgbImage]]:
     return [
-        (f"{stage}, view {number + 1}", make_view(picture, seed, first + number, place, recipe))
+        (f"{stage}, view {number + 1}", make_view(picture, seed, first + number, place, recipe, size))
         for number in range(min(count, _SHOWN_VIEWS))
     ]
 

@@ -3,24 +3,37 @@
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import keras
 import numpy as np
 
+from catsdogs_edge.contract import NEITHER
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import staged
+from catsdogs_edge.image import RgbBatch
 from catsdogs_edge.metrics import log_loss
 from catsdogs_edge.scores import Scores, softmax
 from catsdogs_train.augment import PUBLISHED, STRONG, Recipe
-from catsdogs_train.batches import PictureBatches, make_targets, make_weights, stop_decoding
+from catsdogs_train.batches import PictureBatches, draw_order, make_targets, make_weights, stop_decoding
 from catsdogs_train.board import Board
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
-from catsdogs_train.dataset import Split
+from catsdogs_train.dataset import Sample, Split
 from catsdogs_train.failures import explained
-from catsdogs_train.features import FeatureBatches, compute, read_features, split_network
+from catsdogs_train.familiarity import attach
+from catsdogs_train.features import (
+    HEAD_WIDTH,
+    FeatureBatches,
+    Features,
+    compute,
+    extract,
+    make_extractor,
+    read_features,
+    split_network,
+)
 from catsdogs_train.model import assign, build_network, portable, unfreeze, values
+from catsdogs_train.others import MOST, Learned, learn
 from catsdogs_train.progress import Progress
 from catsdogs_train.report import Report
 from catsdogs_train.settings import Precision, Settings
@@ -29,9 +42,6 @@ _log = logging.getLogger(__name__)
 
 HEAD_RATE = 1e-3
 """Learning rate of Adam on the output layer alone."""
-
-FINE_TUNING_RATE = 1e-4
-"""Highest learning rate of AdamW on a part of the backbone."""
 
 WARM_UP = 0.1
 """Share of the steps of fine-tuning in which the learning rate rises; then it falls along a cosine, to zero."""
@@ -46,6 +56,7 @@ class Training:
     Args:
         settings: What was asked for.
         split: The pictures.
+        others: Pictures that show none of the classes; may be none.
         precision: Of the backbone; not `auto`.
         checkpoint: Where to go on, and to write down how far it has come.
         report: The rest of the run folder.
@@ -55,14 +66,21 @@ class Training:
     """
 
     def __init__(
-        self, settings: Settings, split: Split, precision: Precision, checkpoint: Checkpoint, report: Report
+        self,
+        settings: Settings,
+        split: Split,
+        others: Sequence[Sample],
+        precision: Precision,
+        checkpoint: Checkpoint,
+        report: Report,
     ) -> None:
         self._settings = settings
         self._split = split
+        self._others = others
         self._checkpoint = checkpoint
         self._report = report
         self._standing = Standing()
-        self._network = build_network(len(split.classes), settings.weights, settings.image_size, precision)
+        self._network = build_network(len(split.classes), settings.weights, None, precision)
         self._board: Board | None = None
         self._bar = Progress()
         self._targets = make_targets(split.train, len(split.classes))
@@ -108,8 +126,35 @@ class Training:
         if self._standing.history[-1].stage is Stage.FINE_TUNING:
             unfreeze(self._network, self._settings.unfreeze)
         assign(self._network.trainable_variables, self._standing.best_weights)
+        learned = self._learn_familiarity()
+        network = self._portable()
+        if learned:
+            network = attach(network, learned.detector)
         with staged(self._settings.out) as folder:
-            self._report.finish(folder, self._standing, portable(self._network))
+            self._report.finish(folder, self._standing, network, learned)
+
+    def _learn_familiarity(self) -> Learned | None:
+        """Learns to tell pictures of the classes from others, with the network as it is now."""
+        settings, split = self._settings, self._split
+        if NEITHER in split.classes:
+            _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
+            return None
+        _log.info("learning what is familiar, with %d pictures of neither", len(self._others))
+        extractor = make_extractor(self._network)
+
+        def ask(batches: PictureBatches | RgbBatch) -> Features:
+            return extract(extractor, batches, [self._bar.watch("familiarity")])
+
+        chosen = np.sort(draw_order(settings.seed, 0, len(split.train))[:MOST])
+        samples = [split.train[place] for place in chosen]
+        if settings.views and self._standing.history[-1].stage is Stage.HEAD:  # asked already
+            features = np.array(read_features(self._checkpoint.features("0"))[chosen])
+            val_features = np.array(read_features(self._checkpoint.features("val")))
+        else:
+            features = ask(self._batches(samples, make_targets(samples, len(split.classes))))
+            val_features = ask(self._val_batches)
+        pictures = [sample.path for sample in samples]
+        return learn(settings, features, val_features, pictures, self._others, ask)
 
     def _has_ended(self, stage: Stage) -> bool:
         if not self._standing.history:
@@ -134,7 +179,9 @@ class Training:
             return FeatureBatches(files[epoch % count], *arguments, epoch)
 
         def validate() -> Scores:
-            features = np.array(read_features(self._checkpoint.features("val")))  # a copy, which leaves no file open
+            features = np.array(
+                read_features(self._checkpoint.features("val"))[:, :HEAD_WIDTH]
+            )  # a copy: no file is open
             return np.asarray(learner.predict(features, batch_size=settings.batch_size, verbose=0))
 
         self._fit(Stage.HEAD, learner, optimizer, batches, validate)
@@ -159,33 +206,39 @@ class Training:
         settings, network, standing = self._settings, self._network, self._standing
         if not standing.count(Stage.FINE_TUNING):
             assign(network.trainable_variables, standing.best_weights)
-            self._write(portable(network))  # epochs on features, which take no time, do not
+            self._write(self._portable())  # epochs on features, which take no time, do not
         unfreeze(network, settings.unfreeze)
         if not standing.count(Stage.FINE_TUNING):
             standing.best_weights = values(network.trainable_variables)
 
         def batches(epoch: int) -> PictureBatches:
-            return self._views(settings.epochs + epoch, STRONG, mixup=settings.mixup)
+            return self._views(settings.epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
 
         steps = settings.fine_tune_epochs * len(batches(0))
         warm_up = math.ceil(WARM_UP * steps)
         rate = keras.optimizers.schedules.CosineDecay(
-            FINE_TUNING_RATE / warm_up,
+            settings.fine_tune_rate / warm_up,
             max(steps - warm_up, 1),
-            warmup_target=FINE_TUNING_RATE,
+            warmup_target=settings.fine_tune_rate,
             warmup_steps=warm_up,
         )
         optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
         optimizer.exclude_from_weight_decay(var_names=["bias"])
         self._fit(Stage.FINE_TUNING, network, optimizer, batches, self._validate)
 
-    def _views(self, view: int, recipe: Recipe, *, shuffle: bool = True, mixup: float = 0.0) -> PictureBatches:
+    def _portable(self) -> keras.Model:
+        return portable(self._network, self._settings.image_size)
+
+    def _views(
+        self, view: int, recipe: Recipe, *, size: int | None = None, shuffle: bool = True, mixup: float = 0.0
+    ) -> PictureBatches:
         """Gives one view of each training picture."""
         batches = self._batches(
             self._split.train,
             self._targets,
             weights=self._weights,
             recipe=recipe,
+            view_size=size,
             seed=self._settings.seed,
             view=view,
             shuffle=shuffle,
@@ -258,7 +311,7 @@ class Training:
                 self._board.add(epoch)
             self._checkpoint.save(standing)  # first: where a model is and no checkpoint, a training is done
             if learner is self._network:
-                self._write(portable(learner) if is_best else None)
+                self._write(self._portable() if is_best else None)
             if standing.over:
                 break
         assign(learner.trainable_variables, standing.best_weights)

@@ -12,12 +12,14 @@ from catsdogs_edge.metrics import accuracy_interval, calibration_error, log_loss
 from catsdogs_edge.scores import Scores, softmax
 from catsdogs_train.checkpoint import Standing
 from catsdogs_train.dataset import Split
+from catsdogs_train.others import Learned
 from catsdogs_train.settings import Settings
 
 _PLOTS = {
     "curves.png": "How it went",
     "confusion.png": "What it takes for what",
     "reliability.png": "Whether it is as sure as it is right",
+    "familiarity.png": "Whether it knows what it has never seen",
     "views.png": "What it was shown",
     "worst.png": "Where it is sure and wrong (all of them are in worst.csv): look at the labels first",
 }
@@ -37,6 +39,8 @@ class Summary:
     """What the logits are divided by."""
     probabilities: Scores
     """Of the validation pictures, with that temperature, shape (N, C)."""
+    learned: Learned | None
+    """How pictures of neither are told from them."""
 
 
 def write_summary(folder: Path, summary: Summary) -> None:
@@ -67,7 +71,13 @@ def _figures(summary: Summary) -> Iterator[str]:
     error, before = calibration_error(summary.probabilities, truth), calibration_error(plain, truth)
     yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
     yield f"| temperature, fitted on them | {summary.temperature:.3f} |"
-    yield "\nThese pictures chose the epoch and the temperature, so expect a little less on others."
+    if summary.learned:
+        kept = float((summary.learned.val_scores >= 0).mean())
+        yield f"| familiar, so not taken for 'neither' | {kept:.2%} (promise: {summary.learned.keep:.2%}) |"
+        if summary.learned.refused is not None:
+            refused = f"{summary.learned.refused:.2%} of {summary.learned.others}"
+            yield f"| pictures of neither that were refused, each by a judge that did not know it | {refused} |"
+    yield "\nThese pictures chose the epoch, the temperature and the threshold, so expect a little less on others."
     yield f"Next:\n\n    catsdogs-export {shlex.quote(str(summary.settings.out))} --int8"
 
 

@@ -1,0 +1,72 @@
+import keras
+import numpy as np
+import pytest
+
+from catsdogs_train.familiarity import Detector, attach, fit_boundary, fit_distance
+from catsdogs_train.features import EARLIER_STAGE, HEAD_WIDTH, Features, make_extractor
+from catsdogs_train.model import build_network, portable
+
+SIZE = 32
+
+
+def drawn(count: int, shift: float, seed: int) -> Features:
+    """Features whose second kind is around `shift` in some of their directions."""
+    features = np.random.default_rng(seed).normal(0, 1, (count, HEAD_WIDTH + 64)).astype(np.float32)
+    features[:, HEAD_WIDTH : HEAD_WIDTH + 16] += shift
+    return features
+
+
+@pytest.mark.parametrize("method", ["boundary", "distance"])
+def test_what_was_never_seen_is_told_apart(method: str) -> None:
+    known, unknown = drawn(400, 0, 1), drawn(200, 4, 2)
+    detector = fit_boundary(known, drawn(100, 4, 3)) if method == "boundary" else fit_distance(known)
+    detector = detector.keeping(0.95, drawn(400, 0, 4))
+    assert (detector.score(drawn(400, 0, 5)) >= 0).mean() == pytest.approx(0.95, abs=0.04)
+    assert (detector.score(unknown) < 0).mean() > 0.99
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9, 0.98, 1.0])
+def test_the_promise_holds_for_the_pictures_that_set_the_threshold(keep: float) -> None:
+    judges = drawn(333, 0, 1)
+    kept = (fit_distance(drawn(50, 0, 2)).keeping(keep, judges).score(judges) >= 0).mean()
+    assert keep <= kept < keep + 0.01
+
+
+def test_a_few_pictures_are_enough_to_go_on() -> None:
+    few = drawn(3, 0, 1)
+    assert np.all(np.isfinite(fit_distance(few).keeping(0.98, few).score(drawn(5, 9, 2))))
+    assert np.all(np.isfinite(fit_boundary(few, few).score(few)))
+    same = np.ones((4, HEAD_WIDTH + 8), np.float32)
+    assert np.all(np.isfinite(fit_distance(same).score(same)))
+
+
+def detectors() -> list[Detector]:
+    rng = np.random.default_rng(0)
+    width = 1024
+    return [
+        Detector("boundary", rng.normal(0, 0.1, width), 0.3),
+        Detector("distance", np.full(8, -0.2), 1.0, rng.normal(0, 0.1, (width, 8)), rng.normal(0, 1, 8)),
+    ]
+
+
+@pytest.mark.parametrize("detector", detectors(), ids=lambda detector: str(detector.method))
+def test_the_network_computes_what_the_detector_says(detector: Detector, tmp_path: object) -> None:
+    network = build_network(3, "none", SIZE)
+    batch = np.random.default_rng(1).integers(0, 256, (4, SIZE, SIZE, 3), np.uint8)
+    path = f"{tmp_path}/model.keras"
+    attach(portable(network, SIZE), detector).save(path)
+    both = keras.saving.load_model(path, compile=False)
+    assert both.output_names == ["logits", "familiarity"]
+    logits, familiarity = (np.asarray(output) for output in both(batch, training=False))
+    np.testing.assert_allclose(logits, network(batch, training=False), rtol=1e-4, atol=1e-4)
+    features = np.concatenate([np.asarray(part) for part in make_extractor(network)(batch, training=False)], axis=1)
+    expected = 1 / (1 + np.exp(-detector.score(features)))
+    assert familiarity.shape == (4,)
+    np.testing.assert_allclose(familiarity, expected, atol=1e-3)  # float32 sums of 1024 products
+
+
+def test_the_earlier_stage_is_there() -> None:
+    network = build_network(2, "none", SIZE)
+    last, earlier = make_extractor(network)(np.zeros((1, SIZE, SIZE, 3), np.uint8), training=False)
+    assert (last.shape, earlier.shape) == ((1, HEAD_WIDTH), (1, 1024))
+    assert EARLIER_STAGE.startswith("conv4")

@@ -14,11 +14,13 @@ from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.contract import Contract, Familiarity
 from catsdogs_edge.errors import DataError, ParityError
+from catsdogs_edge.image import read
 from catsdogs_edge.providers import Provider
 from catsdogs_export import publish
 from catsdogs_export.check import check
 from catsdogs_export.convert import convert
 from catsdogs_export.evaluate import evaluate
+from catsdogs_export.half import to_fp16
 from catsdogs_export.publish import Request, export
 from catsdogs_export.run_folder import RunFolder
 
@@ -37,7 +39,7 @@ def familiar_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     score = keras.layers.Dense(1, activation="sigmoid")
     both = keras.Model(network.input, [network.output, keras.layers.Reshape((), name="familiarity")(score(pooled))])
     probe = keras.Model(network.input, pooled)
-    images = np.stack([publish.read(picture.path) for picture in run.val])
+    images = np.stack([read(picture.path) for picture in run.val])
     images = np.stack([cv2.resize(image, (64, 64)) for image in images])
     values, black = np.asarray(probe(images)), np.asarray(probe(np.zeros((1, 64, 64, 3), np.uint8)))
     weights = (values.mean(axis=0) - black[0])[:, np.newaxis]
@@ -115,8 +117,6 @@ def test_level_a_finds_a_wrong_score(familiar_run: Path, tmp_path: Path, monkeyp
 def test_level_c_finds_a_score_that_refuses_more(
     familiar_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    to_fp16 = publish.to_fp16
-
     def to_fp16_badly(fp32: Path, fp16: Path, contract: Contract) -> None:
         to_fp16(fp32, fp16, contract)
         onnx.save(with_constant(onnx.load(fp16), -4), fp16)

@@ -1,3 +1,4 @@
+import cv2
 import numpy as np
 import pytest
 
@@ -11,6 +12,15 @@ NOTHING = Recipe()
 
 def difference(first: RgbImage, second: RgbImage) -> float:
     return float(np.abs(first.astype(int) - second.astype(int)).mean())
+
+
+@pytest.mark.parametrize("recipe", [NOTHING, Recipe(smallest=0.5, largest=1.2, anywhere=True, flip=True)])
+def test_a_smaller_view_shows_the_same(recipe: Recipe) -> None:
+    soft = np.asarray(cv2.GaussianBlur(PET, (0, 0), 2), np.uint8)  # sampling and averaging are then the same
+    for number in range(5):
+        whole, small = (make_view(soft, 0, number, 0, recipe, size) for size in (None, 48))
+        assert small.shape == (48, 48, 3)
+        assert difference(np.asarray(cv2.resize(whole, (48, 48), interpolation=cv2.INTER_AREA), np.uint8), small) < 1
 
 
 def test_a_view_follows_from_seed_number_and_place_alone() -> None:

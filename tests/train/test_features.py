@@ -19,8 +19,8 @@ def test_the_parts_are_the_whole_and_share_their_weights(tmp_path: Path) -> None
     network = build_network(3, "none")
     extractor, head = split_network(network)
     batch = np.random.default_rng(0).integers(0, 256, (2, 224, 224, 3), np.uint8)
-    features = extractor(batch, training=False)
-    assert features.shape == (2, 2048)
+    features, earlier = extractor(batch, training=False)
+    assert (features.shape, earlier.shape) == ((2, 2048), (2, 1024))
     np.testing.assert_allclose(head(features), network(batch, training=False), rtol=1e-5, atol=1e-5)
     assert [variable.path for variable in head.trainable_variables] == ["logits/kernel", "logits/bias"]
     head.get_layer("logits").bias.assign([1.0, 2.0, 3.0])
@@ -83,7 +83,7 @@ def test_features_are_in_the_order_of_the_pictures_and_computed_once(pictures: P
     compute(extractor, PictureBatches(samples[-1:], targets[-1:], 64, 3), one_file, [])
     features, one = np.array(read_features(whole)), read_features(one_file)
     np.testing.assert_allclose(features[-1:], one, rtol=1e-4, atol=1e-5)
-    assert features.shape == (16, 2048)
+    assert features.shape == (16, 2048 + 1024)
     compute(extractor, PictureBatches([], targets, 64, 3), whole, [])
     assert np.array_equal(read_features(whole), features)
     for length in (0, 5, whole.stat().st_size - 1):  # cut short, as after a power cut

@@ -8,6 +8,7 @@ import pytest
 from catsdogs_edge.drawings import write_folder
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_train import fit
+from catsdogs_train.batches import PictureBatches
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.model import build_network
 from catsdogs_train.report import Report
@@ -53,8 +54,38 @@ def test_only_the_unfrozen_part_and_the_output_layer_change(
     assert changed == convolutions | {"logits"}
 
 
+def test_it_goes_on_from_an_earlier_run_on_views_of_another_size(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Epoch, "is_better_than", lambda *_: True)
+    first = ask(pictures, tmp_path / "first", epochs=1, fine_tune_epochs=1, unfreeze=Unfreeze.CONV5)
+    fit.train(first)
+    again = replace(first, out=tmp_path / "again", weights=str(first.out / "model.keras"), fine_tune_epochs=0)
+    fit.train(again)
+    networks = [keras.saving.load_model(run.out / "model.keras", compile=False) for run in (first, again)]
+    for before, after in zip(*map(layers, networks), strict=True):
+        same = all(map(np.array_equal, before.get_weights(), after.get_weights()))
+        assert same == (before.name != "logits")
+    larger = replace(again, out=tmp_path / "larger", fine_tune_epochs=1, fine_tune_size=64, fine_tune_rate=1e-3)
+    sizes = set()
+    show = PictureBatches.__getitem__
+
+    def watch(batches: PictureBatches, index: int) -> object:
+        batch = show(batches, index)
+        sizes.add(batch[0].shape[1])
+        return batch
+
+    monkeypatch.setattr(PictureBatches, "__getitem__", watch)
+    fit.train(larger)
+    assert sizes == {32, 64}
+    moved = keras.saving.load_model(larger.out / "model.keras", compile=False)
+    assert moved.input.shape[1:] == (32, 32, 3)
+
+
 def layers(network: keras.Model) -> list[keras.layers.Layer]:
-    return [*network.get_layer("resnet50").layers, network.get_layer("logits")]
+    pooling = keras.layers.GlobalAveragePooling2D  # the saved one has another, for familiarity
+    inside = [layer for layer in network.get_layer("resnet50").layers if not isinstance(layer, pooling)]
+    return [*inside, network.get_layer("logits")]
 
 
 def test_out_of_patience_it_keeps_the_best(pictures: Path, tmp_path: Path, standing: list[Standing]) -> None:

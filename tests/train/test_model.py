@@ -34,6 +34,15 @@ def test_the_network_preprocesses_as_imagenet_s_own_function(tmp_path: Path) -> 
     np.testing.assert_allclose(network(batch, training=False), features @ kernel + bias, rtol=1e-3, atol=1e-4)
 
 
+def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.keras").write_bytes(b"no zip")
+    with pytest.raises(DataError, match=r"not the model\.keras of a run"):
+        build_network(2, str(tmp_path / "model.keras"), 32)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
+    with pytest.raises(DataError, match=r"not the model\.keras of a run"):
+        build_network(2, str(tmp_path / "other.keras"), 32)
+
+
 def test_only_the_output_layer_learns() -> None:
     network = build_network(2, "none")
     assert [variable.path for variable in network.trainable_variables] == ["logits/kernel", "logits/bias"]

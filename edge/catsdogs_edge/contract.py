@@ -169,7 +169,7 @@ class Contract:
         rule = contract.familiarity
         if rule is not None and not (0 <= rule.threshold <= 1):
             raise ModelError(f"{origin} has the familiarity threshold {rule.threshold}, expected 0 to 1")
-        if rule is not None and NEITHER in contract.classes:
+        if rule is not None and any(name.casefold() == NEITHER for name in contract.classes):
             raise ModelError(f"{origin} has a class '{NEITHER}' and a familiarity score: which one is meant?")
         if not 0 < contract.temperature < math.inf:
             raise ModelError(f"{origin} has the temperature {contract.temperature}, expected a positive number")
@@ -189,7 +189,9 @@ def _parse(entries: Mapping[str, Any]) -> Contract:
             "temperature": float(entries["temperature"]),
             "preprocessing": preprocessing,
             "training": training,
-            "familiarity": Familiarity(**_known(Familiarity, rule)) if rule else None,
+            "familiarity": None
+            if rule is None
+            else Familiarity(**_known(Familiarity, rule) | {"threshold": float(rule["threshold"])}),
         },
     )
 

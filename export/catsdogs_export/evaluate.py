@@ -82,6 +82,8 @@ def evaluate(
     answer, classes, size, threshold = _open(model, provider)
     if other is not None and threshold is None:
         raise DataError(f"{model} has no familiarity score to judge {other} by: train and export it again")
+    if other is not None and not other.is_dir():
+        raise DataError(f"--other {other}: no such folder (expected one with pictures that show none of the classes)")
     folders, labelled = find_labelled(data)
     if set(folders) != set(classes):
         raise DataError(f"{data} has the classes {', '.join(folders)}, the model knows {', '.join(classes)}")

@@ -144,7 +144,7 @@ class Loss:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         kept = self.kept
         if kept and round(self.pictures * (1 - kept.agreement)) > allowed:
-            return f"takes as many for familiar as fp32 on {kept.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
+            return f"agrees with fp32 on what is familiar on {kept.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         if kept and round(self.pictures * (kept.fp32 - kept.candidate)) > max(1, self.pictures * KEPT_LIMIT / 100):
             return f"takes {kept.candidate:.2%} of the pictures for familiar, fp32 {kept.fp32:.2%}"
         return ""
@@ -180,6 +180,8 @@ def same_tensors(keras_model: Model, onnx_model: Model, pictures: Sequence[Pictu
     for batch in (extremes(size), *_batches(pictures, size)):
         expected, found = keras_model(batch), onnx_model(batch)
         worst["logits"] = max(worst["logits"], _difference(expected.logits, found.logits))
+        if (expected.familiarity is None) != (found.familiarity is None):
+            raise ParityError("level A: one of Keras and ONNX has no familiarity score")
         if expected.familiarity is not None and found.familiarity is not None:
             worst["familiarity"] = max(worst["familiarity"], _difference(expected.familiarity, found.familiarity))
         count += len(batch)

@@ -69,8 +69,11 @@ def test_a_contract_from_before_there_was_one_is_read() -> None:
         (altered(temperature=0), "expected a positive number"),
         (altered(temperature=float("nan")), "expected a positive number"),
         (altered(familiarity={"threshold": 0.5}), "damaged"),
+        (altered(familiarity={}), "damaged"),
+        (altered(familiarity=asdict(RULE) | {"threshold": None}), "damaged"),
+        (altered(familiarity=asdict(RULE) | {"threshold": "x"}), "damaged"),
         (altered(familiarity=asdict(RULE) | {"threshold": 7}), "expected 0 to 1"),
-        (altered(familiarity=asdict(RULE), classes=["cat", "neither"]), "which one is meant"),
+        (altered(familiarity=asdict(RULE), classes=["cat", "Neither"]), "which one is meant"),
         (altered(preprocessing={"colour_order": "BGR"}), "not known here"),
     ],
 )

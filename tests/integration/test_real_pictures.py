@@ -2,16 +2,19 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import time
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.image import load_batch
+from catsdogs_edge.image import load_batch, read, resize
+from catsdogs_train.nothing import draw_nothing
 from tests.integration.engines import Web, openvino_logits
 
 CLASSES = ("cat", "dog")
@@ -22,6 +25,17 @@ pytestmark = pytest.mark.shared
 def run(command: list[str | Path]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def divide(things: Path, out: Path) -> dict[str, Path]:
+    """Puts every other kind of thing into one of two folders, six pictures of each."""
+    kinds = sorted({path.name.split("_image")[0] for path in things.iterdir()})
+    for place, kind in enumerate(kinds):
+        folder = out / ("judged" if place % 2 else "learned") / kind
+        folder.mkdir(parents=True)
+        for path in sorted(things.glob(f"{kind}_image*"))[:6]:
+            shutil.copy(path, folder)
+    return {name: out / name for name in ("learned", "judged")}
 
 
 def peak_memory(command: list[str | Path]) -> float:
@@ -36,31 +50,48 @@ def peak_memory(command: list[str | Path]) -> float:
     return peak / 1024
 
 
-def classify(scripts: Path, pictures: Path, model: Path, out: Path) -> dict[str, str]:
+def classify(scripts: Path, pictures: Path, model: Path, out: Path, *options: str) -> dict[str, str]:
     """Classifies a folder; gives file name -> label."""
-    run([scripts / "catsdogs-classify", pictures, "--model", model, "--csv", out])
+    run([scripts / "catsdogs-classify", pictures, "--model", model, "--csv", out, *options])
     with out.open(newline="") as stream:
         return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}
 
 
 def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: Path) -> None:
     folder = tmp_path / "run"
+    things = divide(shared / "data" / "other", tmp_path)
     weights = shared / "weights" / "resnet50_notop.weights.h5"
     run(
         [scripts / "catsdogs-train", shared / "data" / "train", "--val", shared / "data" / "val", "--weights", weights,
-         "--train-size", "400", "--val-size", "200", "--epochs", "2", "--out", folder]
+         "--train-size", "400", "--val-size", "200", "--epochs", "2", "--other", things["learned"], "--out", folder]
     )  # fmt: skip
     run([scripts / "catsdogs-export", folder, "--int8"])
     assert json.loads((folder / "run.json").read_text())["best_epoch"]["val_accuracy"] >= 0.97
     assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3
     inbox = shared / "data" / "inbox"
-    fp32 = classify(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv")
-    int8 = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv")
+    fp32 = classify(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv", "--accept-all")
+    int8 = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv", "--accept-all")
     assert len(int8) == 200
     right = sum(name.startswith(label) for name, label in int8.items())
     agree = sum(fp32[name] == label for name, label in int8.items())
     assert right >= 0.97 * 200
     assert agree >= 0.99 * 200
+
+    # Things of kinds that it has never seen are neither; cats and dogs are not.
+    model = folder / "onnx" / "model.int8.onnx"
+    labels = classify(scripts, things["judged"], model, tmp_path / "things.csv")
+    assert sum(label == "neither" for label in labels.values()) >= 0.88 * len(labels)
+    pets = classify(scripts, inbox, model, tmp_path / "pets.csv")
+    assert sum(label != "neither" for label in pets.values()) >= 0.95 * 200
+    assert all(label in {"neither", int8[name]} for name, label in pets.items())
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    blurred = [resize(read(path), 224) for path in sorted(inbox.iterdir())[:20]]
+    for number, frame in enumerate(draw_nothing(40, 224, 7, blurred)):
+        cv2.imwrite(str(frames / f"{number}.png"), frame[..., ::-1])
+    for colour in (0, 128, 255):
+        cv2.imwrite(str(frames / f"plain{colour}.png"), np.full((480, 640, 3), colour, np.uint8))
+    assert set(classify(scripts, frames, model, tmp_path / "frames.csv").values()) == {"neither"}
 
     command: list[str | Path] = [scripts / "catsdogs-classify", inbox, "--model", folder / "onnx" / "model.int8.onnx"]
     assert peak_memory(command) <= 300
@@ -71,8 +102,8 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
         model = folder / "onnx" / name
         for logits in (openvino_logits(model, batch), web.logits(model, batch)):
-            labels = [CLASSES[best] for best in logits.argmax(axis=1)]
-            same = np.array([ours[path.name] == label for path, label in zip(pictures, labels, strict=True)])
+            theirs = [CLASSES[best] for best in logits.argmax(axis=1)]
+            same = np.array([ours[path.name] == label for path, label in zip(pictures, theirs, strict=True)])
             # Where two logits are closer than engines may differ, either label is right.
             close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
             assert np.all(same | close)

@@ -28,10 +28,18 @@ def test_what_was_never_seen_is_told_apart(method: str) -> None:
 
 
 @pytest.mark.parametrize("keep", [0.5, 0.9, 0.98, 1.0])
-def test_the_promise_holds_for_the_pictures_that_set_the_threshold(keep: float) -> None:
-    judges = drawn(333, 0, 1)
-    kept = (fit_distance(drawn(50, 0, 2)).keeping(keep, judges).score(judges) >= 0).mean()
-    assert keep <= kept < keep + 0.01
+@pytest.mark.parametrize("count", [1, 40, 333])
+def test_the_promise_holds_for_the_pictures_that_set_the_threshold_also_in_float32(keep: float, count: int) -> None:
+    judges = drawn(count, 0, 1)
+    detector = fit_distance(drawn(20, 0, 2)).keeping(keep, judges)  # fewer pictures than features
+    scores = detector.score(judges)
+    assert keep <= (scores >= 0).mean() < keep + 1 / count + 1e-9
+    assert detector.directions is not None
+    assert detector.offset is not None
+    projected = judges[:, HEAD_WIDTH:] @ detector.directions.astype(np.float32) + detector.offset.astype(np.float32)
+    single = projected**2 @ detector.weights.astype(np.float32) + np.float32(detector.bias)
+    assert np.array_equal(single >= 0, scores >= 0)
+    assert count == 1 or 1.9 < scores.std() < 2.1
 
 
 def test_a_few_pictures_are_enough_to_go_on() -> None:

@@ -32,20 +32,24 @@ def rooms(tmp_path: Path) -> Path:
 
 def test_what_is_no_picture_of_neither_is_left_out_with_the_reason(rooms: Path) -> None:
     pet = rooms / "room0" / "0.png"
+    (rooms / "room1" / "again.png").write_bytes((rooms / "room2" / "2.png").read_bytes())
     (rooms / "torn.jpg").write_bytes(b"\xff\xd8 nothing")
-    known = Sample(pet, 0, find_others(rooms, [])[0][0].sha256)
-    others, left_out = find_others(rooms, [known])
+    known = Sample(pet, 0, find_others(rooms, [], 0)[0][0].sha256)
+    others, left_out = find_others(rooms, [known], 0)
     assert len(others) == 29
     reasons = {item.path.name: item.reason for item in left_out}
-    assert reasons.keys() == {"torn.jpg", "0.png"}
+    assert reasons.keys() == {"torn.jpg", "0.png", "2.png"}
     assert "a picture of a class as well" in reasons["0.png"]
+    assert "the same file as" in reasons["2.png"]
+    assert {sample.label for sample in others} == {0, 1, 2, 3, 4}
+    assert len({(sample.path.parent, sample.label) for sample in others}) == 6  # a folder is in one fold
 
 
 def test_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        find_others(tmp_path / "none", [])
-    with pytest.raises(DataError, match=f"0 readable pictures, expected at least {FEWEST}"):
-        find_others(tmp_path, [])
+        find_others(tmp_path / "none", [], 0)
+    with pytest.raises(DataError, match=f"0 pictures that can be read and are in no class, expected at least {FEWEST}"):
+        find_others(tmp_path, [], 0)
 
 
 def ask(batches: PictureBatches | RgbBatch) -> Features:
@@ -65,7 +69,7 @@ def test_pictures_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, 
     pets = sorted((tmp_path / "pets").rglob("*.png"))
     samples = [Sample(path, 0, "") for path in pets]
     features = ask(PictureBatches(samples, np.ones((len(samples), 1), np.float32), 32, 8))
-    others, _ = find_others(rooms, [])
+    others, _ = find_others(rooms, [], 0)
     learned = learn(SETTINGS, features[::2], features[1::2], pets[::2], others, ask)
     assert (learned.others, learned.keep, len(learned.other_scores)) == (30, 0.9, 30)
     assert (learned.val_scores >= 0).mean() >= 0.9

@@ -1,6 +1,6 @@
 """Learns what is familiar, so that pictures that show none of the classes can be told from the others."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import keras
 import numpy as np
@@ -20,6 +20,10 @@ _PENALTY = 0.1
 
 _RIDGE = 0.1
 """Share of the mean variance that is added in every direction: there are few pictures for so many directions."""
+
+
+_STEEPNESS = 2.0
+"""Standard deviation of the scores of validation pictures: so the sigmoid neither is flat nor jumps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +53,21 @@ class Detector:
         return np.asarray(values @ self.weights + self.bias)
 
     def keeping(self, share: float, features: Features) -> "Detector":
-        """Moves the bias so that a share of these pictures has a score of at least 0.
+        """Moves and scales the score so that a share of these pictures has at least 0, and their deviation is 2.
+
+        The threshold lies between two of them, away from both: what computes in float32 decides the same.
 
         Args:
             share: 0 to 1.
             features: Of pictures that show one of the classes and that nothing was learned from.
         """
-        barely = np.quantile(self.score(features), 1 - share, method="lower")
-        return Detector(self.method, self.weights, self.bias - float(barely), self.directions, self.offset)
+        scores = np.sort(self.score(features))
+        deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one picture
+        place = np.searchsorted(scores, np.quantile(scores, 1 - share, method="lower"))
+        below = scores[place - 1] if place else scores[place] - 0.1 * deviation
+        threshold = float(scores[place] + below) / 2
+        scale = _STEEPNESS / deviation
+        return replace(self, weights=scale * self.weights, bias=scale * (self.bias - threshold))
 
 
 def fit_boundary(features: Features, others: Features) -> Detector:
@@ -102,10 +113,8 @@ def fit_distance(features: Features) -> Detector:
     covariance = (inputs - mean).T @ (inputs - mean) / len(inputs)
     variances, axes = np.linalg.eigh(covariance)
     directions = axes / np.sqrt(np.maximum(variances, 0) + _RIDGE * variances.mean() + 1e-12)
-    distances = (((inputs - mean) @ directions) ** 2).sum(axis=1)
-    scale = 2 / max(float(distances.std()), 1e-6)  # so that the sigmoid neither is flat nor jumps
     method = f"Mahalanobis distance on pooled {EARLIER_STAGE}"
-    return Detector(method, np.full(len(mean), -scale), 0.0, directions, -mean @ directions)
+    return Detector(method, np.full(len(mean), -1.0), 0.0, directions, -mean @ directions)
 
 
 def attach(network: keras.Model, detector: Detector) -> keras.Model:

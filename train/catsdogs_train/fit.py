@@ -11,7 +11,8 @@ from typing import Any
 
 import keras
 
-from catsdogs_edge.errors import OutputError
+from catsdogs_edge.contract import NEITHER
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.files import check_writable
 from catsdogs_train.cache import held
 from catsdogs_train.checkpoint import Checkpoint, Epoch
@@ -76,7 +77,9 @@ def _train(settings: Settings) -> Epoch:
     )  # fmt: skip
     others: list[Sample] = []
     if settings.other:
-        others, left_out = find_others(settings.other, [*split.train, *split.val])
+        if any(name.casefold() == NEITHER for name in split.classes):
+            raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
+        others, left_out = find_others(settings.other, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d pictures of neither", len(others))
     for item in split.quarantine[:_NAMED]:
@@ -108,7 +111,7 @@ def _promise(settings: Settings, split: Split, others: Sequence[Sample], precisi
         "classes": list(split.classes),
         "pictures of the hash": hashlib.sha256(json.dumps(pictures).encode()).hexdigest(),
         "pictures of neither of the hash": hashlib.sha256(
-            json.dumps([sample.sha256 for sample in others]).encode()
+            json.dumps([(sample.sha256, sample.label) for sample in others]).encode()
         ).hexdigest(),
         "the backend": keras.backend.backend(),
         **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},

@@ -13,7 +13,7 @@ from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.image import RgbBatch, decode, load_batch, read_bytes
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_train.augment import Recipe
-from catsdogs_train.batches import PictureBatches, make_targets
+from catsdogs_train.batches import PictureBatches
 from catsdogs_train.dataset import Quarantined, Sample
 from catsdogs_train.familiarity import Detector, Values, fit_boundary, fit_distance
 from catsdogs_train.features import Features
@@ -26,7 +26,7 @@ FEWEST = 20
 """Pictures of neither that something can be learned from."""
 
 MOST = 2000
-"""Pictures of each side: more take time and change little."""
+"""Pictures of each side, drawn by lot: more take time and memory, and change little."""
 
 FOLDS = 5
 """Parts of the pictures of neither, each judged by what was learned from the rest."""
@@ -63,15 +63,16 @@ class Learned:
         return float(np.mean(self.other_scores < 0)) if len(self.other_scores) else None
 
 
-def find_others(folder: Path, samples: Sequence[Sample]) -> tuple[list[Sample], list[Quarantined]]:
+def find_others(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Quarantined]]:
     """Finds pictures of neither that can be read.
 
     Args:
         folder: To search.
         samples: Pictures of the classes; what is among them is left out.
+        seed: Of the choice, where there are more than `MOST`.
 
     Returns:
-        The pictures, and what was left out and why.
+        The pictures, each labelled with its fold, and what was left out and why.
 
     Raises:
         DataError: No such folder, or too few.
@@ -79,8 +80,11 @@ def find_others(folder: Path, samples: Sequence[Sample]) -> tuple[list[Sample], 
     if not folder.is_dir():
         raise DataError(f"--other {folder}: no such folder (expected one with pictures that show none of the classes)")
     known = {sample.sha256 for sample in samples}
-    others, left_out = [], []
-    for path in find_pictures([folder]):
+    seen: dict[str, Path] = {}
+    left_out = []
+    paths = list(find_pictures([folder]))
+    for place in np.sort(np.random.default_rng(seed).permutation(len(paths))[:MOST]):
+        path = paths[place]
         try:
             data = read_bytes(path)
             decode(data)
@@ -90,11 +94,17 @@ def find_others(folder: Path, samples: Sequence[Sample]) -> tuple[list[Sample], 
         digest = hashlib.sha256(data).hexdigest()
         if digest in known:
             left_out.append(Quarantined(path, "in --other, and a picture of a class as well"))
+        elif digest in seen:
+            left_out.append(Quarantined(path, f"the same file as {seen[digest]}"))
         else:
-            others.append(Sample(path, 0, digest))
-    if len(others) < FEWEST:
-        raise DataError(f"--other {folder} holds {len(others)} readable pictures, expected at least {FEWEST}")
-    return others, left_out
+            seen[digest] = path
+    if len(seen) < FEWEST:
+        raise DataError(
+            f"--other {folder} holds {len(seen)} pictures that can be read and are in no class, expected at least "
+            f"{FEWEST}"
+        )
+    folds = _folds(list(seen.values()))
+    return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out
 
 
 def learn(
@@ -112,7 +122,7 @@ def learn(
         features: Of training pictures.
         val_features: Of validation pictures, which set the threshold.
         pictures: Training pictures, to be blurred.
-        others: Pictures of neither; none: what is far from the training pictures is not familiar.
+        others: From `find_others`; none: what is far from the training pictures is not familiar.
         ask: Gives the features of pictures.
     """
     if not others:
@@ -127,7 +137,7 @@ def learn(
         return fit_boundary(features, sides).keeping(settings.keep, val_features)
 
     scores = np.zeros(len(others))
-    folds = _folds(others)
+    folds = np.array([sample.label for sample in others])
     for fold in range(FOLDS):
         scores[folds == fold] = fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold])
     detector = fit(np.arange(len(others)))
@@ -138,7 +148,7 @@ def _view(settings: Settings, others: Sequence[Sample], view: int) -> PictureBat
     recipe = _CROPS if view else None
     return PictureBatches(
         others,
-        make_targets(others, 1),
+        np.zeros((len(others), 1), np.float32),
         settings.image_size,
         settings.batch_size,
         recipe=recipe,
@@ -147,9 +157,9 @@ def _view(settings: Settings, others: Sequence[Sample], view: int) -> PictureBat
     )
 
 
-def _folds(others: Sequence[Sample]) -> NDArray[np.intp]:
+def _folds(paths: Sequence[Path]) -> list[int]:
     """Gives each picture a fold: its folder's, so that what is alike is together, or, with few folders, its own."""
-    folders = sorted({sample.path.parent for sample in others})
+    folders = sorted({path.parent for path in paths})
     if len(folders) < FOLDS:
-        return np.arange(len(others)) % FOLDS
-    return np.array([folders.index(sample.path.parent) % FOLDS for sample in others])
+        return [place % FOLDS for place in range(len(paths))]
+    return [folders.index(path.parent) % FOLDS for path in paths]

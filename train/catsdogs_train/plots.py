@@ -110,7 +110,7 @@ def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.f
             inside, bins.tolist(), weights=np.full(len(scores), 100 / len(scores)), color=colour, alpha=0.6, label=label
         )
     axes.axvline(0, color=GREY, linestyle="--", label="threshold")
-    axes.set(title="Familiarity", xlabel="score (log-odds)", ylabel="share of the pictures (%)")
+    axes.set(title="Familiarity", xlabel="score, whose sigmoid is the familiarity", ylabel="share of the pictures (%)")
     axes.grid(alpha=0.3)
     axes.legend()
     _save(figure, path)

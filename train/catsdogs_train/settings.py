@@ -85,9 +85,9 @@ class Settings:
     def view_size(self) -> int:
         """Edge length of the views while fine-tuning, in pixels.
 
-        Of a view of 0.7 of the pixels, a random half to all of the picture, things are as large as in the whole picture
-        at its full size, or smaller; so it costs half of the time and is no less accurate (Touvron et al., "Fixing the
-        train-test resolution discrepancy", 2019).
+        A view is about the half to all of the picture's width; with 0.7 of the edge length, half of the pixels, things
+        are as large in it as in the whole picture at full size, or smaller, and it takes half of the time (Touvron et
+        al., "Fixing the train-test resolution discrepancy", 2019).
         """
         return self.fine_tune_size or max(round(0.7 * self.image_size / 32), 1) * 32
 

@@ -136,22 +136,25 @@ class Training:
     def _learn_familiarity(self) -> Learned | None:
         """Learns to tell pictures of the classes from others, with the network as it is now."""
         settings, split = self._settings, self._split
-        if NEITHER in split.classes:
+        if any(name.casefold() == NEITHER for name in split.classes):
             _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
             return None
         _log.info("learning what is familiar, with %d pictures of neither", len(self._others))
         extractor = make_extractor(self._network)
 
         def ask(batches: PictureBatches | RgbBatch) -> Features:
+            if isinstance(batches, PictureBatches):
+                self._watched[1:] = [batches]
             return extract(extractor, batches, [self._bar.watch("familiarity")])
 
         chosen = np.sort(draw_order(settings.seed, 0, len(split.train))[:MOST])
         samples = [split.train[place] for place in chosen]
-        if settings.views and self._standing.history[-1].stage is Stage.HEAD:  # asked already
-            features = np.array(read_features(self._checkpoint.features("0"))[chosen])
-            val_features = np.array(read_features(self._checkpoint.features("val")))
+        features = ask(self._batches(samples, make_targets(samples, len(split.classes))))
+        if settings.views and self._standing.history[-1].stage is Stage.HEAD:  # asked already, with this backbone
+            file = self._checkpoint.features("val")
+            compute(extractor, self._val_batches, file, [self._bar.watch("features to validate on")])
+            val_features = np.array(read_features(file))
         else:
-            features = ask(self._batches(samples, make_targets(samples, len(split.classes))))
             val_features = ask(self._val_batches)
         pictures = [sample.path for sample in samples]
         return learn(settings, features, val_features, pictures, self._others, ask)

@@ -16,7 +16,7 @@ no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in ort.get_available_providers(), reason="this ONNX Runtime may really have CUDA"
 )
 
-RED, BLUE, GREY = (220, 30, 40), (30, 40, 220), (120, 120, 120)
+RED, BLUE, GREY = (220, 30, 40), (30, 40, 220), (122, 120, 118)
 """Colours (RGB) that the tiny model calls cat and dog, and, with a familiarity score, neither."""
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.edge.conftest import GREY, RED, plain, write_video
+
 
 def cam(scripts: Path, env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([scripts / "catsdogs-cam", *arguments], capture_output=True, text=True, check=False, env=env)
@@ -22,8 +24,29 @@ def test_json_lines_on_standard_output(scripts: Path, no_display: dict[str, str]
     assert rows[0]["schema"] == 1
     assert all(row["latency_ms"] > 0 for row in rows)
     first, last = done.stderr.splitlines()
-    assert first.endswith("tiny.onnx (fp32) on CPUExecutionProvider")
+    remark = "it has no familiarity score, so it cannot say 'neither'"
+    assert first.endswith(f"tiny.onnx (fp32) on CPUExecutionProvider; {remark}")
     assert last.startswith("10 frames of")
+
+
+def test_an_empty_room_is_neither_and_an_event_like_any_other(
+    scripts: Path, no_display: dict[str, str], familiar: Path, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "room.avi", [plain(RED)] * 10 + [plain(GREY)] * 40)
+    done = cam(
+        scripts, no_display, video, "--model", familiar, "--no-window", "--jsonl", tmp_path / "rows.jsonl",
+        "--on", "neither:500ms", f'echo "$CATSDOGS_LABEL" > {tmp_path / "event"}',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "cannot say" not in done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert [row["label"] for row in rows] == ["cat"] * 10 + ["neither"] * 40
+    smoothed = [row["smoothed_label"] for row in rows]
+    assert (smoothed[10], smoothed[-1]) == ("cat", "neither")
+    assert smoothed == sorted(smoothed)
+    assert rows[-1]["familiarity"] < 0.1
+    assert rows[0]["familiarity"] > 0.9
+    assert (tmp_path / "event").read_text() == "neither\n"
 
 
 def test_json_lines_in_a_file_and_a_limit(

@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_line_and_the_rows_before_are_whole(
     with out.open(newline="") as stream:
         rows = list(csv.reader(stream))
     assert len(rows) > 5000
-    assert all(len(row) == 6 for row in rows)
+    assert all(len(row) == 7 for row in rows)
     assert out.read_bytes().endswith(b"\n")
 
 

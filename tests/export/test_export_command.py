@@ -35,7 +35,10 @@ def test_the_files_describe_themselves(published: Path) -> None:
         assert {node.name: (node.type, node.shape) for node in session.get_outputs()} == {
             "logits": ("tensor(float)", ["N", 2]),
             "probabilities": ("tensor(float)", ["N", 2]),
+            "familiarity": ("tensor(float)", ["N"]),
         }
+        assert contract.familiarity is not None
+        assert "Mahalanobis" in contract.familiarity.method
 
 
 def test_the_files_pass_their_own_test(published: Path) -> None:

@@ -1,3 +1,6 @@
+import json
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import pytest
 
 from catsdogs_edge.drawings import write_folder
 from catsdogs_edge.errors import DataError, OutputError
-from catsdogs_train import fit
+from catsdogs_train import fit, stages
 from catsdogs_train.batches import PictureBatches
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.model import build_network
@@ -119,6 +122,38 @@ def test_broken_off_before_its_first_model_is_written_it_goes_on(
     assert not (tmp_path / "run" / "checkpoint").exists()
     again = fit.train(replace(settings, resume=True))
     assert again.stage is Stage.HEAD
+
+
+def test_broken_off_while_it_learns_what_is_familiar_it_goes_on(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    settings = ask(pictures, tmp_path / "run", epochs=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "learn", fail)
+        with pytest.raises(OutputError, match="the disk is full"):
+            fit.train(settings)
+    os.truncate(settings.out / "checkpoint" / "features-val.npy", 100)  # as after a power cut
+    with pytest.raises(DataError, match=r"has --keep 0\.98, now it is 0\.9"):
+        fit.train(replace(settings, resume=True, keep=0.9))
+    fit.train(replace(settings, resume=True))
+    network = keras.saving.load_model(settings.out / "model.keras", compile=False)
+    assert network.output_names == ["logits", "familiarity"]
+    rule = json.loads((settings.out / "run.json").read_text())["familiarity"]
+    assert (rule["keep"], rule["others"], rule["others_refused"]) == (0.98, 0, None)
+
+
+def test_a_class_that_is_called_neither_is_one_like_any_other(pictures: Path, tmp_path: Path) -> None:
+    pictures = Path(shutil.copytree(pictures, tmp_path / "pictures"))
+    (pictures / "dog").rename(pictures / "Neither")
+    with pytest.raises(DataError, match="there is a class 'neither'"):
+        fit.train(replace(ask(pictures, tmp_path / "no"), other=pictures))
+    settings = ask(pictures, tmp_path / "run", epochs=1)
+    fit.train(settings)
+    assert json.loads((settings.out / "run.json").read_text())["familiarity"] is None
+    assert len(keras.saving.load_model(settings.out / "model.keras", compile=False).outputs) == 1
 
 
 def test_a_precision_that_the_hardware_lacks_is_refused(pictures: Path, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def main(
             areas.append(auroc(familiar.astype(np.float32), unfamiliar.astype(np.float32)))
             shares.append(float((unfamiliar < np.quantile(familiar, 1 - _KEEP)).mean()))
         table.add_row(name, "yes" if with_others else "no", f"{np.mean(areas):.4f}", f"{np.mean(shares):.1%}")
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def _features(extractor: keras.Model, paths: list[Path], size: int) -> tuple[Values, list[Path]]:

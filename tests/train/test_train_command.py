@@ -25,7 +25,7 @@ def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings:
     names = {path.name for path in run_folder.iterdir()}
     assert names - {"printed.txt", "worst.png"} == {
         "model.keras", "run.json", "split.csv", "quarantine.csv", "history.csv", "worst.csv", "report.md",
-        "curves.png", "confusion.png", "reliability.png", "views.png",
+        "curves.png", "confusion.png", "reliability.png", "familiarity.png", "views.png",
     }  # fmt: skip
     run = json.loads((run_folder / "run.json").read_text())
     assert run["classes"] == ["cat", "dog"]
@@ -70,7 +70,8 @@ def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
 
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
-    assert len(lines) == 5, lines
+    assert len(lines) == 6, lines
+    assert lines[5] == "learning what is familiar, with 0 pictures of neither"
     assert lines[0].endswith("after epoch 1")
     assert lines[1].startswith("looking at 40 pictures")
     assert re.fullmatch(r"\d+ pictures to train, \d+ to validate; classes: cat, dog", lines[2])
@@ -83,7 +84,8 @@ def test_the_model_takes_pictures_and_has_no_augmentation(run_folder: Path) -> N
     assert model.input.dtype == "uint8"
     assert not [layer.name for layer in model.layers if "random" in layer.name]
     batch = np.stack([draw("cat", 500, 224)])
-    np.testing.assert_array_equal(model(batch, training=True), model(batch, training=False))
+    for learning, running in zip(model(batch, training=True), model(batch, training=False), strict=True):
+        np.testing.assert_array_equal(learning, running)
 
 
 def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: Path) -> None:

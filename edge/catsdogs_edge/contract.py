@@ -6,7 +6,7 @@ language, can read it; catsdogs refuses a file that has none.
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from typing import Any
@@ -169,11 +169,16 @@ class Contract:
         rule = contract.familiarity
         if rule is not None and not (0 <= rule.threshold <= 1):
             raise ModelError(f"{origin} has the familiarity threshold {rule.threshold}, expected 0 to 1")
-        if rule is not None and any(name.casefold() == NEITHER for name in contract.classes):
+        if rule is not None and has_neither(contract.classes):
             raise ModelError(f"{origin} has a class '{NEITHER}' and a familiarity score: which one is meant?")
         if not 0 < contract.temperature < math.inf:
             raise ModelError(f"{origin} has the temperature {contract.temperature}, expected a positive number")
         return contract
+
+
+def has_neither(classes: Iterable[str]) -> bool:
+    """Tells whether a class has the name of `NEITHER`, in whatever case: then no other answer can."""
+    return any(name.casefold() == NEITHER for name in classes)
 
 
 def _parse(entries: Mapping[str, Any]) -> Contract:

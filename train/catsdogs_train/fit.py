@@ -11,7 +11,7 @@ from typing import Any
 
 import keras
 
-from catsdogs_edge.contract import NEITHER
+from catsdogs_edge.contract import NEITHER, has_neither
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.files import check_writable
 from catsdogs_train.cache import held
@@ -77,7 +77,7 @@ def _train(settings: Settings) -> Epoch:
     )  # fmt: skip
     others: list[Sample] = []
     if settings.other:
-        if any(name.casefold() == NEITHER for name in split.classes):
+        if has_neither(split.classes):
             raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
         others, left_out = find_others(settings.other, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))

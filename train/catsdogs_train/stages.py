@@ -9,7 +9,7 @@ from functools import partial
 import keras
 import numpy as np
 
-from catsdogs_edge.contract import NEITHER
+from catsdogs_edge.contract import NEITHER, has_neither
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.files import staged
 from catsdogs_edge.image import RgbBatch
@@ -136,7 +136,7 @@ class Training:
     def _learn_familiarity(self) -> Learned | None:
         """Learns to tell pictures of the classes from others, with the network as it is now."""
         settings, split = self._settings, self._split
-        if any(name.casefold() == NEITHER for name in split.classes):
+        if has_neither(split.classes):
             _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
             return None
         _log.info("learning what is familiar, with %d pictures of neither", len(self._others))

@@ -13,6 +13,7 @@ import pytest
 from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.image import load_batch
+from catsdogs_train.nothing import draw_nothing
 from tests.integration.engines import Web, openvino_logits
 
 CLASSES = ("cat", "dog")
@@ -75,10 +76,16 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert right >= 0.97 * 200
     assert agree >= 0.99 * 200
 
-    # Things of kinds that it has never seen. So few photographs, sharper than those that set the threshold, teach it
-    # only a third of what 7,000 do: see "Neither" in benchmarks/RESULTS.md.
+    # Things of kinds that it has never seen, and frames that show nothing.
     labels = classify(scripts, things["judged"], folder / "onnx" / "model.int8.onnx", tmp_path / "things.csv")
-    assert sum(label == "neither" for label in labels.values()) >= 0.2 * len(labels)
+    assert sum(label == "neither" for label in labels.values()) >= 0.9 * len(labels)
+    kept = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "kept.csv")
+    assert sum(label != "neither" for label in kept.values()) >= 0.96 * len(kept)
+    classifier = Classifier.load(folder / "onnx" / "model.int8.onnx")
+    pets = list(load_batch(sorted(inbox.iterdir())[::10], 224))
+    plain = [np.full((480, 640, 3), grey, np.uint8) for grey in (0, 64, 128, 255)]
+    nothing = [*plain, *draw_nothing(80, 224, 1, pets)]
+    assert {prediction.label for prediction in classifier.classify(nothing)} == {"neither"}
 
     command: list[str | Path] = [scripts / "catsdogs-classify", inbox, "--model", folder / "onnx" / "model.int8.onnx"]
     assert peak_memory(command) <= 300

@@ -96,6 +96,15 @@ def test_colours_change_by_no_more_than_it_says() -> None:
     assert all(np.ptp(make_view(grey, 0, number, 0, Recipe(colour=0.2)), axis=2).max() <= 1 for number in range(20))
 
 
+def test_a_view_has_the_detail_of_a_smaller_picture() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (96, 96, 3), np.uint8)
+    views = [make_view(noise, 0, number, 0, Recipe(soft=0.25)) for number in range(50)]
+    details = [float(np.abs(np.diff(view.astype(int), axis=1)).mean()) for view in [noise, *views]]
+    assert all(view.shape == noise.shape for view in views)
+    assert abs(np.mean(views) - noise.mean()) < 1
+    assert min(details) < 0.1 * details[0] < 0.3 * details[0] < max(details[1:]) < details[0]
+
+
 def test_a_rectangle_is_painted_over_in_as_many_views_as_it_says() -> None:
     views = [make_view(PET, 0, number, 0, Recipe(erase=0.25)) for number in range(400)]
     erased = [view for view in views if not np.array_equal(view, PET)]

@@ -64,7 +64,7 @@ def test_the_network_computes_what_the_detector_says(with_distance: bool, tmp_pa
         directions, offset = random.normal(0, 4 * scale, (1024, 8)), random.normal(0, 1, 8)
         detector = Detector("distance", np.full(8, -0.2), 1.0, directions, offset)
     else:
-        detector = Detector("boundary", random.normal(0, 4 * scale, 1024), 0.3)
+        detector = Detector("boundary", random.normal(0, 4 * scale, HEAD_WIDTH + 1024), 0.3)
     detector = replace(detector, bias=detector.bias - float(detector.score(features).mean()))
     expected = 1 / (1 + np.exp(-detector.score(features)))
     assert np.ptp(expected) > 0.05

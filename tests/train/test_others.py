@@ -70,12 +70,12 @@ def test_pictures_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, 
     samples = [Sample(path, 0, "") for path in pets]
     features = ask(PictureBatches(samples, np.ones((len(samples), 1), np.float32), 32, 8))
     others, _ = find_others(rooms, [], 0)
-    learned = learn(SETTINGS, features[::2], features[1::2], pets[::2], others, ask)
+    learned = learn(SETTINGS, samples[::2], others, features[1::2], ask)
     assert (learned.others, learned.keep, len(learned.other_scores)) == (30, 0.9, 30)
     assert (learned.val_scores >= 0).mean() >= 0.9
     assert learned.refused is not None
     assert learned.refused > 0.9
-    alone = learn(replace(SETTINGS, keep=0.8), features[::2], features[1::2], pets[::2], [], ask)
+    alone = learn(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], ask)
     assert (alone.others, alone.refused, len(alone.other_scores)) == (0, None, 0)
     assert "Mahalanobis" in alone.detector.method
 

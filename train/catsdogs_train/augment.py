@@ -31,6 +31,8 @@ class Recipe:
     """Brightness, contrast and saturation are multiplied by 1 - colour to 1 + colour, each drawn apart."""
     erase: float = 0.0
     """Share of the views in which a rectangle is painted over (Zhong et al., "Random Erasing", 2020)."""
+    soft: float = 1.0
+    """Least share of its edge length that a view is shrunk to, and enlarged again: pictures come in any sharpness."""
     bars: float = 0.0
     """Share of the views that are seen through bars or a grid, as in a cage (like Chen et al., "GridMask", 2020)."""
 
@@ -95,6 +97,8 @@ def make_view(
         _erase(result, random)
     if random.random() < recipe.bars:
         _draw_bars(result, random)
+    if recipe.soft < 1:
+        result = _soften(result, math.exp(random.uniform(math.log(recipe.soft), 0)))
     return result
 
 
@@ -104,6 +108,13 @@ def _recolour(rgb: RgbImage, brightness: float, contrast: float, saturation: flo
     mixed = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1)))
     offset = np.full((3, 1), 127.5 * brightness * (1 - contrast))
     return np.asarray(cv2.transform(rgb, np.hstack([mixed, offset])), np.uint8)
+
+
+def _soften(rgb: RgbImage, share: float) -> RgbImage:
+    """Takes away what a picture of fewer pixels does not show."""
+    size = rgb.shape[1::-1]
+    smaller = cv2.resize(rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(smaller, size, interpolation=cv2.INTER_LINEAR), np.uint8)
 
 
 def _erase(rgb: RgbImage, random: np.random.Generator) -> None:

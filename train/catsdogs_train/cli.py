@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.command import make_app, run, tensorflow_quiet
+from catsdogs_edge.command import examples, make_app, run, tensorflow_quiet
 from catsdogs_train.backend import choose_backend
 from catsdogs_train.settings import Precision, Settings, Unfreeze
 
@@ -36,7 +36,15 @@ def _check_number(number: float) -> float:
     return number
 
 
-@_app.command(epilog="Example: catsdogs-train pets/ --out run --epochs 5")
+@_app.command(
+    epilog=examples(
+        "catsdogs-train pets/ --out run",
+        "catsdogs-train data/train --val data/val --out run --epochs 5 --other things/",
+        "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all",
+        "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all --resume",
+        "KERAS_BACKEND=jax catsdogs-train pets/ --out run",
+    )
+)
 def _train(
     data: Annotated[
         list[Path],

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from catsdogs_train.features import EARLIER_STAGE, HEAD_WIDTH, Features, make_extractor
+from catsdogs_train.features import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE, Features, make_extractor
 
 Values = NDArray[np.float64]
 """Any shape."""
@@ -28,16 +28,20 @@ _STEEPNESS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Detector:
-    """Gives the score `bias + weights @ y` of features x, where y is x, or `(directions @ x + offset) ** 2`."""
+    """Gives a score, `bias + weights @ y`.
+
+    Without directions, y is the features of both stages; with them, `(directions @ x + offset) ** 2`, where x is those
+    of the earlier stage.
+    """
 
     method: str
     """In words, with its source in the docstring of what made it."""
     weights: Values
-    """Shape (K,); K = D without directions."""
+    """Shape (K,); K = 3072 without directions."""
     bias: float
     """Such that what is barely familiar has the score 0."""
     directions: Values | None = None
-    """Shape (D, K)."""
+    """Shape (1024, K)."""
     offset: Values | None = None
     """Shape (K,)."""
 
@@ -47,9 +51,9 @@ class Detector:
         Args:
             features: Shape (N, 3072).
         """
-        values = _of_stage(features)
+        values = np.asarray(features, np.float64)
         if self.directions is not None and self.offset is not None:
-            values = (values @ self.directions + self.offset) ** 2
+            values = (values[:, HEAD_WIDTH:] @ self.directions + self.offset) ** 2
         return np.asarray(values @ self.weights + self.bias)
 
     def keeping(self, share: float, features: Features) -> "Detector":
@@ -80,7 +84,7 @@ def fit_boundary(features: Features, others: Features) -> Detector:
         features: Of training pictures, shape (N, 3072).
         others: Of pictures of neither, shape (M, 3072).
     """
-    sides = [_of_stage(features), _of_stage(others)]
+    sides = [np.asarray(side, np.float64) for side in (features, others)]
     mean, spread = _standard(sides[0])
     inputs = (np.concatenate(sides) - mean) / spread
     signs = np.repeat([1.0, -1.0], [len(side) for side in sides])
@@ -95,7 +99,7 @@ def fit_boundary(features: Features, others: Features) -> Detector:
 
     found = minimize(loss, np.zeros(inputs.shape[1] + 1), jac=True, method="L-BFGS-B").x
     weights = found[:-1] / spread
-    method = f"logistic regression on pooled {EARLIER_STAGE}, with pictures of neither"
+    method = f"logistic regression on pooled {EARLIER_STAGE} and {LAST_STAGE}, with pictures of neither"
     return Detector(method, weights, float(found[-1] - mean @ weights))
 
 
@@ -108,7 +112,7 @@ def fit_distance(features: Features) -> Detector:
     Args:
         features: Of training pictures, shape (N, 3072).
     """
-    inputs = _of_stage(features)
+    inputs = np.asarray(features[:, HEAD_WIDTH:], np.float64)
     mean = inputs.mean(axis=0)
     covariance = (inputs - mean).T @ (inputs - mean) / len(inputs)
     variances, axes = np.linalg.eigh(covariance)
@@ -129,21 +133,19 @@ def attach(network: keras.Model, detector: Detector) -> keras.Model:
     Returns:
         A model from uint8 RGB (N, S, S, 3) to [logits (N, C), familiarity (N,)].
     """
-    features, values = make_extractor(network).output
+    features, earlier = make_extractor(network).output
     logits = network.get_layer("logits")(features)
     if detector.directions is not None and detector.offset is not None:
         project = keras.layers.Dense(len(detector.offset), name="directions")
-        values = project(values)
+        values = project(earlier)
         project.set_weights([detector.directions, detector.offset])
         values = keras.layers.Multiply(name="squares")([values, values])
+    else:
+        values = keras.layers.Concatenate(name="both_stages")([features, earlier])
     score = keras.layers.Dense(1, activation="sigmoid", name="score")
     familiarity = keras.layers.Reshape((), name="familiarity")(score(values))
     score.set_weights([detector.weights[:, np.newaxis], np.array([detector.bias])])
     return keras.Model(network.input, [logits, familiarity], name=network.name)
-
-
-def _of_stage(features: Features) -> Values:
-    return np.asarray(features[:, HEAD_WIDTH:], np.float64)
 
 
 def _standard(inputs: Values) -> tuple[Values, Values]:

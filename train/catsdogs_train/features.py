@@ -24,8 +24,8 @@ Features: TypeAlias = NDArray[np.float32]
 HEAD_WIDTH = 2048
 """Features of the output layer, which come first."""
 
-EARLIER_STAGE = "conv4_block6_out"
-"""The layer of the others. It knows what a sofa is; the last stage knows little more than cat from dog."""
+EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
+"""The layers of the others, and of those. The first knows what a sofa is, the last what an animal is."""
 
 
 def split_network(network: keras.Model) -> tuple[keras.Model, keras.Model]:

@@ -13,7 +13,7 @@ from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.image import RgbBatch, decode, load_batch, read_bytes
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_train.augment import Recipe
-from catsdogs_train.batches import PictureBatches
+from catsdogs_train.batches import PictureBatches, draw_order
 from catsdogs_train.dataset import Quarantined, Sample
 from catsdogs_train.familiarity import Detector, Values, fit_boundary, fit_distance
 from catsdogs_train.features import Features
@@ -31,11 +31,8 @@ MOST = 2000
 FOLDS = 5
 """Parts of the pictures of neither, each judged by what was learned from the rest."""
 
-_VIEWS = 4
-"""Of each picture of neither, the first as it is."""
-
-_CROPS = Recipe(smallest=0.5, largest=1.0, anywhere=True, flip=True, colour=0.25)
-"""The others: a part of a room is as empty as the room."""
+_VIEW = Recipe(soft=0.25)
+"""What is learned from: neither side may be known by how sharp its pictures are. Cameras and archives differ in it."""
 
 _NOTHING = 240
 """Frames that show nothing."""
@@ -109,28 +106,28 @@ def find_others(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[lis
 
 def learn(
     settings: Settings,
-    features: Features,
-    val_features: Features,
-    pictures: Sequence[Path],
+    samples: Sequence[Sample],
     others: Sequence[Sample],
+    val_features: Features,
     ask: Callable[[PictureBatches | RgbBatch], Features],
 ) -> Learned:
     """Learns to tell pictures of the classes from others.
 
     Args:
         settings: Of the training.
-        features: Of training pictures.
-        val_features: Of validation pictures, which set the threshold.
-        pictures: Training pictures, to be blurred.
+        samples: To train with; `MOST` of them are taken by lot.
         others: From `find_others`; none: what is far from the training pictures is not familiar.
+        val_features: Of validation pictures, which set the threshold.
         ask: Gives the features of pictures.
     """
+    chosen = [samples[place] for place in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     if not others:
-        detector = fit_distance(features).keeping(settings.keep, val_features)
+        detector = fit_distance(ask(_show(settings, chosen))).keeping(settings.keep, val_features)
         return Learned(detector, settings.keep, 0, detector.score(val_features), np.zeros(0))
-    blurred = load_batch(list(pictures[:: max(len(pictures) // _NOTHING, 1)]), settings.image_size)
+    features = ask(_show(settings, chosen, _VIEW))
+    blurred = load_batch([sample.path for sample in chosen[:: max(len(chosen) // _NOTHING, 1)]], settings.image_size)
     nothing = ask(draw_nothing(_NOTHING, settings.image_size, settings.seed, list(blurred)))
-    views = [ask(_view(settings, others, view)) for view in range(_VIEWS)]
+    views = [ask(_show(settings, others, recipe)) for recipe in (None, _VIEW)]
 
     def fit(places: NDArray[np.intp]) -> Detector:
         sides = np.concatenate([nothing, *(view[places] for view in views)])
@@ -144,17 +141,9 @@ def learn(
     return Learned(detector, settings.keep, len(others), detector.score(val_features), scores)
 
 
-def _view(settings: Settings, others: Sequence[Sample], view: int) -> PictureBatches:
-    recipe = _CROPS if view else None
-    return PictureBatches(
-        others,
-        np.zeros((len(others), 1), np.float32),
-        settings.image_size,
-        settings.batch_size,
-        recipe=recipe,
-        seed=settings.seed,
-        view=view,
-    )
+def _show(settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None) -> PictureBatches:
+    targets = np.zeros((len(samples), 1), np.float32)
+    return PictureBatches(samples, targets, settings.image_size, settings.batch_size, recipe=recipe, seed=settings.seed)
 
 
 def _folds(paths: Sequence[Path]) -> list[int]:

@@ -16,7 +16,7 @@ from catsdogs_edge.image import RgbBatch
 from catsdogs_edge.metrics import log_loss
 from catsdogs_edge.scores import Scores, softmax
 from catsdogs_train.augment import PUBLISHED, STRONG, Recipe
-from catsdogs_train.batches import PictureBatches, draw_order, make_targets, make_weights, stop_decoding
+from catsdogs_train.batches import PictureBatches, make_targets, make_weights, stop_decoding
 from catsdogs_train.board import Board
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.dataset import Sample, Split
@@ -33,7 +33,7 @@ from catsdogs_train.features import (
     split_network,
 )
 from catsdogs_train.model import assign, build_network, portable, unfreeze, values
-from catsdogs_train.others import MOST, Learned, learn
+from catsdogs_train.others import Learned, learn
 from catsdogs_train.progress import Progress
 from catsdogs_train.report import Report
 from catsdogs_train.settings import Precision, Settings
@@ -147,17 +147,13 @@ class Training:
                 self._watched[1:] = [batches]
             return extract(extractor, batches, [self._bar.watch("familiarity")])
 
-        chosen = np.sort(draw_order(settings.seed, 0, len(split.train))[:MOST])
-        samples = [split.train[place] for place in chosen]
-        features = ask(self._batches(samples, make_targets(samples, len(split.classes))))
         if settings.views and self._standing.history[-1].stage is Stage.HEAD:  # asked already, with this backbone
             file = self._checkpoint.features("val")
             compute(extractor, self._val_batches, file, [self._bar.watch("features to validate on")])
             val_features = np.array(read_features(file))
         else:
             val_features = ask(self._val_batches)
-        pictures = [sample.path for sample in samples]
-        return learn(settings, features, val_features, pictures, self._others, ask)
+        return learn(settings, split.train, self._others, val_features, ask)
 
     def _has_ended(self, stage: Stage) -> bool:
         if not self._standing.history:

@@ -13,6 +13,7 @@ from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.scores import Scores
 from catsdogs_edge.session import open_session, placement
+from catsdogs_edge.shipped import MODEL
 
 _FLOATS_ONLY = frozenset(
     provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
@@ -43,7 +44,7 @@ class Classifier:
     @classmethod
     def load(
         cls,
-        path: str | Path,
+        path: str | Path = MODEL,
         provider: Provider = Provider.AUTO,
         *,
         threads: int = 0,
@@ -53,7 +54,7 @@ class Classifier:
         """Opens a model file.
 
         Args:
-            path: An ONNX file that `catsdogs-export` wrote.
+            path: An ONNX file that `catsdogs-export` wrote; else the one that comes with catsdogs.
             provider: Where to run it.
             threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
             spinning: Idle threads wait at full speed; see `open_session`.

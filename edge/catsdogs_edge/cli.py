@@ -1,4 +1,4 @@
-"""The commands of the edge: `catsdogs-classify`, `catsdogs-cam` and `catsdogs-doctor`.
+"""The commands of the edge: `catsdogs`, `catsdogs-classify`, `catsdogs-cam` and `catsdogs-doctor`.
 
 OpenCV and ONNX Runtime are imported inside the call, so that `--help` answers at once.
 """
@@ -9,13 +9,18 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.command import make_app, run
+from catsdogs_edge.command import examples, make_app, run
 from catsdogs_edge.providers import Provider
+from catsdogs_edge.shipped import MODEL
 
-_classify_app, _cam_app, _doctor_app = make_app(), make_app(), make_app()
+_app, _classify_app, _cam_app, _doctor_app = make_app(), make_app(), make_app(), make_app()
 
-_Model = Annotated[Path, typer.Option("--model", help="ONNX file that catsdogs-export wrote.")]
-_MaybeModel = Annotated[Path | None, typer.Option("--model", help="ONNX file that catsdogs-export wrote.")]
+_Model = Annotated[
+    Path,
+    typer.Option(
+        "--model", help="ONNX file that catsdogs-export wrote.", show_default="the one that comes with catsdogs"
+    ),
+]
 _Provider = Annotated[
     Provider,
     typer.Option("--provider", help="Where to run. A named one fails where it does not work; 'auto' takes the best."),
@@ -36,6 +41,11 @@ _AcceptAll = Annotated[
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+def main() -> None:
+    """Entry point of `catsdogs`."""
+    run(_app, extra="edge", quiet=True)
+
+
 def classify_main() -> None:
     """Entry point of `catsdogs-classify`."""
     run(_classify_app, extra="edge", quiet=True)
@@ -51,7 +61,28 @@ def doctor_main() -> None:
     run(_doctor_app, extra="edge", quiet=True)
 
 
-@_classify_app.command(epilog="Example: catsdogs-classify holiday/ --model model.int8.onnx --csv labels.csv")
+@_app.command()
+def _catsdogs(
+    version: Annotated[bool, typer.Option("--version", help="Show the version, and those of what it runs on.")] = False,
+) -> None:
+    """Say which commands there are, and whether what they need is installed.
+
+    Each has a --help of its own, with examples.
+    """
+    from catsdogs_edge.overview import describe_commands, describe_versions  # noqa: PLC0415
+
+    typer.echo(describe_versions() if version else describe_commands())
+
+
+@_classify_app.command(
+    epilog=examples(
+        "catsdogs-classify holiday/",
+        "catsdogs-classify holiday/ --csv labels.csv --resume",
+        "catsdogs-classify holiday/ --move sorted/",
+        "catsdogs-classify '**/*.jpg' --model run/onnx/model.int8.onnx",
+        "find / -name '*.jpg' -print0 | catsdogs-classify - --null --jsonl labels.jsonl",
+    )
+)
 def _classify(
     sources: Annotated[
         list[str],
@@ -59,7 +90,7 @@ def _classify(
             help="Pictures, folders, patterns in quotes, @FILE with names, '-' for names on standard input."
         ),
     ],
-    model: _Model,
+    model: _Model = MODEL,
     provider: _Provider = Provider.AUTO,
     threads: _Threads = 0,
     accept_all: _AcceptAll = False,
@@ -103,7 +134,16 @@ def _classify(
     raise typer.Exit(summary.exit_code)
 
 
-@_cam_app.command(epilog="Example: catsdogs-cam 0 --model model.int8.onnx --on cat:2s 'open-the-flap'")
+@_cam_app.command(
+    epilog=examples(
+        "catsdogs-cam --list",
+        "catsdogs-cam 0",
+        "catsdogs-cam cam:C920 --no-window --jsonl -",
+        "catsdogs-cam rtsp://user:password@10.0.0.5/live --no-window --csv seen.csv",
+        "catsdogs-cam 0 --on cat:2s ./open-the-flap",
+        "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
+    )
+)
 def _cam(
     source: Annotated[
         str,
@@ -112,7 +152,7 @@ def _cam(
             "pattern, @FILE with names, or '-' for standard input.",
         ),
     ] = "0",
-    model: _MaybeModel = None,
+    model: _Model = MODEL,
     provider: _Provider = Provider.AUTO,
     threads: _Threads = 0,
     accept_all: _AcceptAll = False,
@@ -147,8 +187,6 @@ def _cam(
     """
     if list_cameras:
         _list_cameras(as_json=as_json)
-    if model is None:
-        raise typer.BadParameter("--model is missing: an ONNX file that catsdogs-export wrote")
     from catsdogs_edge.camera import watch  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.events import Trigger  # noqa: PLC0415
@@ -185,13 +223,29 @@ def _list_cameras(*, as_json: bool) -> None:
     raise typer.Exit(0 if any(not found.problem for found in probes) else 1)
 
 
-@_doctor_app.command(epilog="Example: catsdogs-doctor --model model.int8.onnx")
-def _doctor(model: _MaybeModel = None, provider: _Provider = Provider.AUTO, as_json: _Json = False) -> None:
-    """Show what this machine offers: wheels, CPU, providers, cameras, display.
+@_doctor_app.command(
+    epilog=examples(
+        "catsdogs-doctor",
+        "catsdogs-doctor --model run/onnx/model.int8.onnx --json",
+        "catsdogs-doctor --provider cuda --model run/onnx/model.fp16.onnx",
+    )
+)
+def _doctor(
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            help="ONNX file that catsdogs-export wrote.",
+            show_default="the one that comes with catsdogs; with a named provider, a small test graph",
+        ),
+    ] = None,
+    provider: _Provider = Provider.AUTO,
+    as_json: _Json = False,
+) -> None:
+    """Show what this machine offers, and test a model on it.
 
-    With --model, prove that the file is whole and answers here as it did where it was made: it brings its own
-    test, pictures and the logits that it must give. Exit code 1 says that it fails, or that wheels overwrite each
-    other.
+    Wheels, CPU, providers, cameras, display. Then the model proves that its file is whole and answers here as it did
+    where it was made: it brings its own test, pictures and the logits that it must give. Exit code 1 says that it
+    fails, or that wheels overwrite each other.
     """
     from catsdogs_edge.doctor import examine  # noqa: PLC0415
 

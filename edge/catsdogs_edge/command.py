@@ -38,7 +38,12 @@ _OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
 def make_app() -> typer.Typer:
     """Makes an empty command; Rich's help and tracebacks would double the time that `--help` takes."""
-    return typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def examples(*lines: str) -> str:
+    """Gives the end of a help page: examples, one a line, as they are typed."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:

@@ -11,6 +11,7 @@ from catsdogs_edge.contract import Precision
 from catsdogs_edge.machine import PROBE, Machine
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.session import open_session
+from catsdogs_edge.shipped import MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,9 @@ def examine(model: Path | None, provider: Provider) -> Report:
     """Looks at this machine, and runs a model file's own test.
 
     Args:
-        model: From `catsdogs-export`; None for the machine alone.
-        provider: Where to run the model; without one, it is tried on a convolution.
+        model: From `catsdogs-export`; None for the one that comes with the package or, with a named provider, which may
+            want floats, for a convolution.
+        provider: Where to run it.
 
     Raises:
         ModelError: The file is missing, broken, or carries no test.
@@ -94,8 +96,8 @@ def examine(model: Path | None, provider: Provider) -> Report:
     """
     if model is None and provider is not Provider.AUTO:
         open_session(PROBE, provider)
-    report = _test(model, provider) if model else None
-    return Report(Machine.this(), report)
+        return Report(Machine.this(), None)
+    return Report(Machine.this(), _test(model or MODEL, provider))
 
 
 def _test(path: Path, provider: Provider) -> ModelReport:

@@ -1,12 +1,13 @@
 """Draws small pictures of cats and dogs: for demos, self-tests and tests, where no photograph may be.
 
-They are cartoons: cats sit before a striped wall, dogs on a lawn. A network trained on photographs owes
-them nothing; and one trained on them has learned walls and lawns as well as ears.
+They are cartoons: cats sit before a striped wall, dogs on a lawn; rooms are empty. A network trained on photographs
+owes them nothing; and one trained on them has learned walls and lawns as well as ears.
 
-    python -m catsdogs_edge.drawings FOLDER PICTURES_PER_CLASS [--first-seed N]
+    python -m catsdogs_edge.drawings FOLDER PICTURES_PER_CLASS [--first-seed N] [--kind cat|dog|room]... [--soft]
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,14 +16,20 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.image import RgbImage
 
-KINDS = ("cat", "dog")
+PETS = ("cat", "dog")
+"""Kinds of animals."""
+
+KINDS = (*PETS, "room")
 """What `draw` knows."""
 
 _FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
 
+_FOCUS = 2.0
+"""Standard deviation of the blur of a soft drawing, in pixels."""
+
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:
-    """Draws one head, its place, size and colours drawn by lot.
+    """Draws one head, or a room without anybody; place, size and colours by lot.
 
     Args:
         kind: One of `KINDS`.
@@ -40,31 +47,33 @@ def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbIma
         raise ValueError(f"cannot draw {kind!r}: expected one of {', '.join(KINDS)}")
     random = np.random.default_rng([seed, KINDS.index(kind)])
     image = np.empty((size, size, 3), np.uint8)
-    if kind == "cat":
-        _wall(image, random)
+    if kind == "room":
+        _room(image, random)
     else:
-        _lawn(image, random)
-    pen = _Pen(image, size * random.uniform(0.4, 0.6, 2), size * random.uniform(0.2, 0.27), random)
-    if kind == "cat":
-        _cat(pen)
-    else:
-        _dog(pen)
+        (_wall if kind == "cat" else _lawn)(image, random)
+        pen = _Pen(image, size * random.uniform(0.4, 0.6, 2), size * random.uniform(0.2, 0.27), random)
+        (_cat if kind == "cat" else _dog)(pen)
     noise = random.normal(0, grain, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
-def write_folder(folder: Path, per_class: int, first_seed: int = 0) -> None:
+def write_folder(
+    folder: Path, per_class: int, first_seed: int = 0, kinds: Sequence[str] = PETS, *, soft: bool = False
+) -> None:
     """Writes PNG files into one folder for each kind: `FOLDER/cat/0.png` and so on.
 
     Args:
         folder: Made if it is missing.
         per_class: Pictures of each kind.
         first_seed: Seed of the first picture; the file name is the seed.
+        kinds: Of `KINDS`.
+        soft: Without noise, and a little out of focus: as a photograph, not as a drawing.
     """
-    for kind in KINDS:
+    for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for seed in range(first_seed, first_seed + per_class):
-            _, png = cv2.imencode(".png", cv2.cvtColor(draw(kind, seed), cv2.COLOR_RGB2BGR))
+            picture = cv2.GaussianBlur(draw(kind, seed, grain=0), (0, 0), _FOCUS) if soft else draw(kind, seed)
+            _, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             (folder / kind / f"{seed}.png").write_bytes(png.tobytes())
 
 
@@ -110,6 +119,26 @@ def _lawn(image: RgbImage, random: np.random.Generator) -> None:
     image[horizon:] = np.array([90, 160, 70]) + random.integers(-25, 26, 3)
 
 
+def _room(image: RgbImage, random: np.random.Generator) -> None:
+    """A floor, a wall with a window, a door or a picture on it, and perhaps a sofa or a table."""
+    size = image.shape[0]
+    colours = random.uniform(40, 236, (6, 3))
+    colours = (0.4 * colours + 0.6 * colours.mean(axis=1, keepdims=True)).tolist()  # paint is not that bright
+    horizon, left = (round(size * share) for share in random.uniform((0.5, 0.05), (0.75, 0.6)))
+    image[:horizon], image[horizon:] = colours[0], colours[1]
+    top, width = (round(size * share) for share in random.uniform((0.05, 0.15), (0.25, 0.35)))
+    foot = horizon if random.random() < 0.4 else round(horizon * random.uniform(0.5, 0.8))  # a door reaches the floor
+    cv2.rectangle(image, (left, top), (left + width, foot), colours[2], -1, cv2.LINE_AA)
+    cv2.rectangle(image, (left, top), (left + width, foot), colours[3], max(size // 60, 1), cv2.LINE_AA)
+    if random.random() < 0.7:
+        left, width, height = (round(size * share) for share in random.uniform((0.0, 0.3, 0.1), (0.5, 0.5, 0.25)))
+        seat = horizon + round(size * random.uniform(0.0, 0.15))
+        cv2.rectangle(image, (left, seat - height), (left + width, seat + height // 3), colours[4], -1, cv2.LINE_AA)
+        for end in (left, left + width):
+            leg = max(size // 40, 1)
+            cv2.rectangle(image, (end - leg, seat - height // 2), (end + leg, seat + height), colours[5], -1)
+
+
 def _cat(pen: _Pen) -> None:
     for side in (-1, 1):
         pen.polygon([(side * 0.95, -0.2), (side * 0.8, -1.5), (side * 0.15, -0.8)], pen.fur)
@@ -139,5 +168,8 @@ if __name__ == "__main__":
     parser.add_argument("folder", type=Path)
     parser.add_argument("per_class", type=int)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--kind", action="append", choices=KINDS, help="may be given again; else both pets")
+    parser.add_argument("--soft", action="store_true", help="like a photograph: no noise, a little out of focus")
     arguments = parser.parse_args()
-    write_folder(arguments.folder, arguments.per_class, arguments.first_seed)
+    kinds = arguments.kind or PETS
+    write_folder(arguments.folder, arguments.per_class, arguments.first_seed, kinds, soft=arguments.soft)

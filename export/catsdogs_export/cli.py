@@ -16,7 +16,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from catsdogs_edge.command import make_app, tensorflow_quiet
+from catsdogs_edge.command import examples, make_app, tensorflow_quiet
 from catsdogs_edge.command import run as run_command
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.providers import Provider
@@ -42,7 +42,15 @@ def eval_main() -> None:
     run_command(_eval_app, extra="export")
 
 
-@_export_app.command(epilog="Example: catsdogs-export run --int8")
+@_export_app.command(
+    epilog=examples(
+        "catsdogs-export run --int8",
+        "catsdogs-export run --int8 --target arm64 --max-drop 0.5",
+        "catsdogs-export run --fp16",
+        "catsdogs-export --describe run/onnx/model.int8.onnx",
+        "catsdogs-export --check run/onnx/model.int8.onnx --against run",
+    )
+)
 def _export(
     run: Annotated[Path | None, typer.Argument(help="Run folder that catsdogs-train wrote.")] = None,
     *,
@@ -102,7 +110,12 @@ def _export(
         _print_published(folder, published)
 
 
-@_eval_app.command(epilog="Example: catsdogs-eval data/val --model run/onnx/model.int8.onnx")
+@_eval_app.command(
+    epilog=examples(
+        "catsdogs-eval data/val --model run/onnx/model.int8.onnx",
+        "catsdogs-eval data/val --model run/model.keras --png eval.png --other things/",
+    )
+)
 def _evaluate(
     data: Annotated[Path, typer.Argument(help="Folder with one folder of pictures for each class.")],
     model: Annotated[Path, typer.Option(help="ONNX file of catsdogs-export, or the model.keras of a run folder.")],

@@ -11,7 +11,8 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
     """Names the nodes that stay in float32 whatever the precision.
 
     They are the softmax, whose small values would be rounded away; all from the input to the first convolution: pixels
-    minus a mean, which would be rounded for nothing; and what is there for familiarity alone: a few small sums.
+    minus a mean, which would be rounded for nothing; and what is there for familiarity alone: a few small sums. Not the
+    pooling before them: to change its large input back into floats would take longer than all the rest of it.
 
     Args:
         nodes: Of the graph, in topological order.
@@ -27,7 +28,8 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
             names.append(node.name)
     if contract.familiarity:
         both = [_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
-        names += [node.name for node in nodes if node.output[0] in both[0] - both[1] and node.name not in names]
+        alone = [node for node in nodes if node.output[0] in both[0] - both[1] and node.op_type != "GlobalAveragePool"]
+        names += [node.name for node in alone if node.name not in names]
     return names
 
 

@@ -169,8 +169,12 @@ def test_options_that_make_no_sense(
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_model_it_is_wrong_usage(scripts: Path, no_display: dict[str, str], video: Path) -> None:
-    assert cam(scripts, no_display, video).returncode == 2
+def test_without_a_model_it_takes_the_one_in_the_package(
+    scripts: Path, no_display: dict[str, str], video: Path
+) -> None:
+    done = cam(scripts, no_display, video, "--no-window", "--jsonl", "-", "--frames", "2")
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["neither"] * 2  # it is all red
 
 
 def test_the_list_of_cameras(scripts: Path, no_display: dict[str, str]) -> None:

@@ -146,7 +146,7 @@ def test_a_csv_that_cannot_be_written_fails_with_one_line(classify: Command, alb
 
 
 def test_wrong_usage_is_exit_code_2(classify: Command, album: Path, tiny: Path) -> None:
-    assert classify(album).returncode == 2
+    assert classify().returncode == 2
     assert classify(album, "--model", tiny, "--provider", "abacus").returncode == 2
 
 

@@ -116,13 +116,14 @@ def test_the_pictures_become_the_pixels_that_they_always_became() -> None:
         np.testing.assert_allclose(means, expected[name], atol=0.5)
 
 
-def test_the_machine_alone(scripts: Path) -> None:
+def test_the_machine_and_the_model_in_the_package(scripts: Path) -> None:
     done = doctor(scripts)
     assert done.returncode == 0, done.stderr
-    for part in ("Python 3.", "onnxruntime", "opencv", "CPU  ", "provider   cpu: ok", "camera  ", "display  "):
+    for part in ("Python 3.", "onnxruntime", "opencv", "CPU  ", "provider   cpu: ok", "camera  ", "display  ", "PASS"):
         assert part in done.stdout
     found = json.loads(doctor(scripts, "--json").stdout)
-    assert found["model"] is None
+    assert found["model"]["path"].endswith("catsdogs.int8.onnx")
+    assert found["model"]["passed"] is True
     assert found["machine"]["providers"]["cpu"] == "ok"
     assert found["machine"]["cpus"] >= 1
 
@@ -137,6 +138,7 @@ def test_wheels_in_conflict_fail() -> None:
 
 @no_cuda
 def test_a_named_provider_is_tried_without_a_model_too(scripts: Path) -> None:
+    assert json.loads(doctor(scripts, "--provider", "cpu", "--json").stdout)["model"] is None
     done = doctor(scripts, "--provider", "cuda")
     assert done.returncode == 1
     assert "CUDAExecutionProvider" in done.stderr

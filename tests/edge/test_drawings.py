@@ -27,3 +27,5 @@ def test_a_folder_holds_what_was_drawn(tmp_path: Path) -> None:
         "cat/5.png", "cat/6.png", "dog/5.png", "dog/6.png",
     }  # fmt: skip
     assert np.array_equal(read(tmp_path / "dog" / "6.png"), draw("dog", 6))
+    write_folder(tmp_path, per_class=1, kinds=["room"])
+    assert np.array_equal(read(tmp_path / "room" / "0.png"), draw("room", 0))

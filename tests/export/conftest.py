@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from catsdogs_edge.drawings import KINDS, write_folder
+from catsdogs_edge.drawings import PETS, write_folder
 from catsdogs_edge.image import load_batch
 
 SIZE = 64
@@ -29,10 +29,10 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = keras.Model(image, keras.layers.Dense(2, name="logits")(features))
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     parts = {"train": range(12), "val": range(12, 36)}
-    paths = {part: [folder / "pictures" / kind / f"{seed}.png" for kind in KINDS for seed in seeds]
+    paths = {part: [folder / "pictures" / kind / f"{seed}.png" for kind in PETS for seed in seeds]
              for part, seeds in parts.items()}  # fmt: skip
     data = {
-        part: (load_batch(files, SIZE), np.array([KINDS.index(path.parent.name) for path in files]))
+        part: (load_batch(files, SIZE), np.array([PETS.index(path.parent.name) for path in files]))
         for part, files in paths.items()
     }
     network.fit(*data["train"], epochs=12, batch_size=4, verbose=0)
@@ -42,7 +42,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run.mkdir()
     network.save(run / "model.keras")
     best = {"val_accuracy": accuracy}
-    described = {"version": 1, "classes": KINDS, "image_size": SIZE, "temperature": 1.0, "best_epoch": best}
+    described = {"version": 1, "classes": PETS, "image_size": SIZE, "temperature": 1.0, "best_epoch": best}
     (run / "run.json").write_text(json.dumps(described))
     with (run / "split.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)

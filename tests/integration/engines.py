@@ -22,13 +22,17 @@ def openvino_logits(model: Path, batch: RgbBatch) -> Scores:
 
 
 class Web:
-    """Runs the file as it is on onnxruntime-web (WebAssembly) in Node."""
+    """Runs the file as it is on onnxruntime-web (WebAssembly) in Node.
+
+    Attributes:
+        folder: Where it is installed.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Installs the package into `folder`, or skips the test where there is no Node.js."""
         if not (shutil.which("node") and shutil.which("npm")):
             pytest.skip("onnxruntime-web needs Node.js and npm")
-        self._folder = folder
+        self.folder = folder
         for name in ("package.json", "run.mjs"):
             shutil.copy(_WEB / name, folder)
         command = ["npm", "install", "--ignore-scripts", "--no-package-lock", "--no-audit", "--no-fund"]
@@ -37,9 +41,9 @@ class Web:
 
     def logits(self, model: Path, batch: RgbBatch) -> Scores:
         """Gives the logits of uint8 RGB pictures (N, S, S, 3), shape (N, C)."""
-        pixels = self._folder / "pixels.bin"
+        pixels = self.folder / "pixels.bin"
         batch.tofile(pixels)
-        command: list[str | Path] = ["node", self._folder / "run.mjs", model, pixels, str(batch.shape[1])]
+        command: list[str | Path] = ["node", self.folder / "run.mjs", model, pixels, str(batch.shape[1])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return np.array(json.loads(done.stdout), np.float32)

@@ -13,6 +13,7 @@ import pytest
 from catsdogs_edge import selftest
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.image import load_batch
+from catsdogs_edge.shipped import MODEL
 from catsdogs_train.nothing import draw_nothing
 from tests.integration.engines import Web, openvino_logits
 
@@ -26,13 +27,13 @@ def run(command: list[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def divide(things: Path, out: Path) -> dict[str, Path]:
-    """Puts every other kind of thing into one of two folders, six pictures of each."""
+def divide(things: Path, out: Path, each: int = 6) -> dict[str, Path]:
+    """Puts every other kind of thing into one of two folders, some pictures of each."""
     kinds = sorted({path.name.split("_image")[0] for path in things.iterdir()})
     for place, kind in enumerate(kinds):
         folder = out / ("judged" if place % 2 else "learned") / kind
         folder.mkdir(parents=True)
-        for path in sorted(things.glob(f"{kind}_image*"))[:6]:
+        for path in sorted(things.glob(f"{kind}_image*"))[:each]:
             shutil.copy(path, folder)
     return {name: out / name for name in ("learned", "judged")}
 
@@ -102,6 +103,18 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
             close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
             assert np.all(same | close)
             assert same.sum() >= 198
+
+
+def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:
+    labels = classify(scripts, shared / "data" / "inbox", MODEL, tmp_path / "inbox.csv", "--accept-all")
+    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.985 * 200  # it has seen these
+    every = shared / "data" / "val" / "*" / "*7.jpg"  # and not these: every tenth
+    labels = classify(scripts, every, MODEL, tmp_path / "val.csv", "--accept-all")
+    assert len(labels) == 500
+    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.98 * 500
+    judged = divide(shared / "data" / "other", tmp_path, each=12)["judged"]
+    labels = classify(scripts, judged, MODEL, tmp_path / "things.csv")
+    assert sum(label == "neither" for label in labels.values()) >= 0.95 * len(labels)
 
 
 def tolerance(model: Path) -> float:

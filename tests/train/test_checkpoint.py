@@ -77,9 +77,12 @@ def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
         checkpoint.begin({})
 
 
-def test_better_is_more_right_answers_then_less_loss() -> None:
-    def epoch(accuracy: float, loss: float) -> Epoch:
-        return Epoch(1, Stage.HEAD, 0, 0, accuracy, loss, 0, 0)
+def test_better_is_more_right_answers_then_a_later_stage_then_less_loss() -> None:
+    def epoch(accuracy: float, loss: float, stage: Stage = Stage.HEAD) -> Epoch:
+        return Epoch(1, stage, 0, 0, accuracy, loss, 0, 0)
+
+    assert epoch(0.5, 2, Stage.FINE_TUNING).is_better_than(epoch(0.5, 1))  # label smoothing makes its loss greater
+    assert not epoch(0.4, 2, Stage.FINE_TUNING).is_better_than(epoch(0.5, 1))
 
     assert epoch(0.6, 9).is_better_than(epoch(0.5, 1))
     assert epoch(0.5, 1).is_better_than(epoch(0.5, 2))

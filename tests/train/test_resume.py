@@ -27,12 +27,13 @@ OPTIONS = (
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("resume") / "pictures"
     write_folder(folder, per_class=30)
+    write_folder(folder.with_name("things"), per_class=24, kinds=["room"])
     return folder
 
 
 @pytest.fixture(scope="module")
 def command(scripts: Path, pictures: Path) -> list[str]:
-    return [str(scripts / "catsdogs-train"), str(pictures), *OPTIONS]
+    return [str(scripts / "catsdogs-train"), str(pictures), "--other", str(pictures.with_name("things")), *OPTIONS]
 
 
 on_tensorflow, on_jax = (
@@ -75,8 +76,9 @@ def assert_same(run: Path, whole: Path) -> None:
     for one, other in zip(weights(run), weights(whole), strict=True):
         np.testing.assert_array_equal(one, other)
     assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
-    best, expected = (json.loads((folder / "run.json").read_text())["best_epoch"] for folder in (run, whole))
-    assert best["val_accuracy"] == expected["val_accuracy"]
+    described, expected = (json.loads((folder / "run.json").read_text()) for folder in (run, whole))
+    assert described["best_epoch"]["val_accuracy"] == expected["best_epoch"]["val_accuracy"]
+    assert described["familiarity"] == expected["familiarity"]
 
 
 def start(command: Sequence[str], out: Path, backend: dict[str, str]) -> "subprocess.Popen[str]":
@@ -94,7 +96,7 @@ def finish(command: Sequence[str], out: Path, backend: dict[str, str]) -> None:
 def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(
     command: list[str], backend: dict[str, str], undisturbed: tuple[Path, float], tmp_path: Path
 ) -> None:
-    """With the features of one of two views, after an epoch of the head, and after one of fine-tuning."""
+    """With the features of one of two views, after an epoch of the head, after one of fine-tuning, at the very end."""
     out = tmp_path / "run"
     with start(command, out, backend) as process:
         while not (out / "checkpoint" / "features-0.npy").exists():
@@ -102,7 +104,7 @@ def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(
             time.sleep(0.01)
         process.kill()
     assert not (out / "checkpoint" / "standing.npz").exists()
-    for line in ("epoch 2 of", f"epoch {HEAD + 2} of"):
+    for line in ("epoch 2 of", f"epoch {HEAD + 2} of", "learning what is familiar"):
         with start(command, out, backend) as process:
             assert process.stderr is not None
             said = []

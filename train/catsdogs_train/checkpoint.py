@@ -68,8 +68,13 @@ class Epoch:
         )
 
     def is_better_than(self, other: "Epoch") -> bool:
-        """More right answers in validation, or as many with less loss."""
-        return (self.val_accuracy, -self.val_loss) > (other.val_accuracy, -other.val_loss)
+        """More right answers in validation, or as many in a later stage, or with less loss.
+
+        Losses of two stages say nothing about each other: label smoothing makes that of fine-tuning greater.
+        """
+        stages = list(Stage)
+        one, two = ((item.val_accuracy, stages.index(item.stage), -item.val_loss) for item in (self, other))
+        return one > two
 
 
 @dataclass(slots=True)

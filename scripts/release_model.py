@@ -1,0 +1,101 @@
+"""Makes the model that comes with the package: trains it, exports it, measures it, and writes its card.
+
+    python scripts/release_model.py DATA WEIGHTS [--out build/release]
+
+DATA holds `train/` and `more/` to learn from, `val/` to judge by (a folder for each class in each), and `other/`,
+pictures that show neither, called `sofa_image_0001.jpg` after what they show. WEIGHTS are those of `catsdogs-train`. It
+takes two hours on two cores, and goes on where it was broken off. Nothing of DATA gets into the package.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catsdogs_edge.shipped import MODEL
+
+_STEPS: Mapping[str, tuple[str, ...]] = {
+    "first": ("--val-size", "2000", "--epochs", "4", "--views", "1", "--fine-tune-epochs", "8", "--unfreeze", "all"),
+    "second": ("--epochs", "3", "--views", "1"),
+}
+"""Trainings, each from the network of the one before. The last one has a new output layer, for pictures of full size,
+and learns what is neither."""
+
+_CARD = Path(__file__).with_name("model_card.md")
+"""With places for the figures."""
+
+
+def main(
+    data: Annotated[Path, typer.Argument(help="Folder with train, more, val and other.")],
+    weights: Annotated[str, typer.Argument(help="For catsdogs-train --weights.")],
+    out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("build/release"),
+) -> None:
+    """Writes the model and its card into the edge package."""
+    kinds = _halve(data / "other", out)
+    recipe, shown = [], {weights: "WEIGHTS", f"{data}/": "", f"{out}/": ""}
+    for step, options in _STEPS.items():
+        run = out / step
+        given: list[str | Path] = [data / "train", data / "more", "--val", data / "val", "--weights", weights]
+        others: list[str | Path] = ["--other", out / "learned"] if run.name == list(_STEPS)[-1] else []
+        words = ["catsdogs-train", *given, *options, *others, "--out", run]
+        line = " ".join(map(str, words))
+        for ours, theirs in shown.items():
+            line = line.replace(ours, theirs)
+        recipe.append(f"    {line}")
+        if not (run / "model.keras").is_file() or (run / "checkpoint").exists():
+            _call(*words, *(["--resume"] if (run / "checkpoint").exists() else []))
+        weights = str(run / "model.keras")
+    _call("catsdogs-export", run, "--int8", "--target", "x86")
+    int8 = run / "onnx" / "model.int8.onnx"
+    figures = {
+        name: json.loads(_call("catsdogs-eval", data / "val", "--model", model, "--other", out / "judged", "--json"))
+        for name, model in (("fp32", run / "model.keras"), ("int8", int8))
+    }
+    described = json.loads((run / "run.json").read_text())
+    chosen = json.loads((run / "onnx" / "parity.json").read_text())["int8"]["chosen"]
+    card = _CARD.read_text().format(
+        **figures,
+        megabytes=int8.stat().st_size / 1e6,
+        pictures=described["pictures"]["train"],
+        others=described["familiarity"]["others"],
+        kinds=kinds[0],
+        judged=kinds[1],
+        all_kinds=sum(kinds),
+        keep=described["familiarity"]["keep"],
+        calibration=chosen["setting"]["calibration"],
+        recipe="\n".join(recipe) + "\n",
+    )
+    MODEL.parent.mkdir(exist_ok=True)
+    shutil.copy(int8, MODEL)
+    MODEL.with_name("MODEL_CARD.md").write_text(card)
+
+
+def _halve(folder: Path, out: Path) -> tuple[int, int]:
+    """Links the pictures of every other kind into `learned`, those of the others into `judged`; counts both."""
+    kind_of = {path: re.sub(r"_image_\d+$", "", path.stem) for path in sorted(folder.iterdir())}
+    kinds = sorted(set(kind_of.values()))
+    for path, kind in kind_of.items():
+        place = out / ("judged" if kinds.index(kind) % 2 else "learned") / kind / path.name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        if not place.exists():
+            place.symlink_to(path.resolve())
+    return len(kinds[::2]), len(kinds[1::2])
+
+
+def _call(*words: str | Path) -> str:
+    """Runs a command of ours; gives what it prints."""
+    script = Path(sys.executable).with_name(str(words[0]))
+    done = subprocess.run([script, *words[1:]], stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,37 @@
+import subprocess
+import tomllib
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+PROJECT = tomllib.loads((Path(__file__).resolve().parents[2] / "pyproject.toml").read_text())["project"]
+
+
+def say(*command: str | Path) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_all_commands_are_named_with_what_they_need(scripts: Path) -> None:
+    said = say(scripts / "catsdogs")
+    for name in PROJECT["scripts"]:
+        assert name == "catsdogs" or f"\n{name} " in f"\n{said}"
+    for extra in ("train", "export"):
+        assert extra in PROJECT["optional-dependencies"]
+
+
+def test_version(scripts: Path) -> None:
+    lines = say(scripts / "catsdogs", "--version").splitlines()
+    assert lines[0] == f"catsdogs {version('catsdogs')}"
+    assert any(line.startswith("onnxruntime") for line in lines)
+    assert lines[-1].startswith("Python 3.")
+
+
+@pytest.mark.parametrize("name", sorted(PROJECT["scripts"]))
+def test_each_command_shows_examples_and_completes(name: str, scripts: Path) -> None:
+    said = say(scripts / name, "--help")
+    if name != "catsdogs":
+        assert f"\n    {name}" in said.partition("Examples:")[2]
+    assert f"_{name.replace('-', '_')}_completion" in say(scripts / name, "--show-completion", "bash")

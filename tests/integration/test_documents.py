@@ -1,0 +1,124 @@
+"""Every command that a document shows is parsed, and run on drawings where no camera, server or root is needed."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import typer.main
+
+import catsdogs_edge.cli
+import catsdogs_export.cli
+import catsdogs_train.cli
+from catsdogs_edge.drawings import draw, write_folder
+from tests.edge.conftest import write_video
+
+HOUSE = Path(__file__).resolve().parents[2]
+DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").glob("*.md"))]
+
+APPS = {
+    "catsdogs": catsdogs_edge.cli._app,
+    "catsdogs-classify": catsdogs_edge.cli._classify_app,
+    "catsdogs-cam": catsdogs_edge.cli._cam_app,
+    "catsdogs-doctor": catsdogs_edge.cli._doctor_app,
+    "catsdogs-train": catsdogs_train.cli._app,
+    "catsdogs-export": catsdogs_export.cli._export_app,
+    "catsdogs-eval": catsdogs_export.cli._eval_app,
+}
+
+NOT_RUN = {
+    r"make ": "builds environments; CI runs lint, test, wheel, and test_the_demo runs the demo",
+    r"(pip|python -m venv|python3 -m venv|\. )": "installs; test_the_demo and the edge proof of CI do",
+    r"(useradd|cp docs|systemctl|journalctl|/opt/|apt)": "needs root",
+    r"docker": "needs Docker",
+    r"kaggle": "needs an account",
+    r"rpicam-vid": "needs a Raspberry Pi",
+    r"catsdogs-cam (0|cam:|--list)": "needs a camera",
+    r"catsdogs-cam rtsp:": "needs a server; tests/edge/test_streams.py has one",
+    r"catsdogs-.* --provider cuda": "needs a GPU",
+    r"catsdogs-train .*--train-size 1000": "needs 6,000 pictures",
+    r"catsdogs-export run --int8": "the fixture `published` is this very command; the options have tests",
+}
+"""Commands that are only looked at, by how they begin, and why."""
+
+
+def units(document: Path) -> Iterator[list[str]]:
+    """Gives the commands of each shell block, and each command in a table, without comments."""
+    text = document.read_text()
+    for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
+        lines = [re.sub(r"\s+#.*", "", line).strip() for line in block.replace("\\\n", " ").splitlines()]
+        yield [line for line in lines if line]
+    for line in text.splitlines():
+        if line.startswith("|"):
+            yield from ([code] for code in re.findall(r"`(catsdogs[a-z-]* [^`]+)`", line) if not code.endswith("..."))
+
+
+UNITS = [unit for document in DOCUMENTS for unit in units(document)]
+SHOWN = sorted({command for unit in UNITS for command in unit})
+
+
+def is_run(command: str) -> bool:
+    return not any(re.match(start, command) for start in NOT_RUN)
+
+
+RUN = list(dict.fromkeys("\n".join(filter(is_run, unit)) for unit in UNITS if any(map(is_run, unit))))
+
+
+def test_there_are_commands() -> None:
+    assert len(SHOWN) > 40
+    for start in NOT_RUN:
+        assert any(re.match(start, command) for command in SHOWN), f"no document shows {start} any more"
+
+
+@pytest.mark.parametrize("command", [command for command in SHOWN if "catsdogs" in command])
+def test_what_a_document_shows_exists(command: str) -> None:
+    for part in re.split(r"\||>|&&", command):
+        name, *arguments = [word for word in shlex.split(part) if "=" not in word or word.startswith("-")] or [""]
+        if name.startswith("catsdogs"):
+            typer.main.get_command(APPS[name]).make_context(name, arguments)  # raises for what it does not know
+
+
+@pytest.fixture
+def desk(tmp_path: Path, run_folder: Path, published: Path, scripts: Path) -> Path:
+    """A folder with what the documents name: pictures, a video, a run."""
+    write_folder(tmp_path / "data" / "train", 12)
+    write_folder(tmp_path / "data" / "val", 4, 100)
+    write_folder(tmp_path / "more", 4, 200)
+    write_folder(tmp_path / "pets", 8, 300)
+    write_folder(tmp_path / "things", 24, kinds=["room"])
+    write_folder(tmp_path / "holiday", 2, kinds=["cat", "room"])
+    shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "pets")
+    picture = cv2.cvtColor(draw("cat", 1), cv2.COLOR_RGB2BGR)
+    assert cv2.imwrite(str(tmp_path / "picture.jpg"), picture)
+    assert cv2.imwrite(str(tmp_path / "holiday" / "a.jpg"), picture)
+    (tmp_path / "names.txt").write_text("picture.jpg\n")
+    write_video(tmp_path / "visit.mp4", [np.asarray(draw("cat", 1, 240), np.uint8)] * 3, "mp4v")
+    (tmp_path / "run").symlink_to(run_folder)
+    if not (run_folder / "onnx").exists():
+        shutil.copytree(published, run_folder / "onnx")
+    (tmp_path / "model.int8.onnx").symlink_to(published / "model.int8.onnx")
+    return tmp_path
+
+
+@pytest.mark.parametrize("unit", RUN)
+def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, request: pytest.FixtureRequest) -> None:
+    if "node " in unit:
+        web = request.getfixturevalue("web")
+        (desk / "node_modules").symlink_to(web.folder / "node_modules")
+        shutil.copy(HOUSE / "docs" / "classify.mjs", desk)
+    # Without a download, in seconds, and not over the run that is there.
+    small = "--weights none --image-size 32 --batch-size 8"
+    lines = [
+        re.sub(r"--out run\b", f"--out new{number} {small}", line) if line.startswith("catsdogs-train") else line
+        for number, line in enumerate(unit.splitlines())
+    ]
+    env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
+    command = ["bash", "-ceo", "pipefail", "\n".join(lines)]
+    done = subprocess.run(command, cwd=desk, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

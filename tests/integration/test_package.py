@@ -1,0 +1,83 @@
+"""What is handed out: wheel, Dockerfiles, the unit for systemd, the demo in a fresh clone."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+import zipfile
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from catsdogs_edge.cli import _cam_app
+
+HOUSE = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+VERSIONS = [item.rpartition(" ")[2] for item in PROJECT["classifiers"] if "Python :: 3" in item]
+
+
+def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(scripts: Path, tmp_path: Path) -> None:
+    command: list[str | Path] = [scripts / "python", "-m", "build", "--wheel", "--outdir", tmp_path, HOUSE]
+    subprocess.run(command, capture_output=True, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.stat().st_size <= 40e6
+    names = zipfile.ZipFile(wheel).namelist()
+    for needed in ("catsdogs.int8.onnx", "MODEL_CARD.md"):
+        assert f"catsdogs_edge/models/{needed}" in names
+    assert "catsdogs_edge/py.typed" in names
+    folders = {name.partition("/")[0] for name in names}
+    assert folders == {"catsdogs_edge", "catsdogs_export", "catsdogs_train", f"catsdogs-{PROJECT['version']}.dist-info"}
+    assert not [name for name in names if name.endswith((".keras", ".h5", ".jpg", ".png", ".csv"))]
+
+
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])
+def test_dockerfiles_fit_the_project(name: str) -> None:
+    text = (HOUSE / "docker" / name).read_text()
+    lines = [line for line in text.replace("\\\n", " ").splitlines() if line and not line.startswith("#")]
+    steps = [line.split(maxsplit=1) for line in lines]
+    (base,) = [rest for word, rest in steps if word == "FROM"]
+    assert re.fullmatch(r"python:3\.\d+-slim", base)
+    assert base.removeprefix("python:").removesuffix("-slim") in VERSIONS
+    (extra,) = re.findall(r"\.whl\)\[([a-z-]+)\]", text)
+    assert extra in PROJECT["optional-dependencies"]
+    copied = [word for line in lines if line.startswith("COPY") for word in shlex.split(line)[1:-1]]
+    allowed = (HOUSE / ".dockerignore").read_text().split()
+    assert [f"!{source}" for source in copied] == allowed[1:]  # else the build finds nothing to copy
+    assert [word for word, _ in steps][-3:] == ["USER", "WORKDIR", "CMD"]
+    assert f"useradd --create-home --groups video {dict(steps)['USER']}" in text
+    assert re.fullmatch(r'\["([a-z-]+)"\]', dict(steps)["CMD"])[1] in PROJECT["scripts"]  # type: ignore[index]
+
+
+def test_the_unit_starts_what_is_there() -> None:
+    unit = (HOUSE / "docs" / "catsdogs-cam.service").read_text()
+    (start,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
+    program, *arguments = shlex.split(start)
+    assert Path(program).name == "catsdogs-cam"
+    typer.main.get_command(_cam_app).make_context("catsdogs-cam", arguments)
+    assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.command
+    if analyze := shutil.which("systemd-analyze"):
+        copy = unit.replace(program, shutil.which("true") or "/bin/true")
+        found = subprocess.run(
+            [analyze, "verify", "/dev/stdin"], input=copy, capture_output=True, text=True, check=False
+        )
+        assert "Unknown" not in found.stderr
+
+
+def test_the_demo_needs_a_fresh_clone_and_nothing_else(tmp_path: Path) -> None:
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HOUSE, capture_output=True, text=True, check=True).stdout
+    for name in tracked.split("\0")[:-1]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(HOUSE / name, tmp_path / name)
+    done = subprocess.run(["make", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "PASS: largest difference of logits" in done.stdout
+    rows = [line.split() for line in done.stdout.splitlines() if line.endswith(".png")]
+    assert len(rows) == 12
+    for label, _, path in rows:
+        assert (label == "neither") == (Path(path).parent.name == "room")
+        assert label in {"neither", Path(path).parent.name}
+    installed = {path.name for path in (tmp_path / ".venv-edge").glob("lib/python*/site-packages/*")}
+    assert "onnxruntime" in installed
+    assert not installed & {"tensorflow", "keras", "onnx", "matplotlib"}

@@ -11,7 +11,7 @@ PIPELINE := build/pipeline
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
 
-demo: $(EDGE)/stamp ## Test the model that comes along, and classify pictures with it: no TensorFlow, half a minute
+demo: $(EDGE)/stamp ## Test the model that comes along, and classify pictures with it: no TensorFlow
 	rm -rf $(DEMO)
 	$(EDGE)/bin/python -m catsdogs_edge.drawings $(DEMO) 4 --kind cat --kind dog --kind room --soft --first-seed 1
 	$(EDGE)/bin/catsdogs-doctor

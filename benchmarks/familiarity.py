@@ -115,12 +115,12 @@ def _distance(train: Values, stage: slice, _: Values) -> Score:
 
 
 def _boundary(train: Values, stage: slice, others: Values) -> Score:
-    detector = fit_boundary(_behind(train[:, stage]), _behind(others[:, stage]))
-    return lambda features: detector.score(_behind(features[:, stage]))
+    detector = fit_boundary(train[:, stage].astype(np.float32), others[:, stage].astype(np.float32))
+    return lambda features: detector.score(features[:, stage].astype(np.float32))
 
 
 def _behind(values: Values) -> NDArray[np.float32]:
-    """Puts values where a detector looks for them."""
+    """Puts values where a distance looks for them."""
     return np.concatenate([np.zeros((len(values), HEAD_WIDTH)), values], axis=1).astype(np.float32)
 
 

@@ -5,6 +5,8 @@
 DATA holds `train/` and `more/` to learn from, `val/` to judge by (a folder for each class in each), and `other/`,
 pictures that show neither, called `sofa_image_0001.jpg` after what they show. WEIGHTS are those of `catsdogs-train`. It
 takes two hours on two cores, and goes on where it was broken off. Nothing of DATA gets into the package.
+
+What the card (`model_card.md`) says of ids, sources and licences is true of our DATA and WEIGHTS; change it with them.
 """
 
 import json
@@ -18,8 +20,11 @@ from typing import Annotated
 
 import typer
 
+from catsdogs_edge.files import staged
+from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.shipped import MODEL
 
+_HOUSE = Path(__file__).resolve().parents[1]
 _STEPS: Mapping[str, tuple[str, ...]] = {
     "first": ("--val-size", "2000", "--epochs", "4", "--views", "1", "--fine-tune-epochs", "8", "--unfreeze", "all"),
     "second": ("--epochs", "3", "--views", "1"),
@@ -50,6 +55,9 @@ def main(
         recipe.append(f"    {line}")
         if not (run / "model.keras").is_file() or (run / "checkpoint").exists():
             _call(*words, *(["--resume"] if (run / "checkpoint").exists() else []))
+        begun = json.loads((run / "run.json").read_text())["settings"]
+        if begun["weights"] != weights or begun["data"] != [str(data / part) for part in ("train", "more")]:
+            raise SystemExit(f"{run} was made from other data or weights: choose another --out, or remove it")
         weights = str(run / "model.keras")
     _call("catsdogs-export", run, "--int8", "--target", "x86")
     int8 = run / "onnx" / "model.int8.onnx"
@@ -71,20 +79,21 @@ def main(
         calibration=chosen["setting"]["calibration"],
         recipe="\n".join(recipe) + "\n",
     )
-    MODEL.parent.mkdir(exist_ok=True)
-    shutil.copy(int8, MODEL)
-    MODEL.with_name("MODEL_CARD.md").write_text(card)
+    with staged(_HOUSE / "edge" / "catsdogs_edge" / "models") as folder:
+        shutil.copy(int8, folder / MODEL.name)
+        (folder / "MODEL_CARD.md").write_text(card)
 
 
 def _halve(folder: Path, out: Path) -> tuple[int, int]:
     """Links the pictures of every other kind into `learned`, those of the others into `judged`; counts both."""
-    kind_of = {path: re.sub(r"_image_\d+$", "", path.stem) for path in sorted(folder.iterdir())}
+    for part in ("learned", "judged"):
+        shutil.rmtree(out / part, ignore_errors=True)
+    kind_of = {path: re.sub(r"_image_\d+$", "", path.stem) for path in find_pictures([folder])}
     kinds = sorted(set(kind_of.values()))
     for path, kind in kind_of.items():
         place = out / ("judged" if kinds.index(kind) % 2 else "learned") / kind / path.name
         place.parent.mkdir(parents=True, exist_ok=True)
-        if not place.exists():
-            place.symlink_to(path.resolve())
+        place.symlink_to(path.resolve())
     return len(kinds[::2]), len(kinds[1::2])
 
 

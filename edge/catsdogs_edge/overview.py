@@ -14,7 +14,7 @@ _COMMANDS = {
 }
 """What each does, and the extra that brings what it needs."""
 
-_NEEDED = {"edge": ("cv2", "onnxruntime"), "train": ("keras", "tensorflow"), "export": ("keras", "onnx", "tf2onnx")}
+_NEEDED = {"edge": ("cv2", "onnxruntime"), "train": ("keras",), "export": ("tensorflow", "onnx", "tf2onnx")}
 
 _WHEELS = (
     "catsdogs",

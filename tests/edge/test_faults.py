@@ -14,6 +14,7 @@ import cv2
 import pytest
 
 from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.sightings import columns
 from tests.edge.conftest import RED, encode, plain, write_video
 from tests.edge.streams import free_port, needs_ffmpeg, serve_http
 
@@ -77,7 +78,8 @@ def test_a_signal_closes_the_video_and_completes_the_rows(
     with out.open(newline="") as stream_of_rows:
         header, *rows = csv.reader(stream_of_rows)
     assert len(rows) >= 14
-    assert {len(row) for row in rows} == {len(header)}
+    assert header == columns(("cat", "dog"))
+    assert {len(row) for row in rows} == {18} == {len(header)}
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -82,6 +82,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert sum(label == "neither" for label in labels.values()) >= 0.9 * len(labels)
     kept = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "kept.csv")
     assert sum(label != "neither" for label in kept.values()) >= 0.96 * len(kept)
+    assert all(label in {"neither", int8[name]} for name, label in kept.items())
     classifier = Classifier.load(folder / "onnx" / "model.int8.onnx")
     pets = list(load_batch(sorted(inbox.iterdir())[::10], 224))
     plain = [np.full((480, 640, 3), grey, np.uint8) for grey in (0, 64, 128, 255)]

@@ -7,6 +7,7 @@ import tf2onnx
 
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.errors import ParityError
+from catsdogs_export.lean import skip_unread_positions
 
 OPSET = 17
 """From opset 18 on, tf2onnx writes global average pooling as ReduceMean, which no quantizer knows."""
@@ -42,6 +43,7 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
 
     model: onnx.ModelProto
     model, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
+    skip_unread_positions(model)
     check_graph(model, contract)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"

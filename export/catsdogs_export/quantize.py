@@ -33,6 +33,7 @@ from catsdogs_edge.contract import Contract
 from catsdogs_edge.cpu import Target
 from catsdogs_edge.image import RgbBatch, load
 from catsdogs_export.graph import kept_in_float
+from catsdogs_export.lean import widen_first_convolution
 
 _PART = 4
 """Pictures whose activations are in memory together: 90 MB each for ResNet50 at 224 pixels."""
@@ -82,7 +83,8 @@ class Setting:
 class Quantizer:
     """Quantizes one FP32 file in several ways, calibrating once for each method.
 
-    Batch normalization is folded first. The files are for trying; they carry no contract.
+    Batch normalization is folded first, and the first convolution widened. The files are for trying; they carry no
+    contract.
     """
 
     def __init__(self, fp32: Path, folder: Path, contract: Contract, pictures: Sequence[Path]) -> None:
@@ -100,7 +102,10 @@ class Quantizer:
         self._folded = folder / "folded.onnx"
         # Symbolic shape inference is for transformers, and would need another package.
         quant_pre_process(str(fp32), str(self._folded), skip_symbolic_shape=True)
-        self._kept = kept_in_float(onnx.load(self._folded).graph.node, contract)
+        model = onnx.load(self._folded)
+        widen_first_convolution(model)
+        onnx.save(model, self._folded)
+        self._kept = kept_in_float(model.graph.node, contract)
 
     def quantize(self, setting: Setting, path: Path) -> None:
         """Writes an INT8 file.

@@ -35,10 +35,12 @@ class Job:
     """Folder to sort the pictures into."""
     how: How = How.COPY
     """What happens to the originals then."""
+    workers: int = 1
+    """Batches in work at a time."""
 
 
 def run_job(classifier: Classifier, origin: Origin, job: Job) -> Summary:
-    """Does it; every row is out before the next batch is begun.
+    """Does it; rows are out as soon as their batch is done.
 
     Raises:
         KeyboardInterrupt: The user stopped it; what was done is complete, and the summary is in its arguments.
@@ -54,7 +56,7 @@ def run_job(classifier: Classifier, origin: Origin, job: Job) -> Summary:
         step = stack.enter_context(progress(_find(job) if _can_count(job) else None, done=len(done)))
         summary = Summary(resumed=len(done))
         try:
-            for row in classify_files(classifier, skip_done(_find(job), done)):
+            for row in classify_files(classifier, skip_done(_find(job), done), workers=job.workers):
                 sorted_row, target = _sort(row, sorter)
                 for result in results:
                     result.write(sorted_row, target)

@@ -27,9 +27,7 @@ _Provider = Annotated[
 ]
 _Threads = Annotated[
     int,
-    typer.Option(
-        "--threads", min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used."
-    ),
+    typer.Option("--threads", min=0, max=256, help="Cores to work on; 0 for all that may be used."),
 ]
 _Csv = Annotated[Path | None, typer.Option("--csv", help="Write rows to this CSV file, '-' for standard output.")]
 _Jsonl = Annotated[
@@ -116,14 +114,16 @@ def _classify(
         raise typer.BadParameter("--resume goes with one output file: --csv or --jsonl")
     from catsdogs_edge.batch import Job, run_job  # noqa: PLC0415
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.cpu import usable_cpus  # noqa: PLC0415
     from catsdogs_edge.files import check_outputs  # noqa: PLC0415
     from catsdogs_edge.sightings import Origin  # noqa: PLC0415
     from catsdogs_edge.sorting import How  # noqa: PLC0415
 
-    classifier = Classifier.load(model, provider, threads=threads, accept_all=accept_all)
+    classifier = Classifier.load(model, provider, threads=1, accept_all=accept_all)  # each worker has one
     origin = Origin.of(classifier, model)
     check_outputs([csv, jsonl, copy, move], [model, *sources])
-    job = Job(sources, null, csv, jsonl, resume, copy or move, How.MOVE if move else How.COPY)
+    how, workers = How.MOVE if move else How.COPY, threads or usable_cpus()
+    job = Job(sources, null, csv, jsonl, resume, copy or move, how, workers)
     try:
         summary = run_job(classifier, origin, job)
     except KeyboardInterrupt as interrupt:

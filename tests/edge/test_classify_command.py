@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.drawings import write_folder
 from catsdogs_edge.folder import BATCH_SIZE, BATCHES_AHEAD
 from tests.edge.conftest import GREY, RED, encode, no_cuda, plain
@@ -235,7 +236,7 @@ def test_rows_come_while_names_are_still_being_written(classify: Command, album:
         assert running.stdin
         assert running.stdout
         assert running.stdout.readline().startswith("path,")
-        running.stdin.write(f"{album}/a cat.png\n" * BATCH_SIZE * (1 + BATCHES_AHEAD))
+        running.stdin.write(f"{album}/a cat.png\n" * BATCH_SIZE * (1 + BATCHES_AHEAD * usable_cpus()))
         running.stdin.flush()
         assert ",cat," in running.stdout.readline()
         running.stdin.close()
@@ -334,7 +335,7 @@ def test_nothing_is_written_over_what_is_read(
 def test_a_picture_that_is_named_twice_and_moved_once_is_a_row(
     classify: Command, album: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    done = classify(album, album / "a cat.png", "--model", tiny, "--move", tmp_path / "out", "--csv", "-")
+    done = classify(album / "a cat.png", album, "--model", tiny, "--move", tmp_path / "out", "--csv", "-")
     assert done.returncode == 3
     assert "cannot be read any more: No such file" in done.stdout or "has gone" in done.stdout
     assert len(list((tmp_path / "out").rglob("*.*"))) == 3

@@ -29,16 +29,18 @@ def test_a_bad_picture_is_a_row_and_the_rest_goes_on(album: Path, tiny: Path) ->
     assert outcome == {"a cat.png": "cat", "кот, 'б'.jpg": "cat", "dog.JPG": "dog"}
 
 
-def test_rows_keep_the_order_over_many_batches(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 3])
+def test_rows_keep_the_order_over_many_batches(workers: int, tmp_path: Path, tiny: Path) -> None:
     colours = [RED, BLUE, BLUE] * BATCH_SIZE
     for number, colour in enumerate(colours):
         (tmp_path / f"{number:03}.png").write_bytes(encode(plain(colour)))
-    rows = list(classify_files(Classifier.load(tiny), find_pictures([tmp_path])))
+    rows = list(classify_files(Classifier.load(tiny, threads=1), find_pictures([tmp_path]), workers=workers))
     assert [row.prediction.label for row in rows if row.prediction] == ["cat", "dog", "dog"] * BATCH_SIZE
     assert [row.path.stem for row in rows] == [f"{number:03}" for number in range(len(colours))]
 
 
-def test_files_are_taken_as_needed(tmp_path: Path, tiny: Path) -> None:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_files_are_taken_as_needed(workers: int, tmp_path: Path, tiny: Path) -> None:
     taken = []
 
     def endless() -> Iterator[Path]:
@@ -46,9 +48,9 @@ def test_files_are_taken_as_needed(tmp_path: Path, tiny: Path) -> None:
             taken.append(1)
             yield tmp_path / "missing.jpg"
 
-    row = next(classify_files(Classifier.load(tiny), endless()))
+    row = next(classify_files(Classifier.load(tiny), endless(), workers=workers))
     assert row.error == "no such file"
-    assert len(taken) == (1 + BATCHES_AHEAD) * BATCH_SIZE
+    assert len(taken) == (1 + BATCHES_AHEAD * workers) * BATCH_SIZE
 
 
 def test_class_folders_a_level_deeper_are_noticed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands of the edge: `catsdogs`, `catsdogs-classify`, `catsdogs-cam` and `catsdogs-doctor`.
+"""The commands of the edge: `catsdogs`, `catsdogs-classify`, `catsdogs-cam`, `catsdogs-bench` and `catsdogs-doctor`.
 
 OpenCV and ONNX Runtime are imported inside the call, so that `--help` answers at once.
 """
@@ -13,7 +13,7 @@ from catsdogs_edge.command import examples, make_app, run
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.shipped import MODEL
 
-_app, _classify_app, _cam_app, _doctor_app = make_app(), make_app(), make_app(), make_app()
+_app, _classify_app, _cam_app, _bench_app, _doctor_app = (make_app() for _ in range(5))
 
 _Model = Annotated[
     Path,
@@ -52,6 +52,11 @@ def classify_main() -> None:
 def cam_main() -> None:
     """Entry point of `catsdogs-cam`."""
     run(_cam_app, extra="edge", quiet=True)
+
+
+def bench_main() -> None:
+    """Entry point of `catsdogs-bench`."""
+    run(_bench_app, extra="bench", quiet=True)
 
 
 def doctor_main() -> None:
@@ -221,6 +226,56 @@ def _list_cameras(*, as_json: bool) -> None:
     probes = probe(cameras)
     typer.echo(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
     raise typer.Exit(0 if any(not found.problem for found in probes) else 1)
+
+
+@_bench_app.command(
+    epilog=examples(
+        "catsdogs-bench",
+        "catsdogs-bench run/onnx/model.onnx run/onnx/model.int8.onnx --png bench.png",
+        "catsdogs-bench --pictures holiday/ --json > before.json",
+        "catsdogs-bench --pictures holiday/ --compare before.json",
+    )
+)
+def _bench(
+    models: Annotated[
+        list[Path] | None,
+        typer.Argument(help="ONNX files that catsdogs-export wrote.", show_default="the one that comes with catsdogs"),
+    ] = None,
+    provider: _Provider = Provider.AUTO,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder of pictures to time.", show_default="drawings of 640x480 pixels")
+    ] = None,
+    count: Annotated[int, typer.Option(min=20, help="Pictures in each process.")] = 100,
+    rounds: Annotated[int, typer.Option(min=1, help="Processes for each figure, in turn; medians are shown.")] = 5,
+    compare: Annotated[
+        Path | None, typer.Option(help="JSON of an earlier measurement: say what has changed beyond the noise.")
+    ] = None,
+    png: Annotated[Path | None, typer.Option(help="Draw a plot into this file.")] = None,
+    as_json: _Json = False,
+) -> None:
+    """Measure models on this machine.
+
+    Latency of each step for one picture after the other, threads, folders on all cores, memory, and the time to the
+    first answer of a new process. Each figure is measured in processes of their own; half a minute for a model.
+    """
+    from catsdogs_edge.bench import Bench, measure  # noqa: PLC0415
+    from catsdogs_edge.bench_report import compare_lines, plot, show  # noqa: PLC0415
+    from catsdogs_edge.files import check_outputs  # noqa: PLC0415
+
+    given = models or [MODEL]
+    check_outputs([png], [*given, *([compare] if compare else [])])
+    if png:
+        import matplotlib as mpl  # noqa: F401, PLC0415, TID251 - to say now that it is missing, not in half a minute
+    before = Bench.from_json(compare) if compare else None
+    bench = measure(given, provider, pictures, count=count, rounds=rounds)
+    if png:
+        plot(bench, png)
+    if as_json:
+        typer.echo(bench.to_json())
+    else:
+        show(bench)
+    for line in compare_lines(bench, before) if before else ():
+        typer.echo(line, err=as_json)
 
 
 @_doctor_app.command(

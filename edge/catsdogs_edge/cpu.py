@@ -16,19 +16,24 @@ class Cpu:
     """`x86_64`, `arm64` or what else the system calls it, in lower case."""
     features: frozenset[str]
     """Flags in the system's spelling; empty where the system does not tell."""
+    name: str = ""
+    """Such as `AMD EPYC`; empty where the system does not tell."""
 
     @classmethod
     def this(cls) -> "Cpu":
-        """Looks at the machine that this runs on; features are known on Linux only."""
+        """Looks at the machine that this runs on; features and name are known on Linux only."""
         machine = {"amd64": "x86_64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine().lower())
         listing = Path("/proc/cpuinfo")
         flags: set[str] = set()
+        model = ""
         if listing.is_file():
             for line in listing.read_text(encoding="utf-8", errors="replace").splitlines():
                 name, _, value = line.partition(":")
                 if name.strip() in {"flags", "Features"}:
                     flags.update(value.split())
-        return cls(machine, frozenset(flags))
+                elif name.strip() == "model name":
+                    model = value.strip()
+        return cls(machine, frozenset(flags), model)
 
     @property
     def has_vnni(self) -> bool:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 _COMMANDS = {
     "catsdogs-classify": ("edge", "pictures and folders of pictures: cat, dog or neither"),
     "catsdogs-cam": ("edge", "the same for cameras, streams and videos"),
+    "catsdogs-bench": ("edge", "latency of each step, threads, folders and memory on this machine"),
     "catsdogs-doctor": ("edge", "what this machine offers, and a model's own test on it"),
     "catsdogs-train": ("train", "a network of your own from pictures"),
     "catsdogs-export": ("export", "ONNX and INT8 from it, each compared with what it was made from"),
@@ -39,9 +40,14 @@ def describe_commands() -> str:
     return "\n".join([*lines, "", "Each says more with --help; start with: catsdogs-classify PICTURES"])
 
 
+def versions() -> dict[str, str]:
+    """Gives the version of each wheel that is installed, of those that make a difference; this one first."""
+    return {name: version(name) for name in _WHEELS if _is_installed(name)}
+
+
 def describe_versions() -> str:
-    """Gives a line for each wheel that is installed, this one first, and for Python."""
-    lines = [f"{name} {version(name)}" for name in _WHEELS if _is_installed(name)]
+    """Gives a line for each of them, and for Python."""
+    lines = [f"{name} {number}" for name, number in versions().items()]
     return "\n".join([*lines, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"])
 
 

@@ -1,0 +1,209 @@
+"""Measures models on this machine: latency of each step, threads, folders, memory, the first answer."""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import cv2
+
+from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.contract import Precision
+from catsdogs_edge.cpu import Cpu, usable_cpus
+from catsdogs_edge.drawings import PETS, draw
+from catsdogs_edge.errors import CatsDogsError, DataError, ImageError
+from catsdogs_edge.image import read
+from catsdogs_edge.overview import versions
+from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.providers import Provider
+
+SCHEMA = 1
+"""Of the JSON; grows when a field changes its meaning."""
+
+Figures: TypeAlias = dict[str, list[float]]
+"""What was measured: one value for each round, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFigures:
+    """What one model file did here."""
+
+    model: str
+    """The file, as it was given."""
+    precision: Precision
+    """Of the file."""
+    provider: str
+    """ONNX Runtime's name of what it ran on."""
+    operators: dict[str, int]
+    """Of the graph, counted on each provider."""
+    figures: Figures
+    """Milliseconds, but `pictures a second`, `memory MB` and `first answer s`."""
+
+    def median(self, name: str) -> float | None:
+        """Gives the median over the rounds; None where it could not be measured."""
+        return statistics.median(self.figures[name]) if self.figures.get(name) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """Figures of one or more models, and where they were measured."""
+
+    date: str
+    """When it began: ISO 8601, UTC."""
+    machine: str
+    """The processor and what of it may be used."""
+    versions: dict[str, str]
+    """Of what runs the models."""
+    pictures: int
+    """Timed in each round."""
+    rounds: int
+    """Processes for each figure."""
+    models: list[ModelFigures]
+    """In the order that they were given."""
+
+    def to_json(self) -> str:
+        """Gives all of it."""
+        return json.dumps({"schema": SCHEMA} | asdict(self), indent=2)
+
+    @classmethod
+    def from_json(cls, path: Path) -> "Bench":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DataError: The file cannot be read, or holds something else.
+        """
+        try:
+            known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if known.pop("schema") != SCHEMA:
+                raise DataError(f"{path} was written by another version of catsdogs-bench: measure again")
+            models = [ModelFigures(**model | {"precision": Precision(model["precision"])}) for model in known["models"]]
+            return cls(**known | {"models": models})
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{path} is not what catsdogs-bench --json prints: {error}") from error
+
+
+def measure(models: Sequence[Path], provider: Provider, pictures: Path | None, *, count: int, rounds: int) -> Bench:
+    """Measures each model in processes of its own, one round after the other, so that all meet the same disturbances.
+
+    Args:
+        models: Files that `catsdogs-export` wrote.
+        provider: Where to run them.
+        pictures: Folder; None draws JPEG files of 640x480 pixels.
+        count: Pictures to time in each process.
+        rounds: Processes for each figure.
+
+    Raises:
+        ModelError, ProviderError: A model does not open here.
+        DataError: There is no readable picture in the folder.
+    """
+    date, cores = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus()
+    opened = [Classifier.load(path, provider) for path in models]
+    found = [
+        ModelFigures(str(path), item.contract.precision, item.provider, item.placement(), {})
+        for path, item in zip(models, opened, strict=True)
+    ]
+    del opened  # idle threads would take time from what is measured
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if pictures is None:
+            _draw(folder)
+        else:
+            _link_readable(pictures, folder)
+        for _ in range(rounds):
+            for path, model in zip(models, found, strict=True):
+                _measure_once(path, provider, folder, count, cores, model.figures)
+    return Bench(date, _machine(cores), versions(), count, rounds, found)
+
+
+def thread_counts(cores: int) -> list[int]:
+    """Gives the numbers of threads that are tried: powers of two, and all cores."""
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
+
+
+def _measure_once(model: Path, provider: Provider, folder: Path, count: int, cores: int, figures: Figures) -> None:
+    """Adds a value to each figure."""
+
+    def add(values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            figures.setdefault(name, []).append(value)
+
+    def work(kind: str, threads: int) -> dict[str, float]:
+        return _run([kind, str(model), provider.value, str(threads), str(folder), str(count)])
+
+    start = time.perf_counter()
+    work("first", 0)
+    add({"first answer s": time.perf_counter() - start})
+    add(work("latency", 0))
+    for threads in thread_counts(cores):
+        add({f"inference p50, {threads} threads": work("latency", threads)["inference p50"]})
+    add(work("folder", cores))
+
+
+def _run(arguments: Sequence[str]) -> dict[str, float]:
+    command = [sys.executable, "-m", "catsdogs_edge.bench_worker", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+        raise CatsDogsError(f"a measurement failed ({' '.join(arguments[:2])}): {lines[-1]}")
+    return dict(json.loads(done.stdout))
+
+
+def _draw(folder: Path) -> None:
+    """Draws what a camera might have taken, as far as decoding and resizing go."""
+    for seed in range(8):
+        for kind in PETS:
+            picture = cv2.resize(cv2.cvtColor(draw(kind, seed, 640), cv2.COLOR_RGB2BGR), (640, 480))
+            cv2.imwrite(str(folder / f"{kind}.{seed}.jpg"), picture)
+
+
+def _link_readable(pictures: Path, folder: Path) -> None:
+    """Lists up to 64 of the pictures that can be decoded, by links."""
+    if not pictures.is_dir():
+        raise DataError(f"{pictures}: no such folder (expected one with pictures)")
+    number = 0
+    for path in find_pictures([pictures]):
+        try:
+            read(path)
+        except ImageError:
+            continue  # what cannot be decoded takes no time to measure
+        (folder / f"{number:02}{path.suffix}").symlink_to(path.resolve())
+        number += 1
+        if number == 64:
+            break
+    if not number:
+        raise DataError(f"{pictures} holds no picture that can be read")
+
+
+def _machine(cores: int) -> str:
+    cpu = Cpu.this()
+    return f"{cpu.name or cpu.machine}, {cores} of its cores" + (", VNNI" if cpu.has_vnni else "")
+
+
+def changes(now: ModelFigures, before: ModelFigures) -> list[str]:
+    """Says what has changed beyond the noise, in lines.
+
+    A figure has changed if no value of one measurement lies among those of the other: by chance, that happens to one
+    figure in 126 with 5 rounds each (the exact rank test: Mann and Whitney, 1947), and to one in 10 with 3.
+
+    Args:
+        now: The new figures.
+        before: Those of an earlier measurement.
+    """
+    lines = []
+    for name in now.figures.keys() & before.figures.keys():
+        new, old = now.figures[name], before.figures[name]
+        if min(new) > max(old) or max(new) < min(old):
+            one, other = statistics.median(new), statistics.median(old)
+            lines.append(f"{name}: {other:.4g} -> {one:.4g} (x {one / other:.2f})")
+    return sorted(lines)

@@ -1,0 +1,130 @@
+"""Shows what `catsdogs-bench` measured: tables in a terminal, and a plot."""
+
+import statistics
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from catsdogs_edge.bench import Bench, ModelFigures, changes
+from catsdogs_edge.bench_worker import PERCENTILES, STEPS
+from catsdogs_edge.charts import GREY
+from catsdogs_edge.files import staged_file
+
+_COLOURS = ("#56B4E9", "#009E73", "#0072B2", "#E69F00")
+"""Of the steps: Okabe and Ito's, which colour-blind people can tell apart."""
+
+
+def show(bench: Bench) -> None:
+    """Prints tables."""
+    console = Console(width=110, highlight=False)
+    console.print(bench.machine, markup=False)
+    console.print(", ".join(f"{name} {number}" for name, number in bench.versions.items()))
+    console.print(f"medians of {bench.rounds} processes, {bench.pictures} pictures in each")
+    for model in bench.models:
+        console.print()
+        console.print(_title(model), markup=False)
+        console.print(_steps(model))
+        for line in _lines(model):
+            console.print(f"  {line}", markup=False)
+
+
+def compare_lines(bench: Bench, before: Bench) -> list[str]:
+    """Says what has changed since an earlier measurement, model by model."""
+    lines = []
+    if bench.machine != before.machine:
+        lines.append(f"measured on another machine then: {before.machine}")
+    earlier = {(Path(model.model).name, model.provider): model for model in before.models}
+    for model in bench.models:
+        old = earlier.get((Path(model.model).name, model.provider))
+        if old is None:
+            lines.append(f"{model.model} on {model.provider}: not in the earlier measurement of {before.date}")
+            continue
+        changed = changes(model, old)
+        lines.append(f"{model.model}, since {before.date}: " + ("" if changed else "no change beyond the noise"))
+        lines += [f"  {line}" for line in changed]
+    return lines
+
+
+def plot(bench: Bench, path: Path) -> None:
+    """Draws where the time of a picture goes, and how many pictures of a folder are done in a second.
+
+    Args:
+        bench: What to draw.
+        path: PNG file to write.
+
+    Raises:
+        ImportError: matplotlib is not installed.
+        OutputError: The file cannot be written.
+    """
+    from matplotlib.figure import Figure  # noqa: PLC0415, TID251 - only who wants a plot needs it
+
+    names = [_short(model) for model in bench.models]
+    figure = Figure(figsize=(11, 1.9 + 0.75 * len(names)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    places = range(len(names))
+    start = [0.0] * len(names)
+    for step, colour in zip(STEPS, _COLOURS, strict=True):
+        widths = [model.median(f"{step} p50") or 0.0 for model in bench.models]
+        left.barh(places, widths, left=start, height=0.6, color=colour, label=step)
+        start = [one + other for one, other in zip(start, widths, strict=True)]
+    for place, (model, end) in enumerate(zip(bench.models, start, strict=True)):
+        slow = model.median("all p95") or 0.0
+        left.plot([end, max(slow, end)], [place, place], color=GREY, linewidth=2)
+        left.annotate(
+            f"{end:.1f}, p95 {slow:.1f}", (max(slow, end), place), (5, 0), textcoords="offset points", va="center"
+        )
+    left.set(
+        title="One picture after the other", xlabel="latency (ms): median of each step, grey to the 95th percentile"
+    )
+    left.set_yticks(list(places), names, parse_math=False)
+    left.margins(x=0.3)
+    left.set_xlim(left=0)
+    left.invert_yaxis()
+    left.legend(loc="lower right", ncols=len(STEPS), bbox_to_anchor=(1.0, 1.12), frameon=False, fontsize=9)
+    rates = [model.median("pictures a second") or 0.0 for model in bench.models]
+    bars = right.barh(places, rates, height=0.6, color=_COLOURS[2])
+    right.bar_label(bars, fmt="%.0f", padding=4)
+    right.set(title="A folder, on all cores", xlabel="pictures per second")
+    right.set_yticks([])
+    right.margins(x=0.15)
+    right.invert_yaxis()
+    figure.suptitle(bench.machine, fontsize=10)
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    with staged_file(path) as temporary:
+        figure.savefig(temporary, dpi=120, format="png")
+
+
+def _steps(model: ModelFigures) -> Table:
+    table = Table("ms", *(f"p{percent}" for percent in PERCENTILES))
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for step in (*STEPS, "all"):
+        values = [model.median(f"{step} p{percent}") for percent in PERCENTILES]
+        table.add_row(step, *("-" if value is None else f"{value:.2f}" for value in values))
+    return table
+
+
+def _title(model: ModelFigures) -> str:
+    places = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
+    return f"{model.model}: {model.precision.value} on {model.provider} ({places})"
+
+
+def _lines(model: ModelFigures) -> list[str]:
+    threads = [
+        f"{name.removeprefix('inference p50, ').removesuffix(' threads')}: {statistics.median(values):.2f} ms"
+        for name, values in model.figures.items()
+        if name.endswith(" threads")
+    ]
+    memory = model.median("memory MB")
+    return [
+        f"threads       {', '.join(threads)}",
+        f"folder        {model.median('pictures a second'):.1f} pictures a second on all cores"
+        + (f", {memory:.0f} MB at most" if memory else ""),
+        f"first answer  {model.median('first answer s'):.2f} s after the start of the process",
+    ]
+
+
+def _short(model: ModelFigures) -> str:
+    return f"{Path(model.model).name}\n{model.precision.value}, {model.provider.removesuffix('ExecutionProvider')}"

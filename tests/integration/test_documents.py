@@ -26,6 +26,7 @@ APPS = {
     "catsdogs": catsdogs_edge.cli._app,
     "catsdogs-classify": catsdogs_edge.cli._classify_app,
     "catsdogs-cam": catsdogs_edge.cli._cam_app,
+    "catsdogs-bench": catsdogs_edge.cli._bench_app,
     "catsdogs-doctor": catsdogs_edge.cli._doctor_app,
     "catsdogs-train": catsdogs_train.cli._app,
     "catsdogs-export": catsdogs_export.cli._export_app,
@@ -125,6 +126,7 @@ def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, reque
         re.sub(r"--out run\b", f"--out new{number} {small}", line) if line.startswith("catsdogs-train") else line
         for number, line in enumerate(unit.splitlines())
     ]
+    lines = [re.sub(r"^catsdogs-bench", "catsdogs-bench --rounds 1 --count 20", line) for line in lines]
     env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     command = ["bash", "-ceo", "pipefail", "\n".join(lines)]
     done = subprocess.run(command, cwd=desk, env=env, capture_output=True, text=True, check=False)

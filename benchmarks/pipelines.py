@@ -1,0 +1,142 @@
+"""Files to labels, end to end: `catsdogs-classify` against what packaged pipelines and a hand-made one do.
+
+    python -m benchmarks.pipelines compare RUN/ FOLDER
+
+in the environment of `benchmarks.peers`, after `prepare`. Each pipeline runs in a process of its own on the whole
+folder, and on one picture; the difference is what the pictures take, without the start.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.processes import Cost, machine, measure
+from catsdogs_edge.cpu import usable_cpus
+from catsdogs_edge.folder import load_files
+from catsdogs_edge.pictures import find_pictures
+
+app = typer.Typer(add_completion=False)
+
+_OURS = "catsdogs-classify"
+_PIPELINES = {
+    "OpenVINO, asynchronous, by hand": "by_hand",
+    "OpenVINO model_api, one after the other": "model_api",
+    "OpenVINO model_api, infer_batch": "model_api_batch",
+}
+
+
+@app.command()
+def compare(
+    run: Annotated[Path, typer.Argument(help="Run folder, prepared by benchmarks.peers.")],
+    folder: Annotated[Path, typer.Argument(help="Pictures.")],
+    runs: Annotated[int, typer.Option(help="Runs of each, in turn; medians are shown.")] = 5,
+) -> None:
+    """Measure and print a table."""
+    pictures = list(find_pictures([folder]))
+    command = Path(sys.executable).with_name(_OURS)
+    commands: dict[str, list[str | Path]] = {}
+    for part, what in (("one", pictures[0]), ("all", folder)):
+        commands[f"{part}: {_OURS}"] = [command, what, "--model", run / "onnx" / "model.int8.onnx", "--csv", "-"]
+        for name, worker in _PIPELINES.items():
+            commands[f"{part}: {name}"] = [sys.executable, "-m", "benchmarks.pipelines", "work", worker, run, what]
+        for name in ("decode", "inference"):
+            commands[f"{part}: {name}"] = [sys.executable, "-m", "benchmarks.pipelines", "work", name, run, what]
+    costs = measure(commands, runs)
+
+    def each(name: str) -> float:
+        return 1000 * (costs[f"all: {name}"].wall - costs[f"one: {name}"].wall) / (len(pictures) - 1)
+
+    ours = each(_OURS)
+    columns = ("pipeline", "ms a picture", "pictures a second", "x", "memory MB")
+    table = Table(*columns, title=f"{len(pictures)} pictures; {machine()}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name in (_OURS, *_PIPELINES):
+        cost: Cost = costs[f"all: {name}"]
+        values = (f"{each(name):.2f}", f"{1000 / each(name):.1f}", f"{each(name) / ours:.2f}", f"{cost.memory:.0f}")
+        table.add_row(name, *values)
+    Console(width=110).print(table)
+    decode, inference = each("decode"), each("inference")
+    bound = (decode + inference) / usable_cpus()
+    typer.echo(f"on one core: decode and resize {decode:.2f} ms, inference {inference:.2f} ms; ", nl=False)
+    typer.echo(f"their sum shared by {usable_cpus()} cores: {bound:.2f} ms, of which ours is {ours / bound:.2f} x")
+
+
+@app.command(hidden=True)
+def work(name: str, run: Path, what: Path) -> None:
+    """Run one pipeline on pictures, and print a label for each."""
+    _WORKERS[name](run, list(find_pictures([what])))
+
+
+def _by_hand(run: Path, pictures: list[Path]) -> None:
+    """As OpenVINO's guide to throughput says: its hint, as many requests as it wants; decoding in our threads."""
+    import openvino as ov  # noqa: PLC0415
+
+    compiled = ov.Core().compile_model(run / "peers" / "nncf.xml", "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
+    answers: dict[int, int] = {}
+    queue = ov.AsyncInferQueue(compiled)
+    queue.set_callback(lambda request, place: answers.update({place: int(request.get_output_tensor(0).data.argmax())}))
+    place = 0
+    for chunk in load_files(pictures, 224):
+        for _, item in chunk:
+            if isinstance(item, np.ndarray):
+                queue.start_async([item[np.newaxis]], place)
+                place += 1
+    queue.wait_all()
+    for number, path in enumerate(pictures):
+        sys.stdout.write(f"{path},{answers.get(number)}\n")
+
+
+def _model_api(run: Path, pictures: list[Path], *, one_by_one: bool = True) -> None:
+    """As model_api's README has it: `create_model`, then a call with what OpenCV reads; or `infer_batch`."""
+    from model_api.models import ClassificationModel  # noqa: PLC0415
+
+    options = {"labels": ["cat", "dog"], "resize_type": "standard", "reverse_input_channels": True}
+    model = ClassificationModel.create_model(
+        str(run / "peers" / "nncf.xml"), "Classification", configuration=options, device="CPU",
+        max_num_requests=1 if one_by_one else 0, nstreams="1" if one_by_one else str(usable_cpus()),
+    )  # fmt: skip
+    if one_by_one:
+        results = [model(cv2.imread(str(path))) for path in pictures]
+    else:
+        results = model.infer_batch([cv2.imread(str(path)) for path in pictures])
+    for path, result in zip(pictures, results, strict=True):
+        sys.stdout.write(f"{path},{result.top_labels[0].id}\n")
+
+
+def _decode(_: Path, pictures: list[Path]) -> None:
+    """Decodes and resizes on one core."""
+    from catsdogs_edge.image import load  # noqa: PLC0415
+
+    for path in pictures:
+        load(path, 224)
+
+
+def _inference(run: Path, pictures: list[Path]) -> None:
+    """Runs the model on one core, in batches as the command does."""
+    from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.folder import BATCH_SIZE  # noqa: PLC0415
+
+    classifier = Classifier.load(run / "onnx" / "model.int8.onnx", threads=1)
+    size = classifier.contract.image_size
+    batch = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, size, size, 3), np.uint8)
+    for start in range(0, len(pictures), BATCH_SIZE):
+        classifier.assess(batch[: len(pictures) - start])
+
+
+_WORKERS = {
+    "by_hand": _by_hand,
+    "model_api": _model_api,
+    "model_api_batch": lambda run, pictures: _model_api(run, pictures, one_by_one=False),
+    "decode": _decode,
+    "inference": _inference,
+}
+
+if __name__ == "__main__":
+    app()

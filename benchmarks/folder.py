@@ -6,6 +6,7 @@ Each part runs alone in a process of its own, on the same pictures and with the 
 """
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,7 @@ from rich.table import Table
 
 from benchmarks.processes import machine, measure
 from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.folder import BATCH_SIZE, load_files
 from catsdogs_edge.pictures import find_pictures
 
@@ -73,12 +75,13 @@ def part(what: str, model: Path, folder: Path) -> None:
         for _ in load_files(find_pictures([folder]), 224):
             pass
     elif what in {"load", "infer"}:
-        classifier = Classifier.load(model)
+        classifier = Classifier.load(model, threads=1)
         size = classifier.contract.image_size
         batch = np.random.default_rng(0).integers(0, 256, (BATCH_SIZE, size, size, 3), np.uint8)
         count = len(list(find_pictures([folder]))) if what == "infer" else 0
-        for start in range(0, count, BATCH_SIZE):
-            classifier.probabilities(batch[: count - start])
+        batches = [batch[: count - start] for start in range(0, count, BATCH_SIZE)]
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            list(pool.map(classifier.assess, batches))
 
 
 if __name__ == "__main__":

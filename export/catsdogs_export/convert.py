@@ -1,5 +1,7 @@
 """Converts a Keras model to ONNX with tf2onnx, and keeps that converter's quirks in one place."""
 
+import os
+
 import keras
 import onnx
 import tensorflow as tf
@@ -8,6 +10,9 @@ import tf2onnx
 from catsdogs_edge.contract import Contract
 from catsdogs_edge.errors import ParityError
 from catsdogs_export.lean import skip_unread_positions
+
+os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
+"""Else an optimizer of tf2onnx that fails is a warning, and each works on a copy: 2.5 GB more for a ResNet50."""
 
 OPSET = 17
 """From opset 18 on, tf2onnx writes global average pooling as ReduceMean, which no quantizer knows."""

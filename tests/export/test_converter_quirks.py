@@ -75,3 +75,12 @@ def test_the_batch_is_free() -> None:
     for count in (1, 3):
         batch = np.zeros((count, 32, 32, 3), np.uint8)
         assert session.run(["logits"], {"image": batch})[0].shape == (count, 2)
+
+
+def test_an_optimizer_that_fails_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("as a bug in an optimizer would")
+
+    monkeypatch.setattr("tf2onnx.optimizer.identity_optimizer.IdentityOptimizer._optimize", fail)
+    with pytest.raises(RuntimeError, match="as a bug in an optimizer would"):
+        convert(network(), CONTRACT)

@@ -210,8 +210,8 @@ def work(
     """Measure one thing in this process."""
     engine = ENGINES[name]
     answer = engine.open(run / engine.file)
+    size = json.loads((run / "run.json").read_text())["image_size"]
     if what == "latency":
-        size = json.loads((run / "run.json").read_text())["image_size"]
         batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
         seconds = []
         for _ in range(_WARM_UP + _RUNS):
@@ -220,7 +220,6 @@ def work(
             seconds.append(time.perf_counter() - start)
         typer.echo(json.dumps({"milliseconds": 1000 * statistics.median(seconds[_WARM_UP:])}))
         return
-    size = json.loads((run / "run.json").read_text())["image_size"]
     _, found = find_labelled(Path(val))
     chosen = [found[int(place)] for place in np.linspace(0, len(found) - 1, labelled)]
     right = [int(answer(load_batch([path], size)).argmax()) == label for path, label in chosen]

@@ -82,18 +82,17 @@ def _by_hand(run: Path, pictures: list[Path]) -> None:
     import openvino as ov  # noqa: PLC0415
 
     compiled = ov.Core().compile_model(run / "peers" / "nncf.xml", "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
-    answers: dict[int, int] = {}
+    answers: dict[Path, int] = {}
     queue = ov.AsyncInferQueue(compiled)
-    queue.set_callback(lambda request, place: answers.update({place: int(request.get_output_tensor(0).data.argmax())}))
-    place = 0
-    for chunk in load_files(pictures, 224):
-        for _, item in chunk:
+    queue.set_callback(lambda request, path: answers.update({path: int(request.get_output_tensor(0).data.argmax())}))
+    size = compiled.input().partial_shape[1].get_length()
+    for chunk in load_files(pictures, size):
+        for path, item in chunk:
             if isinstance(item, np.ndarray):
-                queue.start_async([item[np.newaxis]], place)
-                place += 1
+                queue.start_async([item[np.newaxis]], path)
     queue.wait_all()
-    for number, path in enumerate(pictures):
-        sys.stdout.write(f"{path},{answers.get(number)}\n")
+    for path in pictures:
+        sys.stdout.write(f"{path},{answers.get(path)}\n")
 
 
 def _model_api(run: Path, pictures: list[Path], *, one_by_one: bool = True) -> None:

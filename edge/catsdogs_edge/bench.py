@@ -1,6 +1,7 @@
 """Measures models on this machine: latency of each step, threads, folders, memory, the first answer."""
 
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -46,6 +47,18 @@ class ModelFigures:
     figures: Figures
     """Milliseconds, but `pictures a second`, `memory MB` and `first answer s`."""
 
+    @classmethod
+    def from_json(cls, known: Mapping[str, Any]) -> "ModelFigures":
+        """Reads what `dataclasses.asdict` made of it.
+
+        Raises:
+            ValueError, TypeError, KeyError, AttributeError: It is something else.
+        """
+        figures = {str(name): [float(value) for value in values] for name, values in known["figures"].items()}
+        if not all(figures.values()):
+            raise ValueError("a figure without a value")
+        return cls(**{**known, "precision": Precision(known["precision"]), "figures": figures})
+
     def median(self, name: str) -> float | None:
         """Gives the median over the rounds; None where it could not be measured."""
         return statistics.median(self.figures[name]) if self.figures.get(name) else None
@@ -61,8 +74,10 @@ class Bench:
     """The processor and what of it may be used."""
     versions: dict[str, str]
     """Of what runs the models."""
+    source: str
+    """The folder of the pictures, or `drawings`."""
     pictures: int
-    """Timed in each round."""
+    """Timed in each process."""
     rounds: int
     """Processes for each figure."""
     models: list[ModelFigures]
@@ -83,8 +98,7 @@ class Bench:
             known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if known.pop("schema") != SCHEMA:
                 raise DataError(f"{path} was written by another version of catsdogs-bench: measure again")
-            models = [ModelFigures(**model | {"precision": Precision(model["precision"])}) for model in known["models"]]
-            return cls(**known | {"models": models})
+            return cls(**known | {"models": [ModelFigures.from_json(model) for model in known["models"]]})
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -119,11 +133,12 @@ def measure(models: Sequence[Path], provider: Provider, pictures: Path | None, *
         if pictures is None:
             _draw(folder)
         else:
-            _link_readable(pictures, folder)
+            _copy_readable(pictures, folder)
         for _ in range(rounds):
             for path, model in zip(models, found, strict=True):
                 _measure_once(path, provider, folder, count, cores, model.figures)
-    return Bench(date, _machine(cores), versions(), count, rounds, found)
+    source = "drawings" if pictures is None else str(pictures)
+    return Bench(date, _machine(cores), versions(), source, count, rounds, found)
 
 
 def thread_counts(cores: int) -> list[int]:
@@ -151,12 +166,12 @@ def _measure_once(model: Path, provider: Provider, folder: Path, count: int, cor
 
 
 def _run(arguments: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, "-m", "catsdogs_edge.bench_worker", *arguments]
+    command = [sys.executable, "-P", "-m", "catsdogs_edge.bench_worker", *arguments]  # -P: not what lies here
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
         raise CatsDogsError(f"a measurement failed ({' '.join(arguments[:2])}): {lines[-1]}")
-    return dict(json.loads(done.stdout))
+    return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
 def _draw(folder: Path) -> None:
@@ -164,11 +179,11 @@ def _draw(folder: Path) -> None:
     for seed in range(8):
         for kind in PETS:
             picture = cv2.resize(cv2.cvtColor(draw(kind, seed, 640), cv2.COLOR_RGB2BGR), (640, 480))
-            cv2.imwrite(str(folder / f"{kind}.{seed}.jpg"), picture)
+            (folder / f"{kind}.{seed}.jpg").write_bytes(cv2.imencode(".jpg", picture)[1].tobytes())
 
 
-def _link_readable(pictures: Path, folder: Path) -> None:
-    """Lists up to 64 of the pictures that can be decoded, by links."""
+def _copy_readable(pictures: Path, folder: Path) -> None:
+    """Copies up to 64 of the pictures that can be decoded."""
     if not pictures.is_dir():
         raise DataError(f"{pictures}: no such folder (expected one with pictures)")
     number = 0
@@ -177,7 +192,7 @@ def _link_readable(pictures: Path, folder: Path) -> None:
             read(path)
         except ImageError:
             continue  # what cannot be decoded takes no time to measure
-        (folder / f"{number:02}{path.suffix}").symlink_to(path.resolve())
+        shutil.copyfile(path, folder / f"{number:02}{path.suffix}")
         number += 1
         if number == 64:
             break
@@ -194,7 +209,8 @@ def changes(now: ModelFigures, before: ModelFigures) -> list[str]:
     """Says what has changed beyond the noise, in lines.
 
     A figure has changed if no value of one measurement lies among those of the other: by chance, that happens to one
-    figure in 126 with 5 rounds each (the exact rank test: Mann and Whitney, 1947), and to one in 10 with 3.
+    figure in 126 with 5 rounds each (the exact rank test: Mann and Whitney, 1947), and to one in 10 with 3; if the
+    machine itself was as fast then as now, which other work, heat and neighbours on a server decide.
 
     Args:
         now: The new figures.

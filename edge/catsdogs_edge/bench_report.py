@@ -1,6 +1,7 @@
 """Shows what `catsdogs-bench` measured: tables in a terminal, and a plot."""
 
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from catsdogs_edge.files import staged_file
 
 _COLOURS = ("#56B4E9", "#009E73", "#0072B2", "#E69F00")
 """Of the steps: Okabe and Ito's, which colour-blind people can tell apart."""
+
+_FEW_ROUNDS = 3
 
 
 def show(bench: Bench) -> None:
@@ -31,12 +34,16 @@ def show(bench: Bench) -> None:
 
 def compare_lines(bench: Bench, before: Bench) -> list[str]:
     """Says what has changed since an earlier measurement, model by model."""
-    lines = []
-    if bench.machine != before.machine:
-        lines.append(f"measured on another machine then: {before.machine}")
-    earlier = {(Path(model.model).name, model.provider): model for model in before.models}
+    differences = {
+        "machine": (before.machine, bench.machine),
+        "pictures": (f"{before.pictures} of {before.source}", f"{bench.pictures} of {bench.source}"),
+        "versions": (before.versions, bench.versions),
+    }
+    lines = [f"other {name} then: {then}, now {now}" for name, (then, now) in differences.items() if then != now]
+    if min(bench.rounds, before.rounds) < _FEW_ROUNDS:
+        lines.append(f"with fewer than {_FEW_ROUNDS} rounds, noise looks like a change")
     for model in bench.models:
-        old = earlier.get((Path(model.model).name, model.provider))
+        old = _same(model, bench.models, before.models)
         if old is None:
             lines.append(f"{model.model} on {model.provider}: not in the earlier measurement of {before.date}")
             continue
@@ -44,6 +51,18 @@ def compare_lines(bench: Bench, before: Bench) -> list[str]:
         lines.append(f"{model.model}, since {before.date}: " + ("" if changed else "no change beyond the noise"))
         lines += [f"  {line}" for line in changed]
     return lines
+
+
+def _same(model: ModelFigures, now: Sequence[ModelFigures], before: Sequence[ModelFigures]) -> ModelFigures | None:
+    """Finds a model in an earlier measurement: by its path, else by its name where that is clear."""
+    for name in (str, lambda path: Path(path).name):
+        here, there = (
+            [item for item in models if name(item.model) == name(model.model) and item.provider == model.provider]
+            for models in (now, before)
+        )
+        if len(here) == len(there) == 1:
+            return there[0]
+    return None
 
 
 def plot(bench: Bench, path: Path) -> None:
@@ -59,7 +78,7 @@ def plot(bench: Bench, path: Path) -> None:
     """
     from matplotlib.figure import Figure  # noqa: PLC0415, TID251 - only who wants a plot needs it
 
-    names = [_short(model) for model in bench.models]
+    names = [_short(model, bench.models) for model in bench.models]
     figure = Figure(figsize=(11, 1.9 + 0.75 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     places = range(len(names))
@@ -126,5 +145,9 @@ def _lines(model: ModelFigures) -> list[str]:
     ]
 
 
-def _short(model: ModelFigures) -> str:
-    return f"{Path(model.model).name}\n{model.precision.value}, {model.provider.removesuffix('ExecutionProvider')}"
+def _short(model: ModelFigures, models: Sequence[ModelFigures]) -> str:
+    """Names a model in a plot: the file, with its folders where another one is called so."""
+    path = Path(model.model)
+    alone = sum(Path(item.model).name == path.name for item in models) == 1
+    name = path.name if alone else model.model
+    return f"{name}\n{model.precision.value}, {model.provider.removesuffix('ExecutionProvider')}"

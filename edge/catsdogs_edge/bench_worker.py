@@ -77,12 +77,15 @@ def measure_folder(classifier: Classifier, pictures: Sequence[Path], count: int,
 
 
 def _peak_memory() -> dict[str, float]:
-    """Not `resource.getrusage`: there, Linux counts the memory of the process that started this one, too."""
+    """Gives the largest resident set in MB (2**20 bytes), where the system tells as Linux does.
+
+    Not by `resource.getrusage`, in which Linux counts the memory of the process that started this one, too.
+    """
     status = Path("/proc/self/status")
     if not status.is_file():
         return {}
     lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines())
-    return {"memory MB": int(lines["VmHWM"].split()[0]) / 2**10}
+    return {"memory MB": int(lines["VmHWM"].split()[0]) / 2**10} if "VmHWM" in lines else {}
 
 
 def _main(kind: str, model: str, provider: str, threads: str, folder: str, pictures: str) -> None:

@@ -159,7 +159,9 @@ def _cam(
     ] = "0",
     model: _Model = MODEL,
     provider: _Provider = Provider.AUTO,
-    threads: _Threads = 0,
+    threads: Annotated[
+        int, typer.Option(min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used.")
+    ] = 0,
     accept_all: _AcceptAll = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None,
     raw: Annotated[
@@ -256,26 +258,30 @@ def _bench(
     """Measure models on this machine.
 
     Latency of each step for one picture after the other, threads, folders on all cores, memory, and the time to the
-    first answer of a new process. Each figure is measured in processes of their own; half a minute for a model.
+    first answer of a new process. Each figure is measured in processes of their own: a minute for an INT8 model on two
+    cores, two for fp32.
     """
     from catsdogs_edge.bench import Bench, measure  # noqa: PLC0415
     from catsdogs_edge.bench_report import compare_lines, plot, show  # noqa: PLC0415
-    from catsdogs_edge.files import check_outputs  # noqa: PLC0415
+    from catsdogs_edge.files import check_outputs, check_writable  # noqa: PLC0415
 
     given = models or [MODEL]
     check_outputs([png], [*given, *([compare] if compare else [])])
     if png:
+        if png.is_dir():
+            raise typer.BadParameter(f"{png} is a folder, expected a file to write", param_hint="--png")
+        check_writable(png.absolute().parent)
         import matplotlib as mpl  # noqa: F401, PLC0415, TID251 - to say now that it is missing, not in half a minute
     before = Bench.from_json(compare) if compare else None
     bench = measure(given, provider, pictures, count=count, rounds=rounds)
-    if png:
-        plot(bench, png)
     if as_json:
         typer.echo(bench.to_json())
     else:
         show(bench)
     for line in compare_lines(bench, before) if before else ():
         typer.echo(line, err=as_json)
+    if png:
+        plot(bench, png)
 
 
 @_doctor_app.command(

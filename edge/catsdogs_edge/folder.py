@@ -4,19 +4,22 @@ Workers that do all of it, each on one core, leave no core idle: sharing each in
 wait for each other in every layer.
 """
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.decision import Prediction
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import RgbImage, load
+from catsdogs_edge.providers import Provider
 
 BATCH_SIZE = 4
 """Pictures in one inference: a core gains 5 % over one at a time, and with more only needs more memory."""
@@ -24,7 +27,7 @@ BATCH_SIZE = 4
 BATCHES_AHEAD = 2
 """Batches for each worker that are begun before the first one's rows are out."""
 
-Loaded = tuple[Path, RgbImage | ImageError]
+Loaded: TypeAlias = tuple[Path, RgbImage | ImageError]
 """A file with its pixels, uint8 RGB (S, S, 3), or with the reason why not."""
 
 _Result = TypeVar("_Result")
@@ -50,12 +53,16 @@ def classify_files(classifier: Classifier, paths: Iterable[Path], *, workers: in
     Args:
         classifier: The model; for several workers, loaded with `threads=1`.
         paths: Picture files; consumed as needed, so there may be millions.
-        workers: Batches in work at a time, such as one for each core.
+        workers: Batches in work at a time, such as one for each core. Off the CPU they decode at the same time, but run
+            the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
     """
+    turn = nullcontext() if classifier.provider == Provider.CPU.onnx_name else threading.Lock()
 
     def classify(chunk: Sequence[Path]) -> list[Row]:
         loaded = [_load(path, classifier.contract.image_size) for path in chunk]
-        predictions = iter(classifier.classify([item for _, item in loaded if not isinstance(item, ImageError)]))
+        images = [item for _, item in loaded if not isinstance(item, ImageError)]
+        with turn:
+            predictions = iter(classifier.classify(images))
         return [
             Row(path, None, str(item)) if isinstance(item, ImageError) else Row(path, next(predictions), "")
             for path, item in loaded

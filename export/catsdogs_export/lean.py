@@ -32,8 +32,9 @@ def skip_unread_positions(model: onnx.ModelProto) -> None:
     graph = _Graph(model)
     for name in [output for node in model.graph.node for output in node.output]:
         readers = [node for node in graph.readers(name) if _reads_every_second(node)]
-        if len(readers) > 1 or (readers and readers == graph.readers(name)):
-            thinned = graph.thin_out(name, {node.name for node in readers})
+        known = {node.output[0] for node in readers}
+        if len(readers) > 1 or (readers and graph.can_be_thinned(name, known)):
+            thinned = graph.thin_out(name, known)
             for node in readers:
                 node.input[0] = thinned
                 _set(node, "strides", [1, 1])
@@ -57,7 +58,7 @@ def widen_first_convolution(model: onnx.ModelProto) -> None:
     if turn is None or conv is None or conv.op_type != "Conv" or list(_get(turn, "perm", [])) != [0, 3, 1, 2]:
         return
     weights = graph.constants.get(conv.input[1])
-    before = graph.pointwise(image.name, turn.input[0])
+    before = graph.pointwise(image.name, turn)
     layout = None if weights is None else _Blocks.of(conv, weights, size)
     if before is None or weights is None or layout is None:
         return
@@ -74,8 +75,9 @@ def widen_first_convolution(model: onnx.ModelProto) -> None:
     first.input[0] = pixels[2]
     for node in before:
         for place, name in enumerate(node.input):
-            if name in graph.constants and graph.constants[name].size == 3:
-                row = np.tile(graph.constants[name].ravel(), half * 4)
+            if name in graph.constants:
+                value = graph.constants[name].ravel()
+                row = value[0] if value.size == 1 else np.tile(value, half * 4)
                 node.input[place] = graph.add(row, f"{name}_in_rows")
     back = helper.make_node(
         "Reshape", [last.output[0], graph.add([0, half, half, 12], pixels[3])], [pixels[3]], pixels[3]
@@ -138,6 +140,9 @@ class _Graph:
         self._graph = model.graph
         self._outputs = {value.name for value in model.graph.output}
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == "Constant" and (value := _get(node, "value", None)) is not None:
+                self.constants[node.output[0]] = numpy_helper.to_array(value)
 
     def readers(self, name: str) -> list[onnx.NodeProto]:
         """Gives the nodes that take a value."""
@@ -148,20 +153,20 @@ class _Graph:
         readers = self.readers(name)
         return readers[0] if len(readers) == 1 and name not in self._outputs else None
 
-    def add(self, values: list[int] | NDArray[Any], name: str) -> str:
-        """Adds an initializer, named after what it is for."""
+    def add(self, values: list[int] | NDArray[Any] | np.generic, name: str) -> str:
+        """Adds an initializer, named after what it is for, unless it is there."""
         name = f"{name}_constant"
-        self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
+        if all(tensor.name != name for tensor in self._graph.initializer):
+            self._graph.initializer.append(numpy_helper.from_array(np.asarray(values), name))
         return name
 
-    def pointwise(self, start: str, end: str) -> list[onnx.NodeProto] | None:
-        """Lists the nodes from one value to another, if each takes but the one before and numbers for the channels.
+    def pointwise(self, start: str, end: onnx.NodeProto) -> list[onnx.NodeProto] | None:
+        """Lists the nodes from a value to a node, if each takes but the one before and numbers for the channels.
 
-        The channels are their last axis.
+        The channels are their last axis. Nobody else reads what is between.
         """
         nodes: list[onnx.NodeProto] = []
-        while start != end:
-            node = self.only_reader(start)
+        while (node := self.only_reader(start)) != end:
             if node is None or node.op_type not in {"Cast", "Add", "Sub", "Mul", "Div"} or node.input[0] != start:
                 return None
             if any(name not in self.constants or self.constants[name].size not in {1, 3} for name in node.input[1:]):
@@ -175,30 +180,42 @@ class _Graph:
 
         Args:
             name: Of the value.
-            readers: Names of the nodes that need no more of it.
+            readers: The nodes that need no more of it, by their first outputs.
 
         Returns:
             Name of what they are to read: the same, if nobody else reads it.
         """
-        node = next((node for node in self._graph.node if name in node.output), None)
-        shared = name in self._outputs or any(reader.name not in readers for reader in self.readers(name))
-        if node is not None and not shared:
-            if node.op_type == "Conv" and _is_explicit(node):
-                if _is_1x1(node) and list(_get(node, "strides", [1, 1])) == [1, 1]:
-                    node.input[0] = self.thin_out(node.input[0], {node.name})
-                else:
-                    _set(node, "strides", [2 * stride for stride in _get(node, "strides", [1, 1])])
+        node = self._maker(name)
+        if node is not None and self.can_be_thinned(name, readers):
+            if node.op_type == "Conv" and not (_is_1x1(node) and list(_get(node, "strides", [1, 1])) == [1, 1]):
+                _set(node, "strides", [2 * stride for stride in _get(node, "strides", [1, 1])])
                 return name
-            if node.op_type in _EACH_FOR_ITSELF and self._is_the_same_everywhere(node):
-                for place, source in enumerate(node.input):
-                    if source not in self.constants:
-                        node.input[place] = self.thin_out(source, {node.name})
-                return name
+            sources = [node.input[0]] if node.op_type == "Conv" else dict.fromkeys(node.input)  # each once
+            for source in [source for source in sources if source not in self.constants]:
+                thinned = self.thin_out(source, {node.output[0]})
+                for place, taken in enumerate(node.input):
+                    if taken == source:
+                        node.input[place] = thinned
+            return name
         thinned = f"{name}_every_second"
         if not any(thinned in other.output for other in self._graph.node):
             pooling = helper.make_node("MaxPool", [name], [thinned], thinned, kernel_shape=[1, 1], strides=[2, 2])
             self._graph.node.insert(0 if node is None else list(self._graph.node).index(node) + 1, pooling)
         return thinned
+
+    def can_be_thinned(self, name: str, readers: Collection[str]) -> bool:
+        """Tells whether what makes a value can make every second row and column instead; see `thin_out`."""
+        node = self._maker(name)
+        if node is None or name in self._outputs:
+            return False
+        if any(reader.output[0] not in readers for reader in self.readers(name)):
+            return False
+        if node.op_type == "Conv":
+            return _is_explicit(node)
+        return node.op_type in _EACH_FOR_ITSELF and self._is_the_same_everywhere(node)
+
+    def _maker(self, name: str) -> onnx.NodeProto | None:
+        return next((node for node in self._graph.node if name in node.output), None)
 
     def _is_the_same_everywhere(self, node: onnx.NodeProto) -> bool:
         """Tells whether a node's constants do not depend on the position."""

@@ -37,20 +37,19 @@ def test_json_holds_a_value_for_each_round(measured: Path, tiny: Path) -> None:
     assert model["operators"] == Classifier.load(tiny).placement()
     names = [f"{step} p{p}" for step in ("decode", "resize", "inference", "decision", "all") for p in (50, 95, 99)]
     names += [f"inference p50, {count} threads" for count in thread_counts(usable_cpus())]
-    names += ["first answer s", "pictures a second", "memory MB"]
-    assert set(names) == set(model["figures"])
+    names += ["first answer s", "pictures a second"]
+    assert set(names) == set(model["figures"]) - {"memory MB"}
+    assert ("memory MB" in model["figures"]) == Path("/proc/self/status").is_file()
     assert all(len(values) == 2 and min(values) > 0 for values in model["figures"].values())
 
 
-def test_steps_add_up_and_percentiles_grow(measured: Path) -> None:
+def test_figures_are_of_a_size_that_can_be(measured: Path) -> None:
     (model,) = Bench.from_json(measured).models
-    for first, last in (("p50", "p95"), ("p95", "p99")):
-        for step in ("decode", "inference", "all"):
-            for one, other in zip(model.figures[f"{step} {first}"], model.figures[f"{step} {last}"], strict=True):
-                assert one <= other
-    steps = sum(model.median(f"{step} p50") or 0 for step in ("decode", "resize", "inference", "decision"))
-    assert steps == pytest.approx(model.median("all p50"), rel=0.3)
-    assert 20 < (model.median("memory MB") or 0) < 400
+    assert model.median("nothing") is None
+    assert 0.05 < (model.median("first answer s") or 0) < 30
+    assert 20 < (model.median("memory MB") or 20.1) < 400
+    longest = max(model.figures["inference p99"])
+    assert max(model.figures["inference p50"]) <= longest <= max(model.figures["all p99"])
 
 
 def test_tables_and_what_has_changed(scripts: Path, tiny: Path, measured: Path, tmp_path: Path) -> None:
@@ -77,21 +76,49 @@ def test_what_lies_among_the_earlier_values_is_noise() -> None:
 
 
 def test_other_machines_and_models_are_said() -> None:
-    now = Bench("2026-11-24", "here", {}, 100, 5, [figures(a=[1.0])])
+    now = Bench("2026-11-24", "here", {}, "drawings", 100, 5, [figures(a=[1.0])])
     assert compare_lines(now, now) == ["model.onnx, since 2026-11-24: no change beyond the noise"]
-    there = replace(now, machine="there", models=[replace(figures(), model="other.onnx")])
-    first, second = compare_lines(now, there)
-    assert first == "measured on another machine then: there"
-    assert "not in the earlier measurement" in second
+    there = replace(now, machine="there", source="holiday", rounds=1, models=[replace(figures(), model="other.onnx")])
+    first, second, third, fourth = compare_lines(now, there)
+    assert first == "other machine then: there, now here"
+    assert second == "other pictures then: 100 of holiday, now 100 of drawings"
+    assert third.startswith("with fewer than 3 rounds")
+    assert "not in the earlier measurement" in fourth
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders() -> None:
+    one, two = (replace(figures(a=[value]), model=f"{value:.0f}/model.onnx") for value in (1.0, 2.0))
+    both = Bench("2026-11-24", "here", {}, "drawings", 100, 5, [one, two])
+    assert all(line.endswith("no change beyond the noise") for line in compare_lines(both, both))
+    moved = replace(both, models=[replace(one, model="elsewhere/model.onnx")])
+    assert len(compare_lines(replace(both, models=[one]), moved)) == 1
+    assert "not in the earlier measurement" in compare_lines(both, moved)[0]
+
+
+MODELS = (
+    '{"schema": 1, "date": "", "machine": "", "versions": {}, "source": "", "pictures": 1, "rounds": 1, "models": '
+    '[{"model": "", "precision": "int8", "provider": "", "operators": {}, "figures": %s}]}'
+)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": 1}', '{"schema": 1, "models": [{"a": 1}]}', '{"schema": 2}']
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"schema": 1}',
+        *(MODELS % value for value in ('{"a": []}', '{"a": null}', '{"a": ["x"]}', "5")),
+        '{"schema": 1, "models": [{"a": 1}]}',
+        '{"schema": 2}',
+    ],
 )
 def test_what_is_no_measurement_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
     path.write_text(text)
-    with pytest.raises(DataError, match="another version" if "2" in text else "not what catsdogs-bench --json prints"):
+    with pytest.raises(
+        DataError, match="another version" if '"schema": 2' in text else "not what catsdogs-bench --json prints"
+    ):
         Bench.from_json(path)
 
 
@@ -107,6 +134,8 @@ def test_powers_of_two_and_all_cores() -> None:
         (["--pictures", "missing"], 1, "missing: no such folder"),
         (["--pictures", "broken"], 1, "broken holds no picture that can be read"),
         (["--count", "3"], 2, "not in the range"),
+        (["--png", "broken"], 2, "broken is a folder"),
+        (["--png", "/proc/x/bench.png"], 1, "/proc/x cannot be written"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], code: int, message: str, scripts: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from catsdogs_train.settings import Precision, Settings, Unfreeze
 _app = make_app()
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Entry point of `catsdogs-train`."""
     try:
         run(_app, extra="train")

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
+from catsdogs_edge.charts import BLUE, ORANGE
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.image import RgbBatch, load, load_batch
 from catsdogs_edge.pictures import find_labelled, find_pictures
@@ -244,7 +245,7 @@ def _draw(points: list[tuple[str, float, float]], labelled: int, path: Path) -> 
         ours = name.startswith("catsdogs")
         axes.scatter(
             latency, 100 * accuracy, s=70, marker="osP^DvX*p"[place], label=f"{name}: {latency:.1f} ms",
-            color="#0072B2" if ours else "white", edgecolors="#0072B2" if ours else "#D55E00", linewidths=1.5,
+            color=BLUE if ours else "white", edgecolors=BLUE if ours else ORANGE, linewidths=1.5,
         )  # fmt: skip
     axes.set(title=f"The same network, one picture at a time; {machine()}")
     axes.set(xlabel="latency (ms), median; less is better", ylabel=f"right labels of {labelled} photographs (%)")

@@ -101,9 +101,9 @@ class Bench:
             return cls(**known | {"models": [ModelFigures.from_json(model) for model in known["models"]]})
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except DataError:  # a ValueError, too
+            raise
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, DataError):
-                raise
             raise DataError(f"{path} is not what catsdogs-bench --json prints: {error}") from error
 
 

@@ -9,10 +9,10 @@ from rich.table import Table
 
 from catsdogs_edge.bench import Bench, ModelFigures, changes
 from catsdogs_edge.bench_worker import PERCENTILES, STEPS
-from catsdogs_edge.charts import GREY
+from catsdogs_edge.charts import BLUE, GREY
 from catsdogs_edge.files import staged_file
 
-_COLOURS = ("#56B4E9", "#009E73", "#0072B2", "#E69F00")
+_COLOURS = ("#56B4E9", "#009E73", BLUE, "#E69F00")
 """Of the steps: Okabe and Ito's, which colour-blind people can tell apart."""
 
 _FEW_ROUNDS = 3
@@ -102,7 +102,7 @@ def plot(bench: Bench, path: Path) -> None:
     left.invert_yaxis()
     left.legend(loc="lower right", ncols=len(STEPS), bbox_to_anchor=(1.0, 1.12), frameon=False, fontsize=9)
     rates = [model.median("pictures a second") or 0.0 for model in bench.models]
-    bars = right.barh(places, rates, height=0.6, color=_COLOURS[2])
+    bars = right.barh(places, rates, height=0.6, color=BLUE)
     right.bar_label(bars, fmt="%.0f", padding=4)
     right.set(title="A folder, on all cores", xlabel="pictures per second")
     right.set_yticks([])

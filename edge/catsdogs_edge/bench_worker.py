@@ -15,7 +15,7 @@ import numpy as np
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.decision import decide
 from catsdogs_edge.folder import classify_files
-from catsdogs_edge.image import decode, read_bytes, resize
+from catsdogs_edge.image import decode, read, read_bytes, resize
 from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.providers import Provider
 
@@ -92,7 +92,7 @@ def _main(kind: str, model: str, provider: str, threads: str, folder: str, pictu
     count, paths = int(pictures), list(find_pictures([folder]))
     if kind == "first":
         classifier = Classifier.load(model, Provider(provider))
-        classifier.classify([decode(read_bytes(paths[0]))])
+        classifier.classify([read(paths[0])])
         figures = {}
     elif kind == "folder":
         figures = measure_folder(Classifier.load(model, Provider(provider), threads=1), paths, count, int(threads))

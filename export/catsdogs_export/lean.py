@@ -133,7 +133,7 @@ class _Graph:
     """A graph to walk through and to change.
 
     Attributes:
-        constants: Values of its initializers.
+        constants: Values of its initializers and of its `Constant` nodes.
     """
 
     def __init__(self, model: onnx.ModelProto) -> None:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from catsdogs_edge.batch_classifier import BatchClassifier
     from catsdogs_edge.classifier import Classifier
     from catsdogs_edge.contract import Contract
     from catsdogs_edge.decision import Prediction
@@ -20,12 +21,13 @@ if TYPE_CHECKING:
     from catsdogs_edge.image import decode, read
     from catsdogs_edge.providers import Provider
 
-__all__ = ["CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
+__all__ = ["BatchClassifier", "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
 
 # OpenCV reads this once, when it is first imported: a picture that says it is larger (400 MB of pixels) is a bomb.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 
 _MODULES = {
+    "BatchClassifier": "batch_classifier",
     "CatsDogsError": "errors",
     "Classifier": "classifier",
     "Contract": "contract",

@@ -63,14 +63,14 @@ def run_job(classifier: Classifier, origin: Origin, job: Job) -> Summary:
                 if sorter and target:
                     sorter.finish(row.path, target)  # the row is out: now the original may go
                 summary.count(sorted_row)
-                step()
+                step(1)
         except KeyboardInterrupt as interrupt:
             interrupt.args = (summary,)
             raise
     return summary
 
 
-def _sort(row: Row, sorter: Sorter | None) -> tuple[Row, Path | None]:
+def _sort(row: Row[Path], sorter: Sorter | None) -> tuple[Row[Path], Path | None]:
     """Puts a picture into its folder; one that has gone meanwhile becomes a row with an error."""
     if sorter is None or row.prediction is None:
         return row, None

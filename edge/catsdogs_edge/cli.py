@@ -1,4 +1,4 @@
-"""The commands of the edge: `catsdogs`, `catsdogs-classify`, `catsdogs-cam`, `catsdogs-bench` and `catsdogs-doctor`.
+"""The commands `catsdogs`, `catsdogs-cam`, `catsdogs-bench` and `catsdogs-doctor`.
 
 OpenCV and ONNX Runtime are imported inside the call, so that `--help` answers at once.
 """
@@ -10,43 +10,16 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.command import examples, make_app, run
+from catsdogs_edge.options import AcceptAll, AsJson, CsvFile, JsonlFile, ModelFile, RunsOn
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.shipped import MODEL
 
-_app, _classify_app, _cam_app, _bench_app, _doctor_app = (make_app() for _ in range(5))
-
-_Model = Annotated[
-    Path,
-    typer.Option(
-        "--model", help="ONNX file that catsdogs-export wrote.", show_default="the one that comes with catsdogs"
-    ),
-]
-_Provider = Annotated[
-    Provider,
-    typer.Option("--provider", help="Where to run. A named one fails where it does not work; 'auto' takes the best."),
-]
-_Threads = Annotated[
-    int,
-    typer.Option("--threads", min=0, max=256, help="Cores to work on; 0 for all that may be used."),
-]
-_Csv = Annotated[Path | None, typer.Option("--csv", help="Write rows to this CSV file, '-' for standard output.")]
-_Jsonl = Annotated[
-    Path | None, typer.Option("--jsonl", help="Write a JSON object a line to this file, '-' for standard output.")
-]
-_AcceptAll = Annotated[
-    bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every picture.")
-]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_app, _cam_app, _bench_app, _doctor_app = (make_app() for _ in range(4))
 
 
 def main() -> None:
     """Entry point of `catsdogs`."""
     run(_app, extra="edge", quiet=True)
-
-
-def classify_main() -> None:
-    """Entry point of `catsdogs-classify`."""
-    run(_classify_app, extra="edge", quiet=True)
 
 
 def cam_main() -> None:
@@ -77,68 +50,6 @@ def _catsdogs(
     typer.echo(describe_versions() if version else describe_commands())
 
 
-@_classify_app.command(
-    epilog=examples(
-        "catsdogs-classify holiday/",
-        "catsdogs-classify holiday/ --csv labels.csv --resume",
-        "catsdogs-classify holiday/ --move sorted/",
-        "catsdogs-classify '**/*.jpg' --model run/onnx/model.int8.onnx",
-        "find / -name '*.jpg' -print0 | catsdogs-classify - --null --jsonl labels.jsonl",
-    )
-)
-def _classify(
-    sources: Annotated[
-        list[str],
-        typer.Argument(
-            help="Pictures, folders, patterns in quotes, @FILE with names, '-' for names on standard input."
-        ),
-    ],
-    model: _Model = MODEL,
-    provider: _Provider = Provider.AUTO,
-    threads: _Threads = 0,
-    accept_all: _AcceptAll = False,
-    csv: _Csv = None,
-    jsonl: _Jsonl = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the output file: leave out the pictures that it holds.")
-    ] = False,
-    copy: Annotated[Path | None, typer.Option(help="Copy each picture into a folder for its label in here.")] = None,
-    move: Annotated[Path | None, typer.Option(help="Move it there instead; nothing is ever overwritten.")] = None,
-    null: Annotated[
-        bool, typer.Option("--null", "-0", help="Names in lists end with NUL bytes, as 'find -print0' writes them.")
-    ] = False,
-) -> None:
-    """Classify pictures and folders of pictures.
-
-    A picture that cannot be read is a row with its error. Exit code 3 says that there was one, 1 that nothing could
-    be classified.
-    """
-    if copy and move:
-        raise typer.BadParameter("either --copy or --move, not both")
-    if resume and (csv is None) == (jsonl is None):
-        raise typer.BadParameter("--resume goes with one output file: --csv or --jsonl")
-    from catsdogs_edge.batch import Job, run_job  # noqa: PLC0415
-    from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.cpu import usable_cpus  # noqa: PLC0415
-    from catsdogs_edge.files import check_outputs  # noqa: PLC0415
-    from catsdogs_edge.sightings import Origin  # noqa: PLC0415
-    from catsdogs_edge.sorting import How  # noqa: PLC0415
-
-    classifier = Classifier.load(model, provider, threads=1, accept_all=accept_all)  # each worker has one
-    origin = Origin.of(classifier, model)
-    check_outputs([csv, jsonl, copy, move], [model, *sources])
-    how, workers = How.MOVE if move else How.COPY, threads or usable_cpus()
-    job = Job(sources, null, csv, jsonl, resume, copy or move, how, workers)
-    try:
-        summary = run_job(classifier, origin, job)
-    except KeyboardInterrupt as interrupt:
-        hint = "; --resume goes on" if csv or jsonl else ""
-        typer.echo(f"Interrupted: {interrupt.args[0].describe()}{hint}" if interrupt.args else "Interrupted", err=True)
-        raise typer.Exit(130) from interrupt
-    typer.echo(f"{summary.describe()}; {origin.describe()}", err=True)
-    raise typer.Exit(summary.exit_code)
-
-
 @_cam_app.command(
     epilog=examples(
         "catsdogs-cam --list",
@@ -157,19 +68,19 @@ def _cam(
             "pattern, @FILE with names, or '-' for standard input.",
         ),
     ] = "0",
-    model: _Model = MODEL,
-    provider: _Provider = Provider.AUTO,
+    model: ModelFile = MODEL,
+    provider: RunsOn = Provider.AUTO,
     threads: Annotated[
         int, typer.Option(min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used.")
     ] = 0,
-    accept_all: _AcceptAll = False,
+    accept_all: AcceptAll = False,
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None,
     raw: Annotated[
         str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")
     ] = None,
     no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False,
-    jsonl: _Jsonl = None,
-    csv: _Csv = None,
+    jsonl: JsonlFile = None,
+    csv: CsvFile = None,
     record: Annotated[
         Path | None, typer.Option(help="Record a video, with the answers drawn on it: .mkv, .mp4, .avi or .webm.")
     ] = None,
@@ -243,7 +154,7 @@ def _bench(
         list[Path] | None,
         typer.Argument(help="ONNX files that catsdogs-export wrote.", show_default="the one that comes with catsdogs"),
     ] = None,
-    provider: _Provider = Provider.AUTO,
+    provider: RunsOn = Provider.AUTO,
     pictures: Annotated[
         Path | None, typer.Option(help="Folder of pictures to time.", show_default="drawings of 640x480 pixels")
     ] = None,
@@ -253,7 +164,7 @@ def _bench(
         Path | None, typer.Option(help="JSON of an earlier measurement: say what has changed beyond the noise.")
     ] = None,
     png: Annotated[Path | None, typer.Option(help="Draw a plot into this file.")] = None,
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """Measure models on this machine.
 
@@ -299,8 +210,8 @@ def _doctor(
             show_default="the one that comes with catsdogs; with a named provider, a small test graph",
         ),
     ] = None,
-    provider: _Provider = Provider.AUTO,
-    as_json: _Json = False,
+    provider: RunsOn = Provider.AUTO,
+    as_json: AsJson = False,
 ) -> None:
     """Show what this machine offers, and test a model on it.
 

@@ -24,6 +24,8 @@ from catsdogs_edge.files import WRITE_ERRORS
 _EXTRA_OF_MODULE = {
     "cv2": "edge",
     "onnxruntime": "edge",
+    "pyarrow": "ray",
+    "ray": "ray",
     "onnx": "export",
     "tf2onnx": "export",
     "keras": None,

@@ -1,4 +1,4 @@
-"""Classifies picture files on all cores: each worker decodes a few pictures and runs the model on them.
+"""Classifies pictures on all cores: each worker decodes a few and runs the model on them.
 
 Workers that do all of it, each on one core, leave no core idle: sharing each inference between the cores makes them
 wait for each other in every layer.
@@ -12,13 +12,13 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from catsdogs_edge.classifier import Classifier
 from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.decision import Prediction
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.image import RgbImage, load
+from catsdogs_edge.image import RgbImage, decode, read_bytes, resize
 from catsdogs_edge.providers import Provider
 
 BATCH_SIZE = 4
@@ -30,14 +30,17 @@ BATCHES_AHEAD = 2
 Loaded: TypeAlias = tuple[Path, RgbImage | ImageError]
 """A file with its pixels, uint8 RGB (S, S, 3), or with the reason why not."""
 
+Source = TypeVar("Source")
+"""Where a picture comes from: the path of a file, if nothing else is said."""
+
 _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """The outcome for one file: a prediction or an error, never both."""
+class Row(Generic[Source]):
+    """The outcome for one picture: a prediction or an error, never both."""
 
-    path: Path
+    path: Source
     """As it was given or found."""
     prediction: Prediction | None
     """None where there is an error."""
@@ -45,30 +48,38 @@ class Row:
     """Why the file could not be classified; empty where it was."""
 
 
-def classify_files(classifier: Classifier, paths: Iterable[Path], *, workers: int = 1) -> Iterator[Row]:
-    """Classifies files one batch after the other, in order.
+def classify_files(classifier: Classifier, paths: Iterable[Path], *, workers: int = 1) -> Iterator[Row[Path]]:
+    """Classifies files; see `classify_all`."""
+    return classify_all(classifier, paths, read_bytes, workers=workers)
 
-    A file that cannot be decoded becomes a row with its error; the rest goes on.
+
+def classify_all(
+    classifier: Classifier, sources: Iterable[Source], read: Callable[[Source], bytes], *, workers: int = 1
+) -> Iterator[Row[Source]]:
+    """Classifies pictures one batch after the other, in order.
+
+    One that cannot be read or decoded becomes a row with its error; the rest goes on.
 
     Args:
         classifier: The model; for several workers, loaded with `threads=1`.
-        paths: Picture files; consumed as needed, so there may be millions.
+        sources: Of the pictures; consumed as needed, so there may be millions.
+        read: Gives an encoded picture, or raises `ImageError`.
         workers: Batches in work at a time, such as one for each core. Off the CPU they decode at the same time, but run
             the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
     """
     turn = nullcontext() if classifier.provider == Provider.CPU.onnx_name else threading.Lock()
 
-    def classify(chunk: Sequence[Path]) -> list[Row]:
-        loaded = [_load(path, classifier.contract.image_size) for path in chunk]
-        images = [item for _, item in loaded if not isinstance(item, ImageError)]
+    def classify(chunk: Sequence[Source]) -> list[Row[Source]]:
+        loaded = [_load(source, read, classifier.contract.image_size) for source in chunk]
+        images = [item for item in loaded if not isinstance(item, ImageError)]
         with turn:
             predictions = iter(classifier.classify(images))
         return [
-            Row(path, None, str(item)) if isinstance(item, ImageError) else Row(path, next(predictions), "")
-            for path, item in loaded
+            Row(source, None, str(item)) if isinstance(item, ImageError) else Row(source, next(predictions), "")
+            for source, item in zip(chunk, loaded, strict=True)
         ]
 
-    for rows in _work(classify, paths, workers):
+    for rows in in_batches(classify, sources, workers):
         yield from rows
 
 
@@ -82,12 +93,18 @@ def load_files(paths: Iterable[Path], size: int) -> Iterator[list[Loaded]]:
     Yields:
         Up to `BATCH_SIZE` files.
     """
-    yield from _work(lambda chunk: [_load(path, size) for path in chunk], paths, usable_cpus())
+    yield from in_batches(lambda chunk: [(path, _load(path, read_bytes, size)) for path in chunk], paths, usable_cpus())
 
 
-def _work(work: Callable[[list[Path]], _Result], paths: Iterable[Path], workers: int) -> Iterator[_Result]:
-    """Gives what becomes of each batch, in order; `BATCHES_AHEAD` for each worker are begun before they are needed."""
-    remaining = iter(paths)
+def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source], workers: int) -> Iterator[_Result]:
+    """Works on batches of up to `BATCH_SIZE` in threads, and gives what becomes of each, in order.
+
+    Args:
+        work: Turns a batch into something.
+        sources: What to put into batches; consumed as needed.
+        workers: Threads; `BATCHES_AHEAD` batches for each are begun before they are needed.
+    """
+    remaining = iter(sources)
     ahead: deque[Future[_Result]] = deque()
     pool = ThreadPoolExecutor(workers)
     try:
@@ -101,8 +118,8 @@ def _work(work: Callable[[list[Path]], _Result], paths: Iterable[Path], workers:
         pool.shutdown(cancel_futures=True)
 
 
-def _load(path: Path, size: int) -> Loaded:
+def _load(source: Source, read: Callable[[Source], bytes], size: int) -> RgbImage | ImageError:
     try:
-        return path, load(path, size)
+        return resize(decode(read(source)), size)
     except ImageError as error:
-        return path, error
+        return error

@@ -30,7 +30,7 @@ EXTENSIONS = frozenset(
 )
 """File name endings, in lower case, that a search through a folder takes for pictures."""
 
-_LARGEST_FILE = 2**28
+LARGEST_FILE = 2**28
 """Bytes; read whole, and several at once."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
@@ -78,8 +78,8 @@ def read_bytes(path: str | Path) -> bytes:
             raise ImageError("a folder: one named like a picture, or one that cannot be opened")
         if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
             raise ImageError("not a regular file")
-        if status.st_size > _LARGEST_FILE:
-            raise ImageError(f"{status.st_size / 2**20:.0f} MB, expected a picture of {_LARGEST_FILE >> 20} MB at most")
+        if status.st_size > LARGEST_FILE:
+            raise ImageError(f"{status.st_size / 2**20:.0f} MB, expected a picture of {LARGEST_FILE >> 20} MB at most")
         return path.read_bytes()
     except FileNotFoundError as error:
         raise ImageError("a link to a file that does not exist" if path.is_symlink() else "no such file") from error

@@ -60,13 +60,14 @@ def _expand(path: Path, without: Path | None) -> Iterator[Path]:
             subfolders.clear()
             continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        yield from (Path(folder, name) for name in subfolders if _looks_like_picture(name))
+        yield from (Path(folder, name) for name in subfolders if looks_like_picture(name))
         names.sort()
-        yield from (Path(folder, name) for name in names if _looks_like_picture(name))
+        yield from (Path(folder, name) for name in names if looks_like_picture(name))
     yield from (Path(error.filename) for error in closed)
 
 
-def _looks_like_picture(name: str) -> bool:
+def looks_like_picture(name: str) -> bool:
+    """Tells whether a search through a folder takes a file of that name."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - a million
 
 

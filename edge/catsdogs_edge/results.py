@@ -2,12 +2,13 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import typer
 
+from catsdogs_edge.decision import Prediction
 from catsdogs_edge.folder import Row
 from catsdogs_edge.resume import NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.rows import SCHEMA, Rows, familiarity_of, open_csv, open_jsonl, probabilities_of
@@ -23,11 +24,22 @@ class Results(Protocol):
 
     done: Done
 
-    def write(self, row: Row, target: Path | None) -> None:
+    def write(self, row: Row[Path], target: Path | None) -> None:
         """Writes one; `target` is where the picture was sorted to, if it was."""
 
     def close(self) -> None:
         """Closes the file."""
+
+
+def to_fields(prediction: Prediction | None, error: str, classes: Sequence[str]) -> dict[str, Any]:
+    """Gives what a row says about one picture; what is not known is None."""
+    return {
+        "label": prediction.label if prediction else None,
+        "probability": round(prediction.probability, 6) if prediction else None,
+        "familiarity": familiarity_of(prediction),
+        "probabilities": probabilities_of(prediction, classes),
+        "error": error or None,
+    }
 
 
 class FileResults:
@@ -65,21 +77,13 @@ class FileResults:
         about = {"schema": SCHEMA} | origin.about()
         return cls(open_jsonl(path, append=resume), done, about, origin)
 
-    def write(self, row: Row, target: Path | None) -> None:
+    def write(self, row: Row[Path], target: Path | None) -> None:
         """Writes one.
 
         Raises:
             OutputError: The disk is full.
         """
-        prediction = row.prediction
-        fields: dict[str, Any] = {
-            "path": str(row.path),
-            "label": prediction.label if prediction else None,
-            "probability": round(prediction.probability, 6) if prediction else None,
-            "familiarity": familiarity_of(prediction),
-            "probabilities": probabilities_of(prediction, self._origin.classes),
-            "error": row.error or None,
-        }
+        fields = {"path": str(row.path), **to_fields(row.prediction, row.error, self._origin.classes)}
         sorted_to = {} if target is None else {"sorted_to": str(target)}
         self._rows.write({**fields, **sorted_to, **self._about})
 
@@ -96,7 +100,7 @@ class Lines:
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._width = max(map(len, (*labels, "error")))
 
-    def write(self, row: Row, target: Path | None) -> None:
+    def write(self, row: Row[Path], target: Path | None) -> None:
         """Prints one."""
         where = str(row.path) if target is None else f"{row.path} -> {target}"
         if row.prediction is None:
@@ -122,12 +126,17 @@ class Summary:
         self._failed = 0
         self._start = time.perf_counter()
 
-    def count(self, row: Row) -> None:
+    def count(self, row: Row[Any]) -> None:
         """Counts one."""
         if row.prediction is None:
             self._failed += 1
         else:
             self._labels[row.prediction.label] += 1
+
+    def add(self, labels: Mapping[str, int], failed: int) -> None:
+        """Counts many, by label, and those that could not be classified."""
+        self._labels.update(labels)
+        self._failed += failed
 
     @property
     def exit_code(self) -> int:

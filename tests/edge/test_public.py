@@ -24,7 +24,7 @@ WORKSTATION_ONLY = (
 
 def test_public_names() -> None:
     assert catsdogs_edge.__all__ == [
-        "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read",
+        "BatchClassifier", "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read",
     ]  # fmt: skip
     for name in catsdogs_edge.__all__:
         assert getattr(catsdogs_edge, name).__module__.startswith("catsdogs_edge.")
@@ -49,10 +49,11 @@ def test_the_edge_works_without_the_workstation_s_packages(module: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("command", ["classify_main", "cam_main", "doctor_main"])
+@pytest.mark.parametrize("command", ["cli_classify.main", "cli.cam_main", "cli.doctor_main"])
 def test_help_loads_neither_opencv_nor_onnx_runtime(command: str) -> None:
+    module, _, _ = command.partition(".")
     done = run_python(
-        f"import sys; sys.argv = ['x', '--help']\nfrom catsdogs_edge.cli import {command}\n"
+        f"import sys; sys.argv = ['x', '--help']\nfrom catsdogs_edge import {module}\n"
         f"try: {command}()\nfinally: print({{'cv2', 'onnxruntime', 'numpy'}} & set(sys.modules))"
     )
     assert done.returncode == 0, done.stderr

@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 import catsdogs_edge.cli
+import catsdogs_edge.cli_classify
 import catsdogs_export.cli
 import catsdogs_train.cli
 from catsdogs_edge.drawings import draw, write_folder
@@ -24,7 +25,7 @@ DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "d
 
 APPS = {
     "catsdogs": catsdogs_edge.cli._app,
-    "catsdogs-classify": catsdogs_edge.cli._classify_app,
+    "catsdogs-classify": catsdogs_edge.cli_classify._app,
     "catsdogs-cam": catsdogs_edge.cli._cam_app,
     "catsdogs-bench": catsdogs_edge.cli._bench_app,
     "catsdogs-doctor": catsdogs_edge.cli._doctor_app,

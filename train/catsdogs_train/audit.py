@@ -67,7 +67,7 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
             found = []
             for finding in pool.map(lambda path: _examine(path, known), paths[start : start + _REMEMBERED_AT_ONCE]):
                 found.append(finding)
-                advance()
+                advance(1)
             memory.remember(item for item in found if item.sha256 and item.sha256 not in known)
             findings += found
     return findings

@@ -1,0 +1,238 @@
+"""Cuts a job of any size into shards, each of them done as a whole by one worker, and remembers the cut to resume it.
+
+A manifest is a Parquet file, or several, with the path or URI of a picture in each row. Its metadata tells how many
+rows there are, so cutting it reads no names. What comes otherwise, folders and lists, is written into one first.
+"""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.storage import Store, find_objects, is_uri, open_file
+
+PLAN, OWN_MANIFEST = "plan.json", "manifest.parquet"
+"""Files in the folder of results: the cut, and the names where the user gave no Parquet manifest."""
+
+_VERSION = 1
+"""Of the plan."""
+
+_COLUMNS = ("uri", "path")
+"""Of a manifest, that hold the names; or else its only one."""
+
+_ROWS_AT_ONCE = 1 << 16
+"""Of names, that are held in memory while they are listed."""
+
+_SMALLEST, _LARGEST, _FOR_EACH_WORKER = 64, 10_000, 32
+"""A shard, in pictures, and how many of them each worker should have, so that all end at about the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Some rows of a manifest: the unit that is done as a whole, and once."""
+
+    number: int
+    """Counted from 0 through all manifests: the order of the pictures."""
+    file: str
+    """Path or URI of the manifest."""
+    group: int
+    """Of its row groups, the one that holds it."""
+    first: int
+    """Row in that group."""
+    count: int
+    """Of rows, at least 1."""
+
+    def part(self, ending: str) -> str:
+        """Names the file of its results."""
+        return f"part-{self.number:07}.{ending}"
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pictures of a job."""
+
+    about: dict[str, Any]
+    """What else decides about the results; JSON."""
+    rows: dict[str, list[int]]
+    """For each manifest the rows in each of its row groups."""
+    shard_size: int
+    """Pictures in a shard, if the job was begun before; else 0."""
+
+    @property
+    def count(self) -> int:
+        """Of pictures."""
+        return sum(map(sum, self.rows.values()))
+
+    def cut(self) -> list[Shard]:
+        """Gives the shards of a job that was begun."""
+        spans = [
+            (file, group, first, min(self.shard_size, count - first))
+            for file, groups in self.rows.items()
+            for group, count in enumerate(groups)
+            for first in range(0, count, self.shard_size)
+        ]
+        return [Shard(number, *span) for number, span in enumerate(spans)]
+
+
+def list_pictures(store: Store, sources: Sequence[str], about: dict[str, Any], *, null: bool, resume: bool) -> Listing:
+    """Finds the pictures of a job, or takes up what was found when it was begun.
+
+    Args:
+        store: For the results; what was found is kept there.
+        sources: Pictures, folders, patterns and lists as `find_pictures` takes them, the same behind URIs, and
+            manifests: names that end in `.parquet` or `.csv`.
+        about: What else decides about the results, such as the model; JSON.
+        null: The names in lists end with NUL bytes.
+        resume: Go on with what is in the store, if anything is.
+
+    Raises:
+        DataError: A source cannot be read.
+        OutputError: The store holds something else, or a job that is not resumed, or another one.
+    """
+    about = {"version": _VERSION, "sources": list(sources), **about}
+    found = store.names()
+    if PLAN in found:
+        if not resume:
+            raise OutputError(f"{store.place} holds results already: go on with --resume, or choose another folder")
+        return _take_up(store, about)
+    if others := sorted(name for name in found if name != OWN_MANIFEST and not name.startswith(".catsdogs-")):
+        raise OutputError(f"{store.place} holds other files ({others[0]}): choose a folder of its own")
+    return Listing(about, _count(_write_manifest(store, sources, null=null)), 0)
+
+
+def begin(store: Store, listing: Listing, *, workers: int, size: int) -> Listing:
+    """Decides about the size of the shards, and writes it down: from here on the job can be resumed.
+
+    Args:
+        store: For the results.
+        listing: At least one picture.
+        workers: That will share the work.
+        size: Of a shard, in pictures; 0: what suits the number of pictures and workers.
+
+    Raises:
+        OutputError: The store cannot be written.
+    """
+    size = size or min(max(listing.count // (workers * _FOR_EACH_WORKER), _SMALLEST), _LARGEST)
+    begun = replace(listing, shard_size=size)
+    with store.writing(PLAN) as path:
+        path.write_text(json.dumps(asdict(begun), indent=1) + "\n", encoding="utf-8")
+    return begun
+
+
+def read_names(shard: Shard) -> list[str]:
+    """Reads the names of a shard's pictures.
+
+    Raises:
+        DataError: The manifest cannot be read, or is another one now.
+    """
+    with open_file(shard.file) as stream:
+        try:
+            file = pq.ParquetFile(stream)
+            column = _find_column(file.schema_arrow.names, shard.file)
+            names = file.read_row_group(shard.group, columns=[column])[column].slice(shard.first, shard.count)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(f"{shard.file} is not a Parquet file that can be read: {error}") from error
+    if len(names) != shard.count:
+        raise DataError(f"{shard.file} has changed since the job was begun: begin a new one")
+    return [os.fsdecode(name) if name else "" for name in names.to_pylist()]
+
+
+def _take_up(store: Store, about: dict[str, Any]) -> Listing:
+    path = store.locate(PLAN)
+    try:
+        with open_file(path) as stream:
+            begun = Listing(**json.loads(stream.read()))
+        known = {name: begun.about[name] for name in about}
+    except (ValueError, KeyError, TypeError) as error:
+        raise OutputError(f"{path} is damaged ({error!r}): choose another folder") from error
+    for name, value in about.items():
+        if known[name] != value:
+            raise OutputError(
+                f"the job in {store.place} has {name} {known[name]}, now it is {value}: "
+                "resume it as it was begun, or choose another folder"
+            )
+    if _count(list(begun.rows)) != begun.rows:
+        raise DataError(f"the manifest of the job in {store.place} has changed: begin a new one in another folder")
+    return begun
+
+
+def _count(files: Sequence[str]) -> dict[str, list[int]]:
+    """Gives the number of rows in each row group of each file."""
+
+    def count(name: str) -> list[int]:
+        with open_file(name) as stream:
+            try:
+                file = pq.ParquetFile(stream)
+            except (OSError, pa.ArrowException) as error:
+                raise DataError(f"{name} is not a Parquet file that can be read: {error}") from error
+            _find_column(file.schema_arrow.names, name)
+            return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+
+    with ThreadPoolExecutor(16) as pool:  # far away, each takes its time
+        return dict(zip(files, pool.map(count, files), strict=True))
+
+
+def _write_manifest(store: Store, sources: Sequence[str], *, null: bool) -> list[str]:
+    """Writes the names that are not in Parquet files already; gives all files, the user's own first."""
+    given: list[str] = []
+
+    def names() -> Iterator[str]:
+        for source in sources:
+            for name in find_objects(source) if is_uri(source) else map(str, find_pictures([source], null=null)):
+                if name.endswith(".parquet"):
+                    given.append(name if is_uri(name) else os.path.abspath(name))  # noqa: PTH100 - may be a URI
+                elif name.endswith(".csv"):
+                    yield from _read_csv(name)
+                else:
+                    yield name
+
+    listed = names()
+    first = next(listed, None)
+    if first is None:
+        return given
+    with store.writing(OWN_MANIFEST) as path:
+        _write_names(path, chain([first], listed))
+        _count(given)  # what is wrong with them is said before anything is kept
+    return [*given, store.locate(OWN_MANIFEST)]
+
+
+def _write_names(path: Path, names: Iterator[str]) -> None:
+    """Writes a manifest; paths need not be UTF-8, so they are bytes."""
+    schema = pa.schema([("path", pa.binary())])
+    with pq.ParquetWriter(path, schema) as writer:
+        while block := [os.fsencode(name) for name in islice(names, _ROWS_AT_ONCE)]:
+            writer.write_table(pa.table({"path": pa.array(block, pa.binary())}, schema))
+
+
+def _read_csv(name: str) -> Iterator[str]:
+    with open_file(name) as stream, io.TextIOWrapper(stream, "utf-8-sig", "surrogateescape", newline="") as text:
+        try:
+            reader = csv.reader(text)
+            header = next(reader, [])
+            place = header.index(_find_column(header, name))
+            yield from (row[place] if len(row) > place else "" for row in reader if row)
+        except csv.Error as error:
+            raise DataError(f"{name} is not a CSV file: {error} in line {reader.line_num}") from error
+
+
+def _find_column(columns: Sequence[str], name: str) -> str:
+    """Finds the column of names.
+
+    Raises:
+        DataError: None is called so, and there are several.
+    """
+    found = [column for column in _COLUMNS if column in columns]
+    if not found and len(columns) != 1:
+        raise DataError(f"{name} has the columns {', '.join(columns)}, expected one called {' or '.join(_COLUMNS)}")
+    return next(iter(found or columns))

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TypeAlias
 
@@ -44,6 +46,41 @@ def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
     return np.asarray(np.random.default_rng((seed, epoch)).permutation(count), np.intp)
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What a process gets of each batch that several devices work on together."""
+
+    devices: int = 1
+    """That share a batch, on all hosts; as many on each."""
+    hosts: int = 1
+    """Processes, each with some of them."""
+    host: int = 0
+    """This one of them, counted from 0."""
+
+    @property
+    def salt(self) -> tuple[int, ...]:
+        """Makes processes mix pictures each in its own way; nothing where there is one."""
+        return (self.host,) if self.hosts > 1 else ()
+
+    def usable(self, count: int, batch_size: int) -> int:
+        """Gives how many pictures an epoch shows.
+
+        Of a last batch that devices cannot share evenly, the rest is left out: in each epoch other pictures, and fewer
+        than there are devices.
+        """
+        return count - count % batch_size % self.devices
+
+    def of_batch(self, places: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Gives this process its part of a batch."""
+        mine = len(places) // self.hosts
+        return places[self.host * mine : (self.host + 1) * mine]
+
+    def block(self, count: int) -> NDArray[np.intp]:
+        """Gives this process its pictures of many that are asked about; each has as many: the last may be repeated."""
+        each = math.ceil(count / self.hosts)
+        return np.minimum(np.arange(self.host * each, (self.host + 1) * each), count - 1)
+
+
 class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of uint8 RGB pictures of one epoch, decoded by threads ahead of the network.
 
@@ -62,8 +99,10 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: Draw an order for the view.
         mixup: Parameter of the beta distribution by which each picture is mixed with another of its batch (Zhang et
             al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
+        share: What this process shows of each batch, if others show the rest.
 
     Attributes:
+        count: Of the pictures.
         failure: Why a batch could not be read; the backend wraps the exception itself beyond recognition.
     """
 
@@ -81,9 +120,11 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         view: int = 0,
         shuffle: bool = False,
         mixup: float = 0.0,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self.failure: ImageError | None = None
+        self.count = len(samples)
         self._samples = samples
         self._targets = targets
         self._image_size = image_size
@@ -95,10 +136,18 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._view = view
         self._mixup = mixup
         self._shuffle = shuffle
+        self._share = share or Share()
+        self._order = np.arange(len(samples))
         self._ahead: dict[int, list[Future[RgbImage]]] = {}
 
+    def of(self, places: NDArray[np.intp]) -> "PictureBatches":
+        """Gives the same view of some of the pictures, not shuffled."""
+        some = copy(self)
+        some.count, some._order, some._shuffle, some._ahead = len(places), places, False, {}
+        return some
+
     def __len__(self) -> int:
-        return math.ceil(len(self._samples) / self._batch_size)
+        return math.ceil(self._share.usable(self.count, self._batch_size) / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, Weights]:
         """Gives pictures of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
@@ -115,10 +164,9 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._mix(*batch, index) if self._mixup else batch
 
     def _places(self, index: int) -> NDArray[np.intp]:
-        first, end = index * self._batch_size, min((index + 1) * self._batch_size, len(self._samples))
-        if not self._shuffle:
-            return np.arange(first, end)
-        return draw_order(self._seed, self._view, len(self._samples))[first:end]
+        usable = self._share.usable(self.count, self._batch_size)
+        order = draw_order(self._seed, self._view, self.count) if self._shuffle else self._order
+        return self._share.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
 
     def _show(self, place: int) -> RgbImage:
         """Gives the picture as it is shown, shape (S, S, 3)."""
@@ -130,7 +178,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def _mix(
         self, images: RgbBatch, targets: Targets, weights: Weights, index: int
     ) -> tuple[RgbBatch, Targets, Weights]:
-        random = np.random.default_rng((self._seed, self._view, index, len(self._samples)))
+        random = np.random.default_rng((self._seed, self._view, index, len(self._samples), *self._share.salt))
         share = np.float32(random.beta(self._mixup, self._mixup))
         other = random.permutation(len(images))
         mixed = np.rint(share * images + (1 - share) * images[other])
@@ -138,6 +186,60 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         counted = share * counted + (1 - share) * counted[other]
         total = counted.sum(axis=1)
         return np.asarray(mixed, np.uint8), counted / total[:, None], total
+
+
+class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of pictures that are in memory.
+
+    Args:
+        pictures: uint8 RGB, shape (N, S, S, 3).
+        size: Of a batch; the last one may be smaller.
+
+    Attributes:
+        count: Of the pictures.
+        failure: None; nothing has to be read.
+    """
+
+    def __init__(self, pictures: RgbBatch, size: int) -> None:
+        super().__init__()
+        self.count = len(pictures)
+        self.failure: ImageError | None = None
+        self._pictures = pictures
+        self._size = size
+
+    def of(self, places: NDArray[np.intp]) -> "ArrayBatches":
+        """Gives some of the pictures."""
+        return ArrayBatches(self._pictures[places], self._size)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._pictures) / self._size)
+
+    def __getitem__(self, index: int) -> tuple[RgbBatch]:
+        """Gives pictures of shape (N, S, S, 3), uint8 RGB."""
+        return (self._pictures[index * self._size : (index + 1) * self._size],)
+
+
+class Padded(keras.utils.PyDataset):  # type: ignore[misc]
+    """Pictures to ask about, in batches that devices can share evenly: the last picture of all is repeated.
+
+    Args:
+        batches: Each of a multiple of `devices`, but for the last one.
+        devices: That share a batch.
+    """
+
+    def __init__(self, batches: PictureBatches | ArrayBatches, devices: int) -> None:
+        super().__init__()
+        self._batches = batches
+        self._devices = devices
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[RgbBatch]:
+        """Gives pictures of shape (N, S, S, 3), uint8 RGB."""
+        images = self._batches[index][0]
+        missing = -len(images) % self._devices
+        return (np.concatenate([images, *[images[-1:]] * missing]) if missing else images,)
 
 
 def stop_decoding() -> None:

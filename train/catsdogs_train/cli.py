@@ -16,7 +16,7 @@ import typer
 
 from catsdogs_edge.command import examples, make_app, run, tensorflow_quiet
 from catsdogs_train.backend import choose_backend
-from catsdogs_train.settings import Precision, Settings, Unfreeze
+from catsdogs_train.settings import Devices, Precision, Settings, Unfreeze
 
 _app = make_app()
 
@@ -163,6 +163,9 @@ def _train(
     precision: Annotated[
         Precision, typer.Option(help="Of the backbone while training; what is saved is float32.")
     ] = Precision.AUTO,
+    devices: Annotated[
+        Devices, typer.Option(help="Share each batch between all GPUs; see docs/scale.md for several hosts.")
+    ] = Devices.ONE,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False,
     resume: Annotated[
@@ -188,7 +191,8 @@ def _train(
             image_size=image_size, epochs=epochs, views=views, fine_tune_epochs=fine_tune_epochs,
             fine_tune_size=fine_tune_size, fine_tune_rate=fine_tune_rate, unfreeze=unfreeze,
             label_smoothing=label_smoothing, mixup=mixup, other=other, keep=keep, patience=patience, balance=balance,
-            batch_size=batch_size, precision=precision, seed=seed, tensorboard=tensorboard, resume=resume,
+            batch_size=batch_size, precision=precision, devices=devices, seed=seed,
+            tensorboard=tensorboard, resume=resume,
         )
     )  # fmt: skip
     typer.echo(f"{out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")

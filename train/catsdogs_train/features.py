@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.files import staged_file
 from catsdogs_edge.image import RgbBatch
-from catsdogs_train.batches import PictureBatches, Targets, Weights, draw_order
+from catsdogs_train.batches import PictureBatches, Share, Targets, Weights, draw_order
+from catsdogs_train.devices import Team
 from catsdogs_train.model import get_backbone
 
 Features: TypeAlias = NDArray[np.float32]
@@ -53,7 +54,10 @@ def make_extractor(network: keras.Model) -> keras.Model:
 
 
 def extract(
-    extractor: keras.Model, batches: PictureBatches | RgbBatch, callbacks: Sequence[keras.callbacks.Callback]
+    extractor: keras.Model,
+    batches: PictureBatches | RgbBatch,
+    callbacks: Sequence[keras.callbacks.Callback],
+    team: Team | None = None,
 ) -> Features:
     """Computes the features of pictures, in their order.
 
@@ -61,13 +65,17 @@ def extract(
         extractor: From `make_extractor`.
         batches: Pictures, not shuffled, or uint8 RGB of shape (N, S, S, 3).
         callbacks: Such as a bar.
+        team: Devices that share the work; None: one.
     """
-    parts = extractor.predict(batches, callbacks=list(callbacks), verbose=0)
-    return np.concatenate([np.asarray(part, np.float32) for part in parts], axis=1)
+    return np.concatenate((team or Team()).ask(extractor, batches, callbacks), axis=1)
 
 
 def compute(
-    extractor: keras.Model, batches: PictureBatches, file: Path, callbacks: Sequence[keras.callbacks.Callback]
+    extractor: keras.Model,
+    batches: PictureBatches,
+    file: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    team: Team | None = None,
 ) -> None:
     """Computes the features of pictures, in their order, unless that was done before.
 
@@ -76,14 +84,18 @@ def compute(
         batches: Pictures, not shuffled.
         file: NPY file to keep them in, or where they are, 12 KB for each picture.
         callbacks: Such as a bar.
+        team: Devices that share the work, of which one process writes the file; None: one.
 
     Raises:
         OutputError: The file cannot be written.
     """
+    team = team or Team()
     if not is_whole(file):
-        features = extract(extractor, batches, callbacks)
-        with staged_file(file) as path:
-            np.save(path, features)
+        features = extract(extractor, batches, callbacks, team)
+        if team.leads:
+            with staged_file(file) as path:
+                np.save(path, features)
+        team.wait(f"{file.name} is written")
 
 
 def read_features(file: Path) -> Features:
@@ -114,6 +126,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: In a batch; the last one may be smaller.
         seed: Of the orders.
         epoch: Which one, counted from 0.
+        share: What this process gets of each batch, if others get the rest.
     """
 
     def __init__(
@@ -124,6 +137,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         batch_size: int,
         seed: int,
         epoch: int,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         self._file = file
@@ -132,12 +146,15 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._batch_size = batch_size
         self._seed = seed
         self._epoch = epoch
+        self._share = share or Share()
+        self._usable = self._share.usable(len(targets), batch_size)
 
     def __len__(self) -> int:
-        return math.ceil(len(self._targets) / self._batch_size)
+        return math.ceil(self._usable / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Features, Targets, Weights]:
         """Gives features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
         order = draw_order(self._seed, self._epoch, len(self._targets))
-        places = order[index * self._batch_size : (index + 1) * self._batch_size]
+        places = order[index * self._batch_size : min((index + 1) * self._batch_size, self._usable)]
+        places = self._share.of_batch(places)
         return np.asarray(read_features(self._file)[places, :HEAD_WIDTH]), self._targets[places], self._weights[places]

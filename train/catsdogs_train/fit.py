@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +18,7 @@ from catsdogs_edge.files import check_writable
 from catsdogs_train.cache import held
 from catsdogs_train.checkpoint import Checkpoint, Epoch
 from catsdogs_train.dataset import Sample, Split, make_split
+from catsdogs_train.devices import Team, assemble
 from catsdogs_train.failures import explained
 from catsdogs_train.model import check_weights
 from catsdogs_train.others import find_others
@@ -49,11 +51,14 @@ def train(settings: Settings) -> Epoch:
     """
     check_writable(settings.out)  # better to hear it now than after the first epoch
     check_weights(settings.weights)
-    with held(settings.out):
-        return _train(settings)
+    keras.utils.set_random_seed(settings.seed)
+    team = assemble(settings.devices)
+    team.check(settings.batch_size)
+    with held(settings.out) if team.leads else nullcontext():
+        return _train(settings, team)
 
 
-def _train(settings: Settings) -> Epoch:
+def _train(settings: Settings, team: Team) -> Epoch:
     checkpoint = Checkpoint(settings.out)
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
@@ -63,7 +68,6 @@ def _train(settings: Settings) -> Epoch:
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
     precision = choose(settings.precision)
-    keras.utils.set_random_seed(settings.seed)
     split = make_split(
         settings.data,
         val=settings.val,
@@ -87,17 +91,28 @@ def _train(settings: Settings) -> Epoch:
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
     promise = _promise(settings, split, others, precision)
+    if not team.agrees(hashlib.sha256(json.dumps([promise, is_done]).encode()).digest()):
+        raise DataError(
+            "the hosts do not see the same: give each the same options, pictures, weights and --out, such as on a "
+            "network file system"
+        )
     if is_done:
         best = read_best(settings.out, promise)
-        checkpoint.remove()  # what is left of it, if that was killed
+        if team.leads:
+            checkpoint.remove()  # what is left of it, if that was killed
         _log.info("%s is done already", settings.out)
         return best
     report = Report(settings, split, precision, promise)
-    with explained([], settings.batch_size):
-        training = Training(settings, split, others, precision, checkpoint, report)
-    checkpoint.begin(promise)
-    best = training.run()
-    checkpoint.remove()
+    with team.scope():
+        with explained([], settings.batch_size):
+            training = Training(settings, split, others, precision, checkpoint, report, team)
+        if team.leads:
+            checkpoint.begin(promise)
+        team.wait("the run folder is there")
+        best = training.run()
+    team.wait("the run is written")
+    if team.leads:
+        checkpoint.remove()
     return best
 
 

@@ -153,7 +153,7 @@ def _build_backbone(shape: tuple[int | None, int | None, int], weights: str) -> 
 
 def values(variables: list[keras.Variable]) -> Arrays:
     """Copies what variables hold, whatever the backend does with its memory afterwards."""
-    return [np.array(keras.ops.convert_to_numpy(variable.value)) for variable in variables]
+    return [np.array(variable.numpy()) for variable in variables]
 
 
 def assign(variables: list[keras.Variable], arrays: Arrays) -> None:

@@ -28,6 +28,15 @@ class Precision(StrEnum):
     """With a scaled loss; for GPUs."""
 
 
+class Devices(StrEnum):
+    """What shares each batch."""
+
+    ONE = "one"
+    """One GPU, or the CPU."""
+    ALL = "all"
+    """All GPUs, or what the backend takes for several CPUs."""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What the user asked for."""
@@ -74,6 +83,8 @@ class Settings:
     """Pictures in one step."""
     precision: Precision = Precision.AUTO
     """Of the backbone."""
+    devices: Devices = Devices.ONE
+    """That share each batch; of each host, where there are several."""
     seed: int = 0
     """Of the split, the order, the new layer and the augmentation."""
     tensorboard: bool = False
@@ -93,5 +104,5 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Gives what decides how a training ends, by option, but for what is in files."""
-        free = {"data", "val", "other", "out", "weights", "precision", "tensorboard", "resume"}
+        free = {"data", "val", "other", "out", "weights", "precision", "devices", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

@@ -20,6 +20,7 @@ from catsdogs_train.batches import PictureBatches, make_targets, make_weights, s
 from catsdogs_train.board import Board
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.dataset import Sample, Split
+from catsdogs_train.devices import Team
 from catsdogs_train.failures import explained
 from catsdogs_train.familiarity import attach
 from catsdogs_train.features import (
@@ -60,6 +61,7 @@ class Training:
         precision: Of the backbone; not `auto`.
         checkpoint: Where to go on, and to write down how far it has come.
         report: The rest of the run folder.
+        team: Devices that share each batch; make it, and let it run, in their scope.
 
     Raises:
         DataError: The weights do not fit.
@@ -73,14 +75,20 @@ class Training:
         precision: Precision,
         checkpoint: Checkpoint,
         report: Report,
+        team: Team,
     ) -> None:
         self._settings = settings
         self._split = split
         self._others = others
         self._checkpoint = checkpoint
         self._report = report
+        self._team = team
         self._standing = Standing()
         self._network = build_network(len(split.classes), settings.weights, None, precision)
+        self._asked = self._network  # answers, where the network itself cannot: spread over several hosts
+        if team.share.hosts > 1:
+            with team.local_scope():
+                self._asked = build_network(len(split.classes), "none", None, precision)
         self._board: Board | None = None
         self._bar = Progress()
         self._targets = make_targets(split.train, len(split.classes))
@@ -106,7 +114,7 @@ class Training:
         if standing.history:
             done = standing.history[-1]
             _log.info("going on after epoch %d (%s)", done.epoch, done.stage.value)
-        if self._settings.tensorboard:
+        if self._settings.tensorboard and self._team.leads:
             self._board = Board(self._settings.out)
         try:
             with self._bar, explained(self._watched, self._settings.batch_size):
@@ -130,8 +138,9 @@ class Training:
         network = self._portable()
         if learned:
             network = attach(network, learned.detector)
-        with staged(self._settings.out) as folder:
-            self._report.finish(folder, self._standing, network, learned)
+        if self._team.leads:
+            with staged(self._settings.out) as folder:
+                self._report.finish(folder, self._standing, network, learned)
 
     def _learn_familiarity(self) -> Learned | None:
         """Learns to tell pictures of the classes from others, with the network as it is now."""
@@ -140,16 +149,16 @@ class Training:
             _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
             return None
         _log.info("learning what is familiar, with %d pictures of neither", len(self._others))
-        extractor = make_extractor(self._network)
+        extractor = self._make_extractor()
 
         def ask(batches: PictureBatches | RgbBatch) -> Features:
             if isinstance(batches, PictureBatches):
                 self._watched[1:] = [batches]
-            return extract(extractor, batches, [self._bar.watch("familiarity")])
+            return extract(extractor, batches, [self._bar.watch("familiarity")], self._team)
 
         if settings.views and self._standing.history[-1].stage is Stage.HEAD:  # asked already, with this backbone
             file = self._checkpoint.features("val")
-            compute(extractor, self._val_batches, file, [self._bar.watch("features to validate on")])
+            compute(extractor, self._val_batches, file, [self._bar.watch("features to validate on")], self._team)
             val_features = np.array(read_features(file))
         else:
             val_features = ask(self._val_batches)
@@ -168,36 +177,38 @@ class Training:
         if not settings.views:
             self._fit(Stage.HEAD, self._network, optimizer, partial(self._views, recipe=PUBLISHED), self._validate)
             return
-        extractor, learner = split_network(self._network)
+        _, learner = split_network(self._network)
         count = min(settings.views, settings.epochs)
-        self._compute_features(extractor, count)
+        self._compute_features(count)
         files = [self._checkpoint.features(str(view)) for view in range(count)]
 
         def batches(epoch: int) -> FeatureBatches:
             arguments = self._targets, self._weights, settings.batch_size, settings.seed
-            return FeatureBatches(files[epoch % count], *arguments, epoch)
+            return FeatureBatches(files[epoch % count], *arguments, epoch, self._team.share)
 
         def validate() -> Scores:
             features = np.array(
                 read_features(self._checkpoint.features("val"))[:, :HEAD_WIDTH]
             )  # a copy: no file is open
-            return np.asarray(learner.predict(features, batch_size=settings.batch_size, verbose=0))
+            kernel, bias = learner.get_weights()
+            return np.asarray(features @ kernel + bias, np.float32)
 
         self._fit(Stage.HEAD, learner, optimizer, batches, validate)
 
-    def _compute_features(self, extractor: keras.Model, views: int) -> None:
+    def _compute_features(self, views: int) -> None:
         """Asks the backbone once for each view, unless that was done before."""
         _log.info(
             "asking the backbone once: %d x %d views to train, %d pictures to validate",
             views, len(self._split.train), len(self._split.val),
         )  # fmt: skip
         started = time.perf_counter()
+        extractor = self._make_extractor()
         bar = [self._bar.watch("features to validate on")]
-        compute(extractor, self._val_batches, self._checkpoint.features("val"), bar)
+        compute(extractor, self._val_batches, self._checkpoint.features("val"), bar, self._team)
         for view in range(views):
             batches = self._views(view, PUBLISHED, shuffle=False)
             bar = [self._bar.watch(f"features of view {view + 1} of {views}")]
-            compute(extractor, batches, self._checkpoint.features(str(view)), bar)
+            compute(extractor, batches, self._checkpoint.features(str(view)), bar, self._team)
         self._standing.features_seconds += time.perf_counter() - started
 
     def _fine_tune(self) -> None:
@@ -242,14 +253,27 @@ class Training:
             view=view,
             shuffle=shuffle,
             mixup=mixup,
+            share=self._team.share if shuffle else None,
         )
         self._watched[1:] = [batches]
         return batches
 
     def _validate(self) -> Scores:
         """Asks the whole network about the validation pictures."""
-        answers = self._network.predict(self._val_batches, callbacks=[self._bar.watch("validating")], verbose=0)
-        return np.asarray(answers, np.float32)
+        self._sync()
+        (logits,) = self._team.ask(self._asked, self._val_batches, [self._bar.watch("validating")])
+        return logits
+
+    def _make_extractor(self) -> keras.Model:
+        """Gives what computes features, with the network as it is now."""
+        self._sync()
+        with self._team.local_scope():
+            return make_extractor(self._asked)
+
+    def _sync(self) -> None:
+        """Lets the network that is asked know what the other one has learned."""
+        if self._asked is not self._network:
+            self._asked.set_weights(self._network.get_weights())
 
     def _fit(
         self,
@@ -308,7 +332,8 @@ class Training:
             standing.over = number + 1 == epochs or standing.waited() == settings.patience
             if self._board:
                 self._board.add(epoch)
-            self._checkpoint.save(standing)  # first: where a model is and no checkpoint, a training is done
+            if self._team.leads:
+                self._checkpoint.save(standing)  # first: where a model is and no checkpoint, a training is done
             if learner is self._network:
                 self._write(self._portable() if is_best else None)
             if standing.over:
@@ -316,5 +341,7 @@ class Training:
         assign(learner.trainable_variables, standing.best_weights)
 
     def _write(self, network: keras.Model | None) -> None:
+        if not self._team.leads:
+            return
         with staged(self._settings.out) as folder:
             self._report.write(folder, self._standing, network)

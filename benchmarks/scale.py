@@ -1,0 +1,145 @@
+"""Compares `catsdogs-classify` with the same on Ray, on one machine.
+
+    python -m benchmarks.scale PICTURES --count 10000
+
+Rows must be equal. Then it is done on Ray once more, a worker is killed, then the driver, and what is left is resumed:
+each picture must have one row still.
+"""
+
+import contextlib
+import csv
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from catsdogs_edge.pictures import find_pictures
+
+_COMMAND = Path(sys.executable).with_name("catsdogs-classify")
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the command."""
+
+    name: str
+    """Of the row."""
+    seconds: float
+    """Wall time, the start of Ray included."""
+    peak: int
+    """Most memory of all its processes at one moment, bytes; shared pages are shared out (PSS)."""
+
+
+def main(
+    pictures: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    count: Annotated[int, typer.Option(help="Links to them that are classified.")] = 10_000,
+) -> None:
+    """Prints a table."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        many = folder / "many"
+        many.mkdir()
+        for place, path in enumerate(islice(cycle(list(find_pictures([pictures]))), count)):
+            (many / f"{place:06}{path.suffix}").symlink_to(path.resolve())
+        ray = ["--engine", "ray", "--format", "csv", "--parts"]
+        runs = [
+            _run("one process", [many, "--csv", folder / "rows.csv"]),
+            _run("Ray", [many, *ray, folder / "ray"]),
+        ]
+        expected = _read(folder / "rows.csv")
+        _check("Ray", expected, _read(folder / "ray"))
+        runs += _kill_and_resume([many, *ray, folder / "killed"], folder / "killed")
+        _check("Ray, killed and resumed", expected, _read(folder / "killed"))
+    table = Table("", "seconds", "ms a picture", "throughput", "peak memory")
+    for run in runs:
+        share = runs[0].seconds / run.seconds
+        table.add_row(
+            run.name,
+            f"{run.seconds:.1f}",
+            f"{1000 * run.seconds / count:.2f}",
+            f"{share:.2f} x",
+            f"{run.peak / 1e6:.0f} MB",
+        )
+    Console().print(table)
+    Console().print(f"{len(expected)} rows, the same each time")
+
+
+def _run(name: str, arguments: list[str | Path]) -> Run:
+    started = time.perf_counter()
+    with subprocess.Popen([_COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
+        peak = 0
+        while process.poll() is None:
+            peak = max(peak, _memory(process.pid))
+            time.sleep(0.5)
+    if process.returncode not in {0, 3}:
+        raise SystemExit(f"{name} ended with {process.returncode}")
+    return Run(name, time.perf_counter() - started, peak)
+
+
+def _kill_and_resume(arguments: list[str | Path], out: Path) -> list[Run]:
+    started = time.perf_counter()
+    with subprocess.Popen([_COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
+        _wait(out, 6)
+        os.kill(next(_actors()), signal.SIGKILL)
+        _wait(out, 12)
+        process.kill()
+    done = Run("Ray, a worker and then the driver killed", time.perf_counter() - started, 0)
+    return [done, _run("Ray, the rest of it", [*arguments, "--resume"])]
+
+
+def _wait(out: Path, parts: int) -> None:
+    while len(list(out.glob("part-*"))) < parts:
+        time.sleep(0.1)
+
+
+def _actors() -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
+                yield int(folder.name)
+
+
+def _memory(root: int) -> int:
+    """Adds up the memory of a process and all that descend from it, bytes."""
+    parents: dict[int, int] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+    total = 0
+    for process in parents:
+        above: int | None = process
+        while above and above != root:
+            above = parents.get(above)
+        if above == root:
+            with contextlib.suppress(OSError, IndexError):
+                line = Path(f"/proc/{process}/smaps_rollup").read_text().partition("\nPss:")[2]
+                total += 1024 * int(line.split()[0])
+    return total
+
+
+def _read(place: Path) -> list[list[str]]:
+    rows: list[list[str]] = []
+    for path in sorted(place.glob("part-*")) if place.is_dir() else [place]:
+        with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            rows += list(csv.reader(stream))[1:]
+    return rows
+
+
+def _check(name: str, expected: list[list[str]], rows: list[list[str]]) -> None:
+    if rows != expected:
+        raise SystemExit(f"{name}: the rows are others")
+
+
+if __name__ == "__main__":
+    typer.run(main)

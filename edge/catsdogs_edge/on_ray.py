@@ -14,7 +14,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -233,11 +233,13 @@ def _cluster(wanted: int) -> Iterator[int]:
         ray.init(**here, log_to_driver=False, configure_logging=False)
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ProviderError(f"Ray does not start, or cannot be reached: {_first_line(error)}") from error
-    try:
-        cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-        yield min(wanted or cpus, cpus)
-    finally:
-        ray.shutdown()
+    # Ray prints what befell workers to standard output, which is not for that; it is in its log files, too.
+    with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stdout(nothing):
+        try:
+            cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
+            yield min(wanted or cpus, cpus)
+        finally:
+            ray.shutdown()
 
 
 def _check_address(address: str) -> None:

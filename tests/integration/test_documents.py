@@ -44,6 +44,8 @@ NOT_RUN = {
     r"catsdogs-cam (0|cam:|--list)": "needs a camera",
     r"catsdogs-cam rtsp:": "needs a server; tests/edge/test_streams.py has one",
     r"catsdogs-.* --provider cuda": "needs a GPU",
+    r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/test_on_ray.py",
+    r"(export )?KERAS_": "needs two hosts; tests/train/test_devices.py has two processes",
     r"catsdogs-train .*--train-size 1000": "needs 6,000 pictures",
     r"catsdogs-export run --int8": "the fixture `published` is this very command; the options have tests",
 }

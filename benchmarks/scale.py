@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -89,7 +88,7 @@ def _kill_and_resume(arguments: list[str | Path], out: Path) -> list[Run]:
     started = time.perf_counter()
     with subprocess.Popen([_COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
         _wait(out, 6)
-        os.kill(next(_actors()), signal.SIGKILL)
+        os.kill(_actors(process.pid)[0], signal.SIGKILL)
         _wait(out, 12)
         process.kill()
     done = Run("Ray, until a worker and then the driver were killed", time.perf_counter() - started, 0)
@@ -101,29 +100,38 @@ def _wait(out: Path, parts: int) -> None:
         time.sleep(0.1)
 
 
-def _actors() -> Iterator[int]:
-    for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            if (folder / "cmdline").read_bytes().startswith(b"ray::MapWorker"):
-                yield int(folder.name)
+def _actors(driver: int) -> list[int]:
+    """Process numbers of its workers that classify."""
+    return [
+        process
+        for process in _descendants(driver)
+        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::MapWorker")
+    ]
 
 
 def _memory(root: int) -> int:
     """Adds up the memory of a process and all that descend from it, bytes."""
+    total = 0
+    for process in [root, *_descendants(root)]:
+        with contextlib.suppress(OSError, IndexError):
+            line = Path(f"/proc/{process}/smaps_rollup").read_text().partition("\nPss:")[2]
+            total += 1024 * int(line.split()[0])
+    return total
+
+
+def _descendants(root: int) -> list[int]:
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, ValueError):
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-    total = 0
-    for process in parents:
-        above: int | None = process
+    found = []
+    for process, parent in parents.items():
+        above = parent
         while above and above != root:
-            above = parents.get(above)
+            above = parents.get(above, 0)
         if above == root:
-            with contextlib.suppress(OSError, IndexError):
-                line = Path(f"/proc/{process}/smaps_rollup").read_text().partition("\nPss:")[2]
-                total += 1024 * int(line.split()[0])
-    return total
+            found.append(process)
+    return found
 
 
 def _read(place: Path) -> list[list[str]]:

@@ -53,8 +53,6 @@ class BatchClassifier:
     def classifier(self) -> Classifier:
         """The open model; opened here if it is not yet."""
         if self._classifier is None:
-            if self.threads == 1:
-                cv2.setNumThreads(1)  # one core is what this worker was given
             with tempfile.TemporaryDirectory(prefix="catsdogs-") as folder:
                 path = Path(folder, "model.onnx")
                 path.write_bytes(self._data)
@@ -66,11 +64,12 @@ class BatchClassifier:
         """Names of what a row holds, in order."""
         return ["label", "probability", "familiarity", *self.classifier.contract.classes, "error"]
 
-    def classify_bytes(self, pictures: Sequence[bytes | ImageError]) -> list[dict[str, Any]]:
+    def classify_bytes(self, pictures: Sequence[bytes | ImageError | None]) -> list[dict[str, Any]]:
         """Classifies encoded pictures; none of them makes it raise.
 
         Args:
-            pictures: Whole files (JPEG, PNG, ...), or why one could not be read.
+            pictures: Whole files (JPEG, PNG, ...), or why one could not be read; None, such as a null in a table, is a
+                row with an error, too.
 
         Returns:
             A row for each, in order: label, probability, familiarity, a probability for each class by its name, error;
@@ -85,10 +84,13 @@ class BatchClassifier:
         return rows
 
     def _load(self, path: Path) -> Classifier:
+        cv2.setNumThreads(1)  # a picture is decoded on one core; others have pictures of their own
         return Classifier.load(path, self._provider, threads=1, accept_all=self._accept_all)
 
 
-def _give(picture: bytes | ImageError) -> bytes:
+def _give(picture: bytes | ImageError | None) -> bytes:
+    if picture is None:
+        raise ImageError("no bytes are given")
     if isinstance(picture, ImageError):
         raise picture
-    return bytes(picture)
+    return picture

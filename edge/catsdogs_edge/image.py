@@ -85,6 +85,8 @@ def read_bytes(path: str | Path) -> bytes:
         raise ImageError("a link to a file that does not exist" if path.is_symlink() else "no such file") from error
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
+    except ValueError as error:  # a NUL byte in it
+        raise ImageError(f"not a path: {error}") from error
 
 
 def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:

@@ -5,6 +5,7 @@ rows there are, so cutting it reads no names. What comes otherwise, folders and 
 """
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -14,15 +15,16 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catsdogs_edge.errors import DataError, OutputError
-from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.pictures import expand, find_pictures, is_list, read_list
 from catsdogs_edge.storage import Store, find_objects, is_uri, open_file
 
-PLAN, OWN_MANIFEST = "plan.json", "manifest.parquet"
+PLAN, OWN_MANIFEST = "plan.json", ".catsdogs-manifest.parquet"
 """Files in the folder of results: the cut, and the names where the user gave no Parquet manifest."""
 
 _VERSION = 1
@@ -64,8 +66,12 @@ class Listing:
 
     about: dict[str, Any]
     """What else decides about the results; JSON."""
+    base: str
+    """Folder that relative paths start at: the current one when the job was begun."""
     rows: dict[str, list[int]]
     """For each manifest the rows in each of its row groups."""
+    footers: dict[str, str]
+    """For each manifest the SHA-256 of its metadata, which has sizes, places and extremes of what is in it."""
     shard_size: int
     """Pictures in a shard, if the job was begun before; else 0."""
 
@@ -106,9 +112,9 @@ def list_pictures(store: Store, sources: Sequence[str], about: dict[str, Any], *
         if not resume:
             raise OutputError(f"{store.place} holds results already: go on with --resume, or choose another folder")
         return _take_up(store, about)
-    if others := sorted(name for name in found if name != OWN_MANIFEST and not name.startswith(".catsdogs-")):
+    if others := sorted(name for name in found if not name.startswith(".catsdogs-")):
         raise OutputError(f"{store.place} holds other files ({others[0]}): choose a folder of its own")
-    return Listing(about, _count(_write_manifest(store, sources, null=null)), 0)
+    return Listing(about, str(Path.cwd()), *_count(_write_manifest(store, sources, null=null)), 0)
 
 
 def begin(store: Store, listing: Listing, *, workers: int, size: int) -> Listing:
@@ -154,7 +160,7 @@ def _take_up(store: Store, about: dict[str, Any]) -> Listing:
         with open_file(path) as stream:
             begun = Listing(**json.loads(stream.read()))
         known = {name: begun.about[name] for name in about}
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise OutputError(f"{path} is damaged ({error!r}): choose another folder") from error
     for name, value in about.items():
         if known[name] != value:
@@ -162,25 +168,31 @@ def _take_up(store: Store, about: dict[str, Any]) -> Listing:
                 f"the job in {store.place} has {name} {known[name]}, now it is {value}: "
                 "resume it as it was begun, or choose another folder"
             )
-    if _count(list(begun.rows)) != begun.rows:
+    if _count(list(begun.rows)) != (begun.rows, begun.footers):
         raise DataError(f"the manifest of the job in {store.place} has changed: begin a new one in another folder")
     return begun
 
 
-def _count(files: Sequence[str]) -> dict[str, list[int]]:
-    """Gives the number of rows in each row group of each file."""
+def _count(files: Sequence[str]) -> tuple[dict[str, list[int]], dict[str, str]]:
+    """Gives the number of rows in each row group of each file, and what its metadata add up to."""
 
-    def count(name: str) -> list[int]:
+    def look(name: str) -> tuple[list[int], str]:
         with open_file(name) as stream:
             try:
                 file = pq.ParquetFile(stream)
+                known = file.metadata.to_dict()
             except (OSError, pa.ArrowException) as error:
                 raise DataError(f"{name} is not a Parquet file that can be read: {error}") from error
-            _find_column(file.schema_arrow.names, name)
-            return [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+        kind = file.schema_arrow.field(_find_column(file.schema_arrow.names, name)).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if kind not in {pa.string(), pa.large_string(), pa.string_view(), pa.binary(), pa.large_binary()}:
+            raise DataError(f"the names in {name} are {kind}, expected strings: paths or URIs")
+        digest = hashlib.sha256(json.dumps(known, default=str).encode()).hexdigest()
+        return [group["num_rows"] for group in known["row_groups"]], digest
 
     with ThreadPoolExecutor(16) as pool:  # far away, each takes its time
-        return dict(zip(files, pool.map(count, files), strict=True))
+        found = dict(zip(files, pool.map(look, files), strict=True))
+    return {name: rows for name, (rows, _) in found.items()}, {name: digest for name, (_, digest) in found.items()}
 
 
 def _write_manifest(store: Store, sources: Sequence[str], *, null: bool) -> list[str]:
@@ -189,10 +201,11 @@ def _write_manifest(store: Store, sources: Sequence[str], *, null: bool) -> list
 
     def names() -> Iterator[str]:
         for source in sources:
-            for name in find_objects(source) if is_uri(source) else map(str, find_pictures([source], null=null)):
-                if name.endswith(".parquet"):
+            for name in _expand(source, null=null):
+                ending = os.path.splitext(urlsplit(name).path if is_uri(name) else name)[1]  # noqa: PTH122 - a million
+                if ending == ".parquet":
                     given.append(name if is_uri(name) else os.path.abspath(name))  # noqa: PTH100 - may be a URI
-                elif name.endswith(".csv"):
+                elif ending == ".csv":
                     yield from _read_csv(name)
                 else:
                     yield name
@@ -205,6 +218,17 @@ def _write_manifest(store: Store, sources: Sequence[str], *, null: bool) -> list
         _write_names(path, chain([first], listed))
         _count(given)  # what is wrong with them is said before anything is kept
     return [*given, store.locate(OWN_MANIFEST)]
+
+
+def _expand(source: str, *, null: bool) -> Iterator[str]:
+    """Gives what a source names; a list may name URIs, too."""
+    if is_uri(source):
+        yield from find_objects(source)
+    elif is_list(source):
+        for name in read_list(source, null=null):
+            yield from [name] if is_uri(name) else map(str, expand(Path(name)))
+    else:
+        yield from map(str, find_pictures([source], null=null))
 
 
 def _write_names(path: Path, names: Iterator[str]) -> None:

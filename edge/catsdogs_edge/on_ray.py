@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import os
+import signal
 import socket
 import traceback
 import warnings
@@ -33,10 +34,10 @@ from catsdogs_edge.manifest import Listing, Shard, begin, list_pictures, read_na
 from catsdogs_edge.progress import progress
 from catsdogs_edge.results import Summary
 from catsdogs_edge.rows import open_csv
-from catsdogs_edge.storage import Store, read_picture
+from catsdogs_edge.storage import Store, is_uri, read_picture
 
 _READERS = 8
-"""Threads of each actor that fetch pictures ahead: behind a URI, each takes its time."""
+"""Threads of each actor that fetch pictures ahead where they are behind URIs, and each takes its time."""
 
 _PICTURES_AT_ONCE = 32
 """That are decoded and classified between two looks at what was fetched."""
@@ -92,7 +93,9 @@ def run_on_ray(classifier: BatchClassifier, job: RayJob) -> Summary:
         if not listing.shard_size:
             listing = begin(store, listing, workers=workers, size=job.shard_size)
             left = listing.cut()
-        _run(classifier, job, left, workers, summary, done)
+        _run(classifier, job, left, listing.base, workers, summary)
+    if lost := _left(store, listing, job):
+        raise OutputError(f"{len(lost)} parts are not in {store.place}, but were written: do all workers see it?")
     return summary
 
 
@@ -103,13 +106,14 @@ def _left(store: Store, listing: Listing, job: RayJob) -> list[Shard]:
 
 
 def _run(
-    classifier: BatchClassifier, job: RayJob, shards: Sequence[Shard], workers: int, summary: Summary, done: int
+    classifier: BatchClassifier, job: RayJob, shards: Sequence[Shard], base: str, workers: int, summary: Summary
 ) -> None:
+    done = summary.resumed
     total = done + sum(shard.count for shard in shards)
     unfinished = {shard.number: shard for shard in shards}
     with progress(total, done=done) as step:
         try:
-            for outcome in _stream(classifier, job, shards, workers):
+            for outcome in _stream(classifier, job, shards, base, workers):
                 if outcome["bug"]:
                     raise RuntimeError(outcome["bug"])
                 if outcome["error"]:
@@ -129,7 +133,7 @@ def _run(
 
 
 def _stream(
-    classifier: BatchClassifier, job: RayJob, shards: Sequence[Shard], workers: int
+    classifier: BatchClassifier, job: RayJob, shards: Sequence[Shard], base: str, workers: int
 ) -> Iterator[dict[str, Any]]:
     """Lets Ray Data stream the shards through a pool of actors; gives what became of each, as they end."""
     context = ray.data.DataContext.get_current()
@@ -145,7 +149,7 @@ def _stream(
         dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards)).map_batches(
             _Worker,
             fn_constructor_args=(classifier, Store(job.out).place, job.ending),
-            fn_constructor_kwargs={"base": str(Path.cwd())},
+            fn_constructor_kwargs={"base": base},
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
             num_cpus=share,
@@ -155,6 +159,8 @@ def _stream(
         yield from dataset.iter_rows()
     except ray.exceptions.ActorDiedError as error:
         raise ProviderError(f"Ray's workers die while they start: {_first_line(error)}") from error
+    except ray.exceptions.RayError as error:
+        raise ProviderError(f"Ray broke off; --resume goes on: {_first_line(error)}") from error
 
 
 class _Worker:
@@ -190,8 +196,9 @@ class _Worker:
         return {"labels": json.dumps(labels), "failed": len(rows) - labels.total()}
 
     def _classify(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
+        readers = _READERS if any(map(is_uri, names)) else 1
         pictures: list[bytes | ImageError] = []
-        for fetched in in_batches(lambda chunk: [self._fetch(name) for name in chunk], names, _READERS):
+        for fetched in in_batches(lambda chunk: [self._fetch(name) for name in chunk], names, readers):
             pictures += fetched
             if len(pictures) >= _PICTURES_AT_ONCE:
                 yield from self._classifier.classify_bytes(pictures)
@@ -230,7 +237,9 @@ def _cluster(wanted: int) -> Iterator[int]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said at the end, in one line
     _check_address(os.environ.get("RAY_ADDRESS", ""))
     try:
+        handler = signal.getsignal(signal.SIGTERM)
         ray.init(**here, log_to_driver=False, configure_logging=False)
+        signal.signal(signal.SIGTERM, handler)  # Ray has its own, which ends with another exit code
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ProviderError(f"Ray does not start, or cannot be reached: {_first_line(error)}") from error
     # Ray prints what befell workers to standard output, which is not for that; it is in its log files, too.

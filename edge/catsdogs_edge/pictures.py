@@ -30,13 +30,13 @@ def find_pictures(sources: Iterable[str | Path], *, null: bool = False, without:
     without = without.resolve() if without else None
     for source in map(str, sources):
         if is_list(source):
-            for name in _listed(source, b"\0" if null else b"\n"):
-                yield from _expand(Path(name), without)
+            for name in read_list(source, null=null):
+                yield from expand(Path(name), without)
         elif is_pattern(source):
             for name in sorted(glob.iglob(source, recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
-                yield from _expand(Path(name), without)
+                yield from expand(Path(name), without)
         else:
-            yield from _expand(Path(source), without)
+            yield from expand(Path(source), without)
 
 
 def is_list(source: str) -> bool:
@@ -49,7 +49,8 @@ def is_pattern(source: str) -> bool:
     return glob.has_magic(source) and not os.path.lexists(source)
 
 
-def _expand(path: Path, without: Path | None) -> Iterator[Path]:
+def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
+    """Gives the pictures in a folder, or what is no folder as it is; see `find_pictures`."""
     if not os.path.isdir(path):
         if without is None or without not in path.absolute().parents:
             yield path
@@ -71,8 +72,17 @@ def looks_like_picture(name: str) -> bool:
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - a million
 
 
-def _listed(source: str, end: bytes) -> Iterator[str]:
-    """Reads names as they come; empty ones are left out."""
+def read_list(source: str, *, null: bool = False) -> Iterator[str]:
+    """Reads names as they come; empty ones are left out.
+
+    Args:
+        source: `-`, or `@` and a file.
+        null: The names end with NUL bytes, not with lines.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    end = b"\0" if null else b"\n"
     try:
         descriptor = 0 if source == "-" else os.open(source[1:], os.O_RDONLY)
         with open(descriptor, "rb", buffering=0, closefd=descriptor > 0) as stream:

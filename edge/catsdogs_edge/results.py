@@ -113,7 +113,11 @@ class Lines:
 
 
 class Summary:
-    """Counts rows while they pass by."""
+    """Counts rows while they pass by.
+
+    Attributes:
+        resumed: Rows that were there before.
+    """
 
     def __init__(self, *, resumed: int = 0) -> None:
         """Starts at nothing.
@@ -121,7 +125,7 @@ class Summary:
         Args:
             resumed: Rows that were there before.
         """
-        self._resumed = resumed
+        self.resumed = resumed
         self._labels: Counter[str] = Counter()
         self._failed = 0
         self._start = time.perf_counter()
@@ -143,11 +147,11 @@ class Summary:
         """0 all fine, 3 some pictures failed, 1 nothing could be classified."""
         if self._labels:
             return 3 if self._failed else 0
-        return 0 if self._resumed and not self._failed else 1
+        return 0 if self.resumed and not self._failed else 1
 
     def describe(self) -> str:
         """Says in one line what was found."""
-        before = f"{self._resumed} were there before; " if self._resumed else ""
+        before = f"{self.resumed} were there before; " if self.resumed else ""
         total = self._labels.total() + self._failed
         if not total:
             return f"{before}no pictures are left" if before else "No pictures found"

@@ -7,12 +7,13 @@ Azure, HDFS. Credentials come from where their own tools keep them: environment,
 import fnmatch
 import os
 import re
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote, unquote_to_bytes, urlsplit
 from urllib.request import url2pathname
 
 import pyarrow as pa
@@ -25,8 +26,8 @@ from catsdogs_edge.pictures import looks_like_picture
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
 
-_TROUBLE = (OSError, pa.ArrowException)
-"""What Arrow raises when a place cannot be used; wrong URIs and missing drivers, too."""
+_TROUBLE = (OSError, ValueError, pa.ArrowException)
+"""What is raised when a place cannot be used: wrong URIs and missing drivers, too."""
 
 _WHOLE_OBJECTS = frozenset({"abfs", "gcs", "s3"})
 """Arrow's names of stores where an object is there once all of it has arrived."""
@@ -49,12 +50,14 @@ def read_picture(name: str, base: str) -> bytes:
     """
     if not name:
         raise ImageError("no picture is named here")
-    if not is_uri(name) or urlsplit(name).scheme == "file":
-        return read_bytes(_local(name, base))
     try:
+        if not is_uri(name) or urlsplit(name).scheme == "file":
+            return read_bytes(_local(name, base))
         system, path = _resolve(name)
         with system.open_input_stream(path) as stream:
             data: bytes = stream.read(LARGEST_FILE + 1)
+    except ImageError:
+        raise
     except FileNotFoundError as error:
         raise ImageError("no such file") from error
     except _TROUBLE as error:
@@ -73,12 +76,12 @@ def find_objects(uri: str) -> Iterator[str]:
         uri: A picture, a folder, or a pattern such as `s3://bucket/2026/*.jpg`, in which `*` matches `/`, too.
 
     Raises:
-        DataError: It cannot be listed, or there is nothing.
+        DataError: It cannot be listed.
     """
-    parts = urlsplit(uri)
-    is_pattern = bool(set(parts.path) & set("*["))  # "?" begins the query
-    folder = re.split(r"[*\[]", parts.path, maxsplit=1)[0].rpartition("/")[0] if is_pattern else parts.path
     try:
+        parts = urlsplit(uri)
+        is_pattern = bool(set(parts.path) & set("*["))  # "?" begins the query
+        folder = re.split(r"[*\[]", parts.path, maxsplit=1)[0].rpartition("/")[0] if is_pattern else parts.path
         system, root = _resolve(parts._replace(path=folder).geturl())
         if system.get_file_info(root).type == fs.FileType.File:
             yield uri
@@ -116,6 +119,8 @@ class Store:
     """
 
     def __init__(self, place: str) -> None:
+        if place.startswith("file://"):
+            place = _local(place, "")
         self.place = place if is_uri(place) else os.path.abspath(place)  # noqa: PTH100 - not a path, if it is a URI
 
     def locate(self, name: str) -> str:
@@ -156,9 +161,10 @@ class Store:
             with self._errors():
                 system, target = _resolve(self.locate(name))
                 is_whole = system.type_name in _WHOLE_OBJECTS
-                stage = target if is_whole else f"{target}.catsdogs-new"
+                before, _, last = target.rpartition("/")
+                stage = target if is_whole else f"{before}/.catsdogs-{secrets.token_hex(8)}-{last}"
                 if not is_whole:
-                    system.create_dir(target.rpartition("/")[0], recursive=True)
+                    system.create_dir(before, recursive=True)
                 with system.open_output_stream(stage) as stream, path.open("rb") as source:
                     while block := source.read(1 << 20):
                         stream.write(block)
@@ -182,7 +188,11 @@ def _is_shown(path: str) -> bool:
 
 
 def _local(name: str, base: str) -> str:
-    return url2pathname(urlsplit(name).path) if is_uri(name) else os.path.join(base, name)  # noqa: PTH118
+    """Gives the path of a file on this machine; it need not be UTF-8."""
+    if not is_uri(name):
+        return os.path.join(base, name)  # noqa: PTH118 - a name, not a path
+    path = urlsplit(name).path
+    return url2pathname(path) if os.name == "nt" else os.fsdecode(unquote_to_bytes(path))
 
 
 def _resolve(uri: str) -> tuple[fs.FileSystem, str]:

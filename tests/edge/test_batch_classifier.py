@@ -15,11 +15,11 @@ PICTURES = [encode(plain(RED)), b"", encode(plain(BLUE), ".jpg"), encode(plain(R
 
 
 def test_rows_are_those_of_the_command(tiny: Path) -> None:
-    rows = BatchClassifier(tiny).classify_bytes([*PICTURES, ImageError("no such file")])
-    assert [list(row) for row in rows] == 5 * [["label", "probability", "familiarity", "cat", "dog", "error"]]
-    assert [row["label"] for row in rows] == ["cat", None, "dog", None, None]
+    rows = BatchClassifier(tiny).classify_bytes([*PICTURES, ImageError("no such file"), None])
+    assert [list(row) for row in rows] == 6 * [["label", "probability", "familiarity", "cat", "dog", "error"]]
+    assert [row["label"] for row in rows] == ["cat", None, "dog", None, None, None]
     assert [row["error"] and row["error"].partition(":")[0] for row in rows] == [
-        None, "empty file", None, "truncated JPEG", "no such file",
+        None, "empty file", None, "truncated JPEG", "no such file", "no bytes are given",
     ]  # fmt: skip
     assert rows[0]["cat"] == rows[0]["probability"] == round(1 - rows[0]["dog"], 6)
 

@@ -79,15 +79,22 @@ def expected(many: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory
     return rows
 
 
-def actors(*, busy: bool = False) -> list[int]:
-    """Process numbers of Ray's workers that classify, or will; or of those that have a shard in hand."""
-    found = []
+def actors(driver: int, *, busy: bool = False) -> list[int]:
+    """Process numbers of a driver's workers that classify, or will; or of those that have a shard in hand."""
+    titles: dict[int, bytes] = {}
+    parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            title = (folder / "cmdline").read_bytes().strip(b"\0 ")
-            if title.startswith(b"ray::MapWorker") and (title.endswith(b".submit") or not busy):
-                found.append(int(folder.name))
-    return found
+            titles[int(folder.name)] = (folder / "cmdline").read_bytes().strip(b"\0 ")
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+
+    def descends(process: int) -> bool:
+        while process and process != driver:
+            process = parents.get(process, 0)
+        return process == driver
+
+    found = [process for process, title in titles.items() if title.startswith(b"ray::MapWorker") and descends(process)]
+    return [process for process in found if titles[process].endswith(b".submit") or not busy]
 
 
 @contextlib.contextmanager
@@ -130,14 +137,16 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_picture_has_one_row(
     options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(out, 2, process)
-        victim = actors()[0]
+        victim = actors(process.pid)[0]
         os.kill(victim, signal.SIGKILL)
         before = len(list(out.glob("part-*")))
-        kept = wait_for_parts(out, before + 8, process)  # more than the other worker had at hand
+        wait_for_parts(out, before + 8, process)  # more than the other worker had at hand
+        orphans = [Path(f"/proc/{actor}/stat") for actor in actors(process.pid)]
+        assert orphans
         process.kill()
         process.wait()
     deadline = time.monotonic() + 30
-    while actors():  # they go when the driver is gone
+    while any(orphan.exists() for orphan in orphans):  # they go when the driver is gone
         assert time.monotonic() < deadline
         time.sleep(0.1)
     kept = sorted(out.glob("part-*"))
@@ -163,7 +172,7 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
         deadline = time.monotonic() + 120
         while process.poll() is None:
             assert time.monotonic() < deadline
-            for actor in actors(busy=True):
+            for actor in actors(process.pid, busy=True):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(actor, signal.SIGKILL)
             time.sleep(0.05)
@@ -183,7 +192,7 @@ def test_manifests(tiny: Path, album: Path, scripts: Path, tmp_path: Path) -> No
     names = ["a cat.png", str(album / "dog.JPG"), (album / "sub" / "кот, 'б'.jpg").as_uri(), "none.jpg"]
     pq.write_table(pa.table({"id": [1, 2, 3, 4], "uri": names}), tmp_path / "pets.parquet", row_group_size=3)
     with (tmp_path / "pets.csv").open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        csv.writer(stream).writerows([("n", "path"), (1, "torn.jpg"), (2, odd), (3, "")])
+        csv.writer(stream).writerows([("n", "path"), (1, "torn.jpg"), (2, odd), (3, ""), (4, "s3://[bad"), (5, "a\0b")])
     options = ("--engine", "ray", "--model", tiny, "--shard-size", "2", "--format")
     done = call(
         scripts,
@@ -205,12 +214,19 @@ def test_manifests(tiny: Path, album: Path, scripts: Path, tmp_path: Path) -> No
         ("torn.jpg", "", "truncated JPEG"),
         (odd, "dog", ""),
         ("", "", "no picture is named here"),
+        ("s3://[bad", "", "cannot be read"),
+        ("a\0b", "", "not a path"),
     ]
-    (tmp_path / "odd.txt").write_bytes(os.fsencode(odd))
+    uri = (album / odd).as_uri()
+    (tmp_path / "odd.txt").write_bytes(os.fsencode(f"{odd}\n{uri}\n"))
     done = call(scripts, f"@{tmp_path / 'odd.txt'}", *options, "parquet", "--parts", tmp_path / "odd", cwd=album)
     assert done.returncode == 0, done.stderr
-    assert [row["path"] for row in read_parts(tmp_path / "odd")] == [r"caf\xe9.png"]
-    pq.write_table(pa.table({"id": [1], "uri": names[:1]}), tmp_path / "pets.parquet")
+    assert [row["path"] for row in read_parts(tmp_path / "odd")] == [r"caf\xe9.png", uri]
+    (tmp_path / "odd" / "part-0000000.parquet").unlink()
+    done = call(scripts, f"@{tmp_path / 'odd.txt'}", *options, "parquet", "--parts", tmp_path / "odd", "--resume")
+    assert done.returncode == 0, done.stderr  # from another folder: paths start where they did
+    names[0] = "dog.JPG"  # as many as before
+    pq.write_table(pa.table({"id": [1, 2, 3, 4], "uri": names}), tmp_path / "pets.parquet", row_group_size=3)
     again = (tmp_path / "pets.csv", tmp_path / "pets.parquet", *options, "csv", "--parts", tmp_path / "out", "--resume")
     done = call(scripts, *again)
     assert done.returncode == 1
@@ -226,6 +242,9 @@ def test_manifests(tiny: Path, album: Path, scripts: Path, tmp_path: Path) -> No
         (["x", "--engine", "ray", "--parts", "out", "--provider", "cuda"], 2, "works on CPUs"),
         (["full", "--engine", "ray", "--parts", "full"], 1, "would be written over the input"),
         (["x.jpg", "--engine", "ray", "--parts", "full"], 1, "full holds other files (notes.txt)"),
+        (["list.parquet", "--engine", "ray", "--parts", "."], 1, "holds other files (columns.csv)"),
+        (["numbers.parquet", "--engine", "ray", "--parts", "out"], 1, "are int64, expected strings"),
+        (["s3://[bad", "--engine", "ray", "--parts", "out"], 1, "s3://[bad cannot be listed: Invalid IPv6 URL"),
         (["x.jpg", "--engine", "ray", "--parts", "full/notes.txt"], 1, "is a file, expected a folder"),
         (["wrong.parquet", "--engine", "ray", "--parts", "out"], 1, "is not a Parquet file"),
         (
@@ -244,6 +263,8 @@ def test_what_cannot_be_is_said_in_one_line(
     (tmp_path / "full" / "notes.txt").write_text("mine")
     (tmp_path / "wrong.parquet").write_text("no")
     (tmp_path / "columns.csv").write_text("a,b\n1,2\n")
+    pq.write_table(pa.table({"path": ["x.jpg"]}), tmp_path / "list.parquet")
+    pq.write_table(pa.table({"path": [1]}), tmp_path / "numbers.parquet")
     done = call(scripts, *arguments, "--model", tiny, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert said in done.stderr

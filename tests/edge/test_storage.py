@@ -83,7 +83,7 @@ def test_from_a_bucket_to_a_bucket(query: str, tiny: Path, scripts: Path) -> Non
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 3, done.stderr
     store = storage.Store("s3://pets/labels" + query)
-    assert store.names() == {"manifest.parquet", "plan.json", "part-0000000.csv"}
+    assert store.names() == {".catsdogs-manifest.parquet", "plan.json", "part-0000000.csv"}
     with storage.open_file(store.locate("part-0000000.csv")) as stream:
         rows = list(csv.DictReader(stream.read().decode().splitlines()))
     assert [row["label"] or row["error"].partition(":")[0] for row in rows] == ["cat", "dog", "truncated JPEG"]

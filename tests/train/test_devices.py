@@ -148,19 +148,42 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
     assert found["temperature"] == pytest.approx(expected["temperature"], rel=0.01)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="JAX connects processes by Gloo there")
-def test_hosts_that_do_not_see_the_same_are_told_so(pictures: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("different", "said"),
+    [
+        ([["--seed", "0"], ["--seed", "1"]], "the hosts do not see the same: give each the same options"),
+        ([["--out", "{}/one"], ["--out", "{}/two"]], "the hosts do not see the same {}/"),
+    ],
+)
+def test_hosts_that_do_not_see_the_same_are_told_so(
+    different: list[list[str]], said: str, pictures: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("jax")
     processes = [
-        start("jax", pictures, tmp_path / "run", "--seed", seed, environment=environment)
-        for seed, environment in zip("01", hosts(2), strict=True)
+        start("jax", pictures, tmp_path / "run", *(part.format(tmp_path) for part in options), environment=environment)
+        for options, environment in zip(different, hosts(2), strict=True)
     ]
     for process in processes:
         with process:
-            said = process.communicate(timeout=120)[1]
+            printed = process.communicate(timeout=120)[1]
         assert process.returncode == 1
-        assert said.splitlines()[-1].startswith("catsdogs-train: the hosts do not see the same: "), said
+        assert printed.splitlines()[-1].startswith(f"catsdogs-train: {said.format(tmp_path)}"), printed
     assert not (tmp_path / "run").exists()
+
+
+def test_an_error_of_one_host_ends_the_others(pictures: Path, tmp_path: Path) -> None:
+    pytest.importorskip("jax")
+    processes = [
+        start("jax", folder, tmp_path / "run", environment=environment)
+        for folder, environment in zip((pictures, tmp_path), hosts(2), strict=True)
+    ]
+    printed = []
+    for process in processes:
+        with process:
+            printed.append(process.communicate(timeout=120)[1].splitlines()[-1])
+        assert process.returncode == 1
+    assert printed[0].startswith("catsdogs-train: the hosts do not see the same: "), printed
+    assert printed[1].startswith(f"catsdogs-train: {tmp_path} has 0 class folders"), printed
 
 
 def test_several_hosts_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,9 +193,11 @@ def test_several_hosts_need_jax(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:
-    Team(Share(4)).check(32)
+    Team(Share(4)).check(32, 4)
     with pytest.raises(DataError, match="--batch-size 30 cannot be shared by 4 devices: take 32"):
-        Team(Share(4)).check(30)
+        Team(Share(4)).check(30, 4)
+    with pytest.raises(DataError, match="3 pictures to train for 4 devices"):
+        Team(Share(4)).check(32, 3)
 
 
 @pytest.mark.parametrize(("devices", "processes"), [(1, 1), (4, 1), (4, 2)])

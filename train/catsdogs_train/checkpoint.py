@@ -1,5 +1,6 @@
 """Keeps what a training needs to go on after `kill -9`, in one folder that is removed when it is done."""
 
+import hashlib
 import json
 import shutil
 import zipfile
@@ -210,6 +211,13 @@ class Checkpoint:
         }
         with staged_file(self._standing) as path, path.open("wb") as stream:
             np.savez(stream, known=np.array(json.dumps(known)), best_logits=standing.best_logits, **arrays)
+
+    def describe(self) -> bytes:
+        """Says how far it has come, so that hosts can compare what they see."""
+        files = [self._promise, self._standing]
+        known = [hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "" for file in files]
+        features = sorted((file.name, file.stat().st_size) for file in self.folder.glob("features-*.npy"))
+        return json.dumps([known, features]).encode()
 
     def features(self, name: str) -> Path:
         """Names the file of some features."""

@@ -5,8 +5,10 @@ device has all weights and a part of each batch, and they agree on the gradient 
 alone (`jax.distributed`): Keras 3 does not support TensorFlow's MultiWorkerMirroredStrategy.
 """
 
+import hashlib
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -43,8 +45,8 @@ class Team:
         """Whether this process writes the run."""
         return self.share.host == 0
 
-    def check(self, batch_size: int) -> None:
-        """Sees to it that a batch can be shared.
+    def check(self, batch_size: int, pictures: int) -> None:
+        """Sees to it that batches of so many, and an epoch of so many pictures, can be shared.
 
         Raises:
             DataError: It cannot.
@@ -55,6 +57,8 @@ class Team:
                 f"--batch-size {batch_size} cannot be shared by {devices} devices: take "
                 f"{max(round(batch_size / devices), 1) * devices}"
             )
+        if pictures < devices:
+            raise DataError(f"there are {pictures} pictures to train for {devices} devices: use --devices one")
 
     def wait(self, for_what: str) -> None:
         """Waits until all hosts are here."""
@@ -63,9 +67,13 @@ class Team:
 
             multihost_utils.sync_global_devices(for_what)
 
-    def agrees(self, digest: bytes) -> bool:
+    def lost(self, error: BaseException) -> bool:
+        """Tells whether an error says that another host is gone: JAX has no exception of its own for it."""
+        return self.share.hosts > 1 and any(word in str(error) for word in ("Gloo", "NCCL", "oordination"))
+
+    def agrees(self, words: bytes) -> bool:
         """Tells whether all hosts say the same."""
-        mine = np.frombuffer(digest, np.uint8)
+        mine = np.frombuffer(hashlib.sha256(words).digest(), np.uint8)
         return bool((self._gather(mine[None]) == mine).all())
 
     def ask(
@@ -117,7 +125,10 @@ def assemble(devices: Devices) -> Team:
     Raises:
         DataError: Several hosts, but not on JAX, or they do not find each other.
     """
-    hosts = int(os.environ.get(HOSTS) or 1)
+    wanted = os.environ.get(HOSTS) or "1"
+    if not wanted.isdecimal():
+        raise DataError(f"{HOSTS} is {wanted!r}, expected a number of processes")
+    hosts = int(wanted)
     if keras.backend.backend() != "jax":
         if hosts > 1:
             raise DataError(f"{HOSTS} is {hosts}, but several hosts train on JAX only: set KERAS_BACKEND=jax")
@@ -154,6 +165,9 @@ def _parallel(devices: Devices) -> Team:
         every = [next(device for device in jax.devices() if device.process_index == place) for place in range(hosts)]
     if len(every) == 1:
         return Team()
+    counts = Counter(device.process_index for device in every)
+    if len(set(counts.values())) > 1:
+        raise DataError(f"the hosts have {', '.join(map(str, counts.values()))} devices: use as many on each")
 
     def spread(over: Sequence[Any]) -> Callable[[], AbstractContextManager[Any]]:
         names = [f"{device.platform}:{device.id}" for device in over]

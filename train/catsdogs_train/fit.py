@@ -5,7 +5,7 @@ import json
 import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from catsdogs_edge.contract import NEITHER, has_neither
-from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.files import check_writable
 from catsdogs_train.cache import held
 from catsdogs_train.checkpoint import Checkpoint, Epoch
@@ -53,13 +53,61 @@ def train(settings: Settings) -> Epoch:
     check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
     team = assemble(settings.devices)
-    team.check(settings.batch_size)
     with held(settings.out) if team.leads else nullcontext():
-        return _train(settings, team)
+        try:
+            return _train(settings, team)
+        except (RuntimeError, ValueError) as error:
+            if not team.lost(error):
+                raise
+            raise DataError(
+                "another host has ended, or cannot be reached: see what it says, and start all again with --resume"
+            ) from error
 
 
 def _train(settings: Settings, team: Team) -> Epoch:
     checkpoint = Checkpoint(settings.out)
+    try:
+        job = _prepare(settings, checkpoint, team)
+    except CatsDogsError:
+        team.agrees(b"")  # the others wait for what this host has to say
+        raise
+    if not team.agrees(json.dumps([job.promise, job.is_done]).encode()):
+        raise DataError("the hosts do not see the same: give each the same options, pictures and weights")
+    if job.is_done:
+        best = read_best(settings.out, job.promise)
+        if team.leads:
+            checkpoint.remove()  # what is left of it, if that was killed
+        _log.info("%s is done already", settings.out)
+        return best
+    report = Report(settings, job.split, job.precision, job.promise)
+    with team.scope():
+        with explained([], settings.batch_size):
+            training = Training(settings, job.split, job.others, job.precision, checkpoint, report, team)
+        if team.leads:
+            checkpoint.begin(job.promise)
+        team.wait("the run folder is there")
+        if not team.agrees(checkpoint.describe()):
+            raise DataError(f"the hosts do not see the same {settings.out}: put it on a file system that all share")
+        best = training.run()
+    team.wait("the run is written")
+    if team.leads:
+        checkpoint.remove()
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be done, once everything has been looked at."""
+
+    split: Split
+    others: Sequence[Sample]
+    precision: Precision
+    promise: dict[str, Any]
+    is_done: bool
+
+
+def _prepare(settings: Settings, checkpoint: Checkpoint, team: Team) -> _Job:
+    """Looks at the pictures, and at what is in the run folder."""
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
@@ -79,6 +127,7 @@ def _train(settings: Settings, team: Team) -> Epoch:
         "%d pictures to train, %d to validate; classes: %s",
         len(split.train), len(split.val), ", ".join(split.classes),
     )  # fmt: skip
+    team.check(settings.batch_size, len(split.train))
     others: list[Sample] = []
     if settings.other:
         if has_neither(split.classes):
@@ -90,30 +139,7 @@ def _train(settings: Settings, team: Team) -> Epoch:
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    promise = _promise(settings, split, others, precision)
-    if not team.agrees(hashlib.sha256(json.dumps([promise, is_done]).encode()).digest()):
-        raise DataError(
-            "the hosts do not see the same: give each the same options, pictures, weights and --out, such as on a "
-            "network file system"
-        )
-    if is_done:
-        best = read_best(settings.out, promise)
-        if team.leads:
-            checkpoint.remove()  # what is left of it, if that was killed
-        _log.info("%s is done already", settings.out)
-        return best
-    report = Report(settings, split, precision, promise)
-    with team.scope():
-        with explained([], settings.batch_size):
-            training = Training(settings, split, others, precision, checkpoint, report, team)
-        if team.leads:
-            checkpoint.begin(promise)
-        team.wait("the run folder is there")
-        best = training.run()
-    team.wait("the run is written")
-    if team.leads:
-        checkpoint.remove()
-    return best
+    return _Job(split, others, precision, _promise(settings, split, others, precision), is_done)
 
 
 def _promise(settings: Settings, split: Split, others: Sequence[Sample], precision: Precision) -> dict[str, Any]:

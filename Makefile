@@ -57,7 +57,7 @@ clean: ## Remove the environments and everything that was built
 
 # What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs
 # no library of the system.
-$(FULL)/stamp: EXTRAS := edge-headless,export,train,dev
+$(FULL)/stamp: EXTRAS := edge-headless,export,train,dev,ray
 $(EDGE)/stamp: EXTRAS := edge-headless,test,test-ray
 $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)

@@ -48,14 +48,13 @@ History = list[dict[str, str]]
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("devices") / "pictures"
     write_folder(folder, per_class=24)
-    write_folder(folder.with_name("things"), per_class=24, kinds=["room"])
     return folder
 
 
 def start(
     backend: str, pictures: Path, out: Path, *options: str, environment: dict[str, str] | None = None
 ) -> "subprocess.Popen[str]":
-    arguments = [str(pictures), "--other", str(pictures.with_name("things")), *OPTIONS, "--out", str(out), *options]
+    arguments = [str(pictures), *OPTIONS, "--out", str(out), *options]
     variables = {"KERAS_BACKEND": backend, **(environment or {})}
     return subprocess.Popen(
         [sys.executable, "-c", TWO_CPUS, *arguments], stderr=subprocess.PIPE, text=True, env=os.environ | variables

@@ -51,7 +51,7 @@ def read_picture(name: str, base: str) -> bytes:
     if not name:
         raise ImageError("no picture is named here")
     try:
-        if not is_uri(name) or urlsplit(name).scheme == "file":
+        if _is_local(name):
             return read_bytes(_local(name, base))
         system, path = _resolve(name)
         with system.open_input_stream(path) as stream:
@@ -96,15 +96,15 @@ def find_objects(uri: str) -> Iterator[str]:
             yield parts._replace(path=quote(path)).geturl()
 
 
-def open_file(name: str, base: str = "") -> pa.NativeFile:
-    """Opens a file for reading at any place in it.
+def open_file(name: str) -> pa.NativeFile:
+    """Opens a file, a path or a URI, for reading at any place in it.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
-        if not is_uri(name) or urlsplit(name).scheme == "file":
-            return pa.OSFile(_local(name, base))
+        if _is_local(name):
+            return pa.OSFile(_local(name))
         system, path = _resolve(name)
         return system.open_input_file(path)
     except _TROUBLE as error:
@@ -119,9 +119,7 @@ class Store:
     """
 
     def __init__(self, place: str) -> None:
-        if place.startswith("file://"):
-            place = _local(place, "")
-        self.place = place if is_uri(place) else os.path.abspath(place)  # noqa: PTH100 - not a path, if it is a URI
+        self.place = os.path.abspath(_local(place)) if _is_local(place) else place  # noqa: PTH100 - may be a URI
 
     def locate(self, name: str) -> str:
         """Gives the path or URI of a file in it."""
@@ -187,7 +185,12 @@ def _is_shown(path: str) -> bool:
     return not any(part.startswith(".") for part in parts) and looks_like_picture(parts[-1])
 
 
-def _local(name: str, base: str) -> str:
+def _is_local(name: str) -> bool:
+    """Tells what is a file of this machine, by its path or by its URI."""
+    return not is_uri(name) or name.lower().startswith("file://")
+
+
+def _local(name: str, base: str = "") -> str:
     """Gives the path of a file on this machine; it need not be UTF-8."""
     if not is_uri(name):
         return os.path.join(base, name)  # noqa: PTH118 - a name, not a path

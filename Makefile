@@ -34,7 +34,7 @@ pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on the
 
 test: $(FULL)/stamp $(EDGE)/stamp ## Run all tests, those of the edge where there is no TensorFlow
 	$(EDGE)/bin/python -m pytest tests/edge
-	$(FULL)/bin/python -m pytest tests/test_house.py tests/train tests/export tests/integration tests/edge/test_classifier.py
+	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/test_house.py tests/train tests/export tests/integration tests/edge/test_classifier.py
 
 fuzz: $(EDGE)/stamp ## Damage pictures in 20,000 ways and decode them
 	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/test_fuzz.py

@@ -88,7 +88,7 @@ def _kill_and_resume(arguments: list[str | Path], out: Path) -> list[Run]:
     started = time.perf_counter()
     with subprocess.Popen([_COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
         _wait(out, 6)
-        os.kill(_actors(process.pid)[0], signal.SIGKILL)
+        os.kill(_workers(process.pid)[0], signal.SIGKILL)
         _wait(out, 12)
         process.kill()
     done = Run("Ray, until a worker and then the driver were killed", time.perf_counter() - started, 0)
@@ -100,12 +100,12 @@ def _wait(out: Path, parts: int) -> None:
         time.sleep(0.1)
 
 
-def _actors(driver: int) -> list[int]:
-    """Process numbers of its workers that classify."""
+def _workers(driver: int) -> list[int]:
+    """Process numbers of its workers that have a shard in hand."""
     return [
         process
         for process in _descendants(driver)
-        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::MapWorker")
+        if Path(f"/proc/{process}/cmdline").read_bytes().startswith(b"ray::_do_shard")
     ]
 
 

@@ -1,30 +1,29 @@
 """Classifies pictures by the million on a Ray cluster, or on the cores of one machine (https://docs.ray.io).
 
-Ray Data hands shards of a manifest to a pool of actors and hands them out anew when one dies. An actor reads, decodes
-and classifies the pictures of a shard and writes its part of the results, whole or not at all, under the shard's name.
-So whatever is done twice replaces itself, and what is there is done: each picture has one row, whoever was killed.
+A task of Ray is a shard of a manifest: a worker reads, decodes and classifies its pictures and writes its part of the
+results, whole or not at all, under the shard's name. Ray hands a task out anew when its worker dies. So whatever is
+done twice replaces itself, and what is there is done: each picture has one row, whoever was killed.
+
+Tasks, not Ray Data: its executor and its three actors took a twentieth of two cores, and 3 s to start (see
+benchmarks/RESULTS.md), for streaming what is but the numbers of shards.
 """
 
-import json
 import logging
-import math
 import os
 import signal
 import socket
-import traceback
-import warnings
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
-import ray.data
-from ray.util.annotations import RayDeprecationWarning
 
 from catsdogs_edge.batch_classifier import BatchClassifier
 from catsdogs_edge.cpu import usable_cpus
@@ -37,7 +36,7 @@ from catsdogs_edge.rows import open_csv
 from catsdogs_edge.storage import Store, is_uri, read_picture
 
 _READERS = 8
-"""Threads of each actor that fetch pictures ahead where they are behind URIs, and each takes its time."""
+"""Threads of each worker that fetch pictures ahead where they are behind URIs, and each takes its time."""
 
 _PICTURES_AT_ONCE = 32
 """That are decoded and classified between two looks at what was fetched."""
@@ -46,6 +45,9 @@ _ATTEMPTS = 4
 """To do a shard whose worker dies of it, such as for lack of memory, before it is left for `--resume`."""
 
 _SECONDS_TO_ANSWER = 10
+
+_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
+"""What is raised for a task whose worker died each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +116,9 @@ def _run(
     with progress(total, done=done) as step:
         try:
             for outcome in _stream(classifier, job, shards, base, workers):
-                if outcome["bug"]:
-                    raise RuntimeError(outcome["bug"])
                 if outcome["error"]:
                     raise OutputError(outcome["error"])
-                summary.add(json.loads(outcome["labels"]), outcome["failed"])
+                summary.add(outcome["labels"], outcome["failed"])
                 step(unfinished.pop(outcome["number"]).count)
         except KeyboardInterrupt as interrupt:
             interrupt.args = (summary,)
@@ -135,81 +135,75 @@ def _run(
 def _stream(
     classifier: BatchClassifier, job: RayJob, shards: Sequence[Shard], base: str, workers: int
 ) -> Iterator[dict[str, Any]]:
-    """Lets Ray Data stream the shards through a pool of actors; gives what became of each, as they end."""
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    context.max_consecutive_actor_init_deaths = _ATTEMPTS - 1
-    context.max_errored_blocks = -1  # a worker that dies of a shard does not end the others; a bug comes as an outcome
-    # Actors that hold every CPU starve all that Ray itself has to run, and the job hangs without a word (Ray 2.60).
-    # So together they hold one less, though each works on a core of its own.
-    share = max(workers - 1, 0.5) / workers
-    with warnings.catch_warnings():
-        # Ray 2.60 warns of the number of retries, for which it has no other name yet.
-        warnings.simplefilter("ignore", RayDeprecationWarning)
-        dataset = ray.data.from_items([asdict(shard) for shard in shards], override_num_blocks=len(shards)).map_batches(
-            _Worker,
-            fn_constructor_args=(classifier, Store(job.out).place, job.ending),
-            fn_constructor_kwargs={"base": base},
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(workers, len(shards))),
-            num_cpus=share,
-            max_task_retries=_ATTEMPTS - 1,
-        )
+    """Keeps the workers busy; gives what became of each shard, as they end, but for those whose worker died."""
+    given = [ray.put(classifier)], Store(job.out).place, job.ending, base  # in a list: fetched when it is asked for
+    task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)
+    waiting = iter(shards)
+    running: set[ray.ObjectRef] = set()
+    while True:
+        # Twice as many as there are cores: none waits for the next, and a cluster that can grow sees that it should.
+        most = workers if job.workers else 2 * _count_cpus()
+        running |= {task.remote(shard, *given) for shard in islice(waiting, max(most - len(running), 0))}
+        if not running:
+            return
+        (ended,), _ = ray.wait(list(running))
+        running.remove(ended)
+        try:
+            yield ray.get(ended)
+        except _DEATHS:
+            continue
+        except ray.exceptions.RayTaskError as error:
+            if "failed to import on the worker" not in str(error):
+                raise
+            raise ProviderError(
+                f"the workers of the cluster cannot import catsdogs ({str(error).strip().rpartition(chr(10))[2]}): "
+                "install the same version on each of its machines"
+            ) from error
+        except ray.exceptions.RayError as error:
+            raise ProviderError(f"Ray broke off; --resume goes on: {_first_line(error)}") from error
+
+
+def _do_shard(shard: Shard, classifier: list[ray.ObjectRef], out: str, ending: str, base: str) -> dict[str, Any]:
+    """Does a shard in one of Ray's workers, and says how it went.
+
+    Returns:
+        Its number, how often each label came, how many pictures failed, and what a user can do something about.
+    """
+    outcome = {"number": shard.number, "labels": Counter(), "failed": 0, "error": ""}
     try:
-        yield from dataset.iter_rows()
-    except ray.exceptions.ActorDiedError as error:
-        raise ProviderError(f"Ray's workers die while they start: {_first_line(error)}") from error
-    except ray.exceptions.RayError as error:
-        raise ProviderError(f"Ray broke off; --resume goes on: {_first_line(error)}") from error
-
-
-class _Worker:
-    """An actor of Ray: does shards, one after the other."""
-
-    def __init__(self, classifier: BatchClassifier, out: str, ending: str, *, base: str) -> None:
-        granted = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
-        classifier.threads = max(math.ceil(granted), 1)
-        self._classifier = classifier
-        self._store = Store(out)
-        self._ending = ending
-        self._base = base
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Does one, and says how it went; see `_stream`."""
-        shard = Shard(**{name: values.tolist()[0] for name, values in batch.items()})
-        outcome = {"number": shard.number, "labels": "{}", "failed": 0, "error": "", "bug": ""}
-        try:
-            outcome |= self._do(shard)
-        except CatsDogsError as error:
-            outcome["error"] = str(error)
-        except Exception:  # noqa: BLE001 - the driver raises it; Ray would take it for a worker that died
-            outcome["bug"] = traceback.format_exc()
-        return {name: [value] for name, value in outcome.items()}
-
-    def _do(self, shard: Shard) -> dict[str, Any]:
+        opened = _open(*classifier)
         names = read_names(shard)
-        rows = [{"path": name, **row} for name, row in zip(names, self._classify(names), strict=True)]
-        columns = ["path", *self._classifier.columns]
-        with self._store.writing(shard.part(self._ending)) as path:
-            (write_csv if self._ending == "csv" else write_parquet)(path, columns, rows)
-        labels = Counter(row["label"] for row in rows if not row["error"])
-        return {"labels": json.dumps(labels), "failed": len(rows) - labels.total()}
+        rows = [{"path": name, **row} for name, row in zip(names, _classify(opened, names, base), strict=True)]
+        with Store(out).writing(shard.part(ending)) as path:
+            (write_csv if ending == "csv" else write_parquet)(path, ["path", *opened.columns], rows)
+    except CatsDogsError as error:
+        return outcome | {"error": str(error)}
+    labels = Counter(row["label"] for row in rows if not row["error"])
+    return outcome | {"labels": labels, "failed": len(rows) - labels.total()}
 
-    def _classify(self, names: Sequence[str]) -> Iterator[dict[str, Any]]:
-        readers = _READERS if any(map(is_uri, names)) else 1
-        pictures: list[bytes | ImageError] = []
-        for fetched in in_batches(lambda chunk: [self._fetch(name) for name in chunk], names, readers):
-            pictures += fetched
-            if len(pictures) >= _PICTURES_AT_ONCE:
-                yield from self._classifier.classify_bytes(pictures)
-                pictures.clear()
-        yield from self._classifier.classify_bytes(pictures)
 
-    def _fetch(self, name: str) -> bytes | ImageError:
+@lru_cache(maxsize=1)
+def _open(classifier: ray.ObjectRef) -> BatchClassifier:
+    """Fetches the classifier, once in each worker."""
+    fetched: BatchClassifier = ray.get(classifier)
+    return fetched
+
+
+def _classify(classifier: BatchClassifier, names: Sequence[str], base: str) -> Iterator[dict[str, Any]]:
+    def fetch(name: str) -> bytes | ImageError:
         try:
-            return read_picture(name, self._base)
+            return read_picture(name, base)
         except ImageError as error:
             return error
+
+    readers = _READERS if any(map(is_uri, names)) else 1
+    pictures: list[bytes | ImageError] = []
+    for fetched in in_batches(lambda chunk: [fetch(name) for name in chunk], names, readers):
+        pictures += fetched
+        if len(pictures) >= _PICTURES_AT_ONCE:
+            yield from classifier.classify_bytes(pictures)
+            pictures.clear()
+    yield from classifier.classify_bytes(pictures)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
@@ -232,23 +226,33 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, A
 def _cluster(wanted: int) -> Iterator[int]:
     """Joins the cluster that the environment names, or starts one on this machine; gives the number of workers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    here = {} if os.environ.get("RAY_ADDRESS") else {"num_cpus": usable_cpus(), "include_dashboard": False}
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what went wrong is said at the end, in one line
-    _check_address(os.environ.get("RAY_ADDRESS", ""))
+    os.environ.setdefault("RAY_task_oom_retries", str(_ATTEMPTS - 1))  # else without end
+    # Without an address, Ray would join whatever cluster was last started on this machine.
+    here = {"address": "local", "num_cpus": usable_cpus(), "include_dashboard": False}
+    named = os.environ.get("RAY_ADDRESS", "")
+    logging.getLogger("ray").setLevel(logging.CRITICAL)  # what went wrong is said at the end, in one line
+    _check_address(named)
     try:
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(**here, log_to_driver=False, configure_logging=False)
+        ray.init(**({} if named else here), log_to_driver=False, configure_logging=False)
         signal.signal(signal.SIGTERM, handler)  # Ray has its own, which ends with another exit code
     except (ConnectionError, RuntimeError, ValueError) as error:
+        if "InvalidAuthToken" in str(error.__cause__):
+            raise ProviderError(
+                "the cluster asks for a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head"
+            ) from error
         raise ProviderError(f"Ray does not start, or cannot be reached: {_first_line(error)}") from error
     # Ray prints what befell workers to standard output, which is not for that; it is in its log files, too.
     with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stdout(nothing):
         try:
-            cpus = max(int(ray.cluster_resources().get("CPU", 1)), 1)
-            yield min(wanted or cpus, cpus)
+            yield min(wanted or _count_cpus(), _count_cpus())
         finally:
             ray.shutdown()
+
+
+def _count_cpus() -> int:
+    """Of the cluster, as it is now."""
+    return max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 
 def _check_address(address: str) -> None:

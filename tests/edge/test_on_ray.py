@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
@@ -79,13 +80,13 @@ def expected(many: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory
     return rows
 
 
-def actors(driver: int, *, busy: bool = False) -> list[int]:
-    """Process numbers of a driver's workers that classify, or will; or of those that have a shard in hand."""
+def busy(driver: int) -> list[int]:
+    """Process numbers of a driver's workers that have a shard in hand."""
     titles: dict[int, bytes] = {}
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            titles[int(folder.name)] = (folder / "cmdline").read_bytes().strip(b"\0 ")
+            titles[int(folder.name)] = (folder / "cmdline").read_bytes()
             parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
 
     def descends(process: int) -> bool:
@@ -93,8 +94,7 @@ def actors(driver: int, *, busy: bool = False) -> list[int]:
             process = parents.get(process, 0)
         return process == driver
 
-    found = [process for process, title in titles.items() if title.startswith(b"ray::MapWorker") and descends(process)]
-    return [process for process in found if titles[process].endswith(b".submit") or not busy]
+    return [process for process, title in titles.items() if title.startswith(b"ray::_do_shard") and descends(process)]
 
 
 @contextlib.contextmanager
@@ -137,11 +137,11 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_picture_has_one_row(
     options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(out, 2, process)
-        victim = actors(process.pid)[0]
+        victim = busy(process.pid)[0]
         os.kill(victim, signal.SIGKILL)
         before = len(list(out.glob("part-*")))
         wait_for_parts(out, before + 8, process)  # more than the other worker had at hand
-        orphans = [Path(f"/proc/{actor}/stat") for actor in actors(process.pid)]
+        orphans = [Path(f"/proc/{worker}/stat") for worker in busy(process.pid)]
         assert orphans
         process.kill()
         process.wait()
@@ -172,9 +172,9 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
         deadline = time.monotonic() + 120
         while process.poll() is None:
             assert time.monotonic() < deadline
-            for actor in actors(process.pid, busy=True):
+            for worker in busy(process.pid):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(actor, signal.SIGKILL)
+                    os.kill(worker, signal.SIGKILL)
             time.sleep(0.05)
         assert process.stderr is not None
         said = process.stderr.read()
@@ -277,3 +277,28 @@ def test_a_cluster_that_does_not_answer_is_said(tiny: Path, scripts: Path, tmp_p
     done = call(scripts, "x.jpg", "--engine", "ray", "--parts", tmp_path / "out", "--model", tiny, env=environment)
     assert done.returncode == 1
     assert done.stderr.startswith("catsdogs-classify: RAY_ADDRESS is 127.0.0.1:1, where nobody answers: "), done.stderr
+
+
+def test_a_cluster_is_joined_with_its_token(many: Path, expected: Rows, scripts: Path, tmp_path: Path) -> None:
+    """`ray start` asks for one if the home of who starts it has any, and that it has after any other use of Ray."""
+    (tmp_path / ".ray").mkdir()
+    (tmp_path / ".ray" / "auth_token").write_text(64 * "7")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"HOME": str(tmp_path), "RAY_ADDRESS": f"127.0.0.1:{port}"}
+    command: list[str | Path] = [scripts / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
+    options = (many, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv")
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cluster:
+        try:
+            deadline = time.monotonic() + 60
+            while (done := call(scripts, *options, "--resume", env=environment)).stderr.endswith("refused\n"):
+                assert time.monotonic() < deadline
+                time.sleep(0.5)
+            assert done.returncode == 1
+            assert done.stderr.startswith("catsdogs-classify: the cluster asks for a token: set RAY_AUTH_MODE=token")
+            done = call(scripts, *options, "--resume", env=environment | {"RAY_AUTH_MODE": "token"})
+            assert done.returncode == 3, done.stderr
+        finally:
+            cluster.terminate()
+    assert read_parts(tmp_path / "out") == expected

@@ -3,7 +3,8 @@
     python -m benchmarks.pipelines compare RUN/ FOLDER
 
 in the environment of `benchmarks.peers`, after `prepare`. Each pipeline runs in a process of its own on the whole
-folder, and on one picture; the difference is what the pictures take, without the start.
+folder, and on one picture; the difference is what the pictures take, without the start. `--ultralytics` takes that
+along: its environment and models are made as `benchmarks/ultralytics_pipeline.py` says.
 """
 
 import os
@@ -25,11 +26,14 @@ from catsdogs_edge.pictures import find_pictures
 app = typer.Typer(add_completion=False)
 
 _OURS = "catsdogs-classify"
+_OPENVINO = "catsdogs-classify, edge-openvino"
 _PIPELINES = {
     "OpenVINO, asynchronous, by hand": "by_hand",
     "OpenVINO model_api, one after the other": "model_api",
     "OpenVINO model_api, infer_batch": "model_api_batch",
 }
+_ULTRALYTICS = {"Ultralytics, predict": "one", "Ultralytics, predict in batches": "batch"}
+_ULTRALYTICS_SCRIPT = Path(__file__).with_name("ultralytics_pipeline.py")
 
 
 @app.command()
@@ -37,6 +41,12 @@ def compare(
     run: Annotated[Path, typer.Argument(help="Run folder, prepared by benchmarks.peers.")],
     folder: Annotated[Path, typer.Argument(help="Pictures.")],
     runs: Annotated[int, typer.Option(help="Runs of each, in turn; medians are shown.")] = 5,
+    openvino: Annotated[
+        Path | None, typer.Option(metavar="COMMAND", help="catsdogs-classify of an environment with edge-openvino.")
+    ] = None,
+    ultralytics: Annotated[
+        tuple[Path, Path] | None, typer.Option(metavar="PYTHON FOLDER", help="Of its environment; with its models.")
+    ] = None,
 ) -> None:
     """Measure and print a table."""
     pictures = list(find_pictures([folder]))
@@ -44,8 +54,14 @@ def compare(
     commands: dict[str, list[str | Path]] = {}
     for part, what in (("one", pictures[0]), ("all", folder)):
         commands[f"{part}: {_OURS}"] = [command, what, "--model", run / "onnx" / "model.int8.onnx", "--csv", "-"]
+        if openvino:
+            commands[f"{part}: {_OPENVINO}"] = [openvino, *commands[f"{part}: {_OURS}"][1:]]
         for name, worker in _PIPELINES.items():
             commands[f"{part}: {name}"] = [sys.executable, "-m", "benchmarks.pipelines", "work", worker, run, what]
+        if ultralytics:
+            python, models = ultralytics
+            for name, kind in _ULTRALYTICS.items():
+                commands[f"{part}: {name}"] = [python, _ULTRALYTICS_SCRIPT, "work", models, kind, what]
         for name in ("decode", "inference"):
             commands[f"{part}: {name}"] = [sys.executable, "-m", "benchmarks.pipelines", "work", name, run, what]
     costs = measure(commands, runs)
@@ -58,7 +74,7 @@ def compare(
     table = Table(*columns, title=f"{len(pictures)} pictures; {machine()}")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in (_OURS, *_PIPELINES):
+    for name in [name.removeprefix("all: ") for name in commands if name.startswith("all: ")][:-2]:
         cost: Cost = costs[f"all: {name}"]
         values = (f"{each(name):.2f}", f"{1000 / each(name):.1f}", f"{each(name) / ours:.2f}", f"{cost.memory:.0f}")
         table.add_row(name, *values)

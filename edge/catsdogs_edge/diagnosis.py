@@ -46,7 +46,7 @@ def why_missing(provider: Provider) -> str:
     advice = {
         Provider.CUDA: "in a fresh environment, install 'catsdogs[edge-cuda]' instead of 'catsdogs[edge]'",
         Provider.TENSORRT: "in a fresh environment, install 'catsdogs[edge-cuda]' and TensorRT",
-        Provider.OPENVINO: "in a fresh environment, install the wheel onnxruntime-openvino",
+        Provider.OPENVINO: "in a fresh environment, install 'catsdogs[edge-openvino]'",
         Provider.DIRECTML: "in a fresh environment on Windows, install the wheel onnxruntime-directml",
     }.get(provider, "another wheel or build of ONNX Runtime has it")
     return "; ".join([*conflicts(), f"{provider.onnx_name} is missing: {installed} has {has}; {advice}"])

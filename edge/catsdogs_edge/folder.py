@@ -19,7 +19,7 @@ from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.decision import Prediction
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.image import RgbImage, decode, read_bytes, resize
-from catsdogs_edge.providers import Provider
+from catsdogs_edge.providers import ON_CORES
 
 BATCH_SIZE = 4
 """Pictures in one inference: a core gains 5 % over one at a time, and with more only needs more memory."""
@@ -64,10 +64,10 @@ def classify_all(
         classifier: The model; for several workers, loaded with `threads=1`.
         sources: Of the pictures; consumed as needed, so there may be millions.
         read: Gives an encoded picture, or raises `ImageError`.
-        workers: Batches in work at a time, such as one for each core. Off the CPU they decode at the same time, but run
-            the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
+        workers: Batches in work at a time, such as one for each core. Off its cores they decode at the same time, but
+            run the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
     """
-    turn = nullcontext() if classifier.provider == Provider.CPU.onnx_name else threading.Lock()
+    turn = nullcontext() if classifier.provider in ON_CORES else threading.Lock()
 
     def classify(chunk: Sequence[Source]) -> list[Row[Source]]:
         loaded = [_load(source, read, classifier.contract.image_size) for source in chunk]

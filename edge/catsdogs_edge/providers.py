@@ -40,5 +40,10 @@ _SPELLED = {
     Provider.WEBGPU: "WebGpu",
 }
 
-BEST_FIRST = (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.CPU)
+BEST_FIRST = (
+    Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.OPENVINO, Provider.CPU,
+)  # fmt: skip
 """What `auto` tries. Not TensorRT, which builds an engine for minutes first; nor those that are for special chips."""
+
+ON_CORES = frozenset({Provider.CPU.onnx_name, Provider.OPENVINO.onnx_name})
+"""ONNX Runtime's names of those that compute on the CPU's cores: there inferences may run at the same time."""

@@ -15,13 +15,10 @@ from pathlib import Path
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from catsdogs_edge.cpu import allowed_cpus
+from catsdogs_edge.cpu import allowed_cpus, usable_cpus
 from catsdogs_edge.diagnosis import why_missing, why_not_cuda
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.providers import BEST_FIRST, Provider
-
-# TF32 rounds float32 to 11 bits, which is enough to fail a model's self-test; who wants speed takes fp16.
-_OPTIONS = {Provider.CUDA: {"use_tf32": "0"}}
 
 _ON_CUDA = (Provider.CUDA, Provider.TENSORRT)
 
@@ -133,8 +130,19 @@ def _options(threads: int, *, spinning: bool) -> ort.SessionOptions:
     return options
 
 
+def _provider_options(provider: Provider, threads: int) -> dict[str, str]:
+    if provider is Provider.CUDA:
+        # TF32 rounds float32 to 11 bits, which is enough to fail a model's self-test; who wants speed takes fp16.
+        return {"use_tf32": "0"}
+    if provider is Provider.OPENVINO and threads:  # it has threads of its own, and shares them between its streams
+        streams = usable_cpus() if threads == 1 else 1
+        return {"num_of_threads": str(streams * threads), "num_streams": str(streams)}
+    return {}
+
+
 def _open(path: Path, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        return ort.InferenceSession(str(path), options, providers=[(provider.onnx_name, _OPTIONS.get(provider, {}))])
+        own = _provider_options(provider, options.intra_op_num_threads)
+        return ort.InferenceSession(str(path), options, providers=[(provider.onnx_name, own)])
     except _SESSION_ERRORS as error:
         raise ModelError(f"{path} is not a model that ONNX Runtime {ort.__version__} opens: {error}") from error

@@ -37,6 +37,7 @@ APPS = {
 NOT_RUN = {
     r"make ": "builds environments; CI runs lint, test, wheel, and test_the_demo runs the demo",
     r"(pip|python -m venv|python3 -m venv|\. )": "installs; test_the_demo and the edge proof of CI do",
+    r"(python3 -m pip|find small|small/bin/)": "installs; test_package.py does the same",
     r"(useradd|cp catsdogs|systemctl|journalctl|/opt/|apt)": "needs root",
     r"docker": "needs Docker",
     r"kaggle": "needs an account",

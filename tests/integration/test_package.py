@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 import zipfile
 from pathlib import Path
@@ -30,6 +31,25 @@ def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(scrip
     folders = {name.partition("/")[0] for name in names}
     assert folders == {"catsdogs_edge", "catsdogs_export", "catsdogs_train", f"catsdogs-{PROJECT['version']}.dist-info"}
     assert not [name for name in names if name.endswith((".keras", ".h5", ".jpg", ".png", ".csv"))]
+
+
+def test_on_a_small_disk_it_takes_300_mb(scripts: Path, tmp_path: Path) -> None:
+    subprocess.run(
+        [scripts / "python", "-m", "build", "--wheel", "--outdir", tmp_path, HOUSE], capture_output=True, check=True
+    )
+    (wheel,) = tmp_path.glob("*.whl")
+    (block,) = re.findall(r"## A small disk.*?```sh\n(.*?)```", (HOUSE / "docs" / "edge.md").read_text(), re.DOTALL)
+    block = block.replace("install ", f"install --quiet -c {HOUSE / 'constraints.txt'} ").replace(
+        "python3 ", f"{sys.executable} "
+    )
+    assert wheel.name in block
+    done = subprocess.run(
+        ["bash", "-ceo", "pipefail", block], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    assert "PASS" in done.stdout
+    size = subprocess.run(["du", "-sm", tmp_path / "small"], capture_output=True, text=True, check=True).stdout
+    assert 200 < int(size.split()[0]) <= 300
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])

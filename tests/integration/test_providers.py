@@ -12,7 +12,6 @@ import pytest
 from catsdogs_edge.drawings import write_folder
 
 HOUSE = Path(__file__).resolve().parents[2]
-WHEELS = ["onnxruntime-openvino==1.24.1", "opencv-python-headless", "typer", "openvino"]
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("tensorflow") is None or sys.platform != "linux" or sys.version_info >= (3, 14),
@@ -26,8 +25,7 @@ def openvino(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("openvino") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     pip: list[str | Path] = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-c", HOUSE / "constraints.txt", *WHEELS], check=True)
-    subprocess.run([*pip, "--no-deps", "-e", HOUSE], check=True)
+    subprocess.run([*pip, "-c", HOUSE / "constraints.txt", "-e", f"{HOUSE}[edge-openvino]"], check=True)
     return folder / "bin"
 
 
@@ -48,9 +46,10 @@ def test_openvino_gives_the_labels_of_the_cpu(
     write_folder(tmp_path / "pictures", per_class=6)
     model = published / name
     ours, _ = labels(scripts, tmp_path / "pictures", model)
-    theirs, said = labels(openvino, tmp_path / "pictures", model, "--provider", "openvino")
-    assert "on OpenVINOExecutionProvider" in said
-    assert theirs == ours
+    for options in ([], ["--provider", "openvino"], ["--threads", "3"]):
+        theirs, said = labels(openvino, tmp_path / "pictures", model, *options)
+        assert "on OpenVINOExecutionProvider" in said
+        assert theirs == ours
 
 
 def test_the_doctor_passes_and_counts_every_operator_there(openvino: Path, published: Path) -> None:

@@ -39,6 +39,7 @@ app = typer.Typer(add_completion=False)
 
 _CALIBRATION = 128
 _RUNS, _WARM_UP = 150, 30
+_ON_OPENVINO = "catsdogs INT8, edge-openvino"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ def _catsdogs(path: Path) -> Run:
     from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
 
     return Classifier.load(path).logits
+
+
+def _catsdogs_on_openvino(path: Path) -> Run:
+    from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.providers import Provider  # noqa: PLC0415
+
+    return Classifier.load(path, Provider.OPENVINO).logits
 
 
 def _onnxruntime(path: Path) -> Run:
@@ -112,6 +120,7 @@ def _keras(path: Path) -> Run:
 
 ENGINES = {
     "catsdogs INT8": Engine("onnx/model.int8.onnx", _catsdogs),
+    _ON_OPENVINO: Engine("onnx/model.int8.onnx", _catsdogs_on_openvino),
     "OpenVINO INT8 (NNCF)": Engine("peers/nncf.xml", _openvino),
     "OpenVINO INT8 (NNCF), our graph": Engine("peers/nncf-lean.xml", _openvino),
     "LiteRT INT8": Engine("peers/model.tflite", _litert),
@@ -181,13 +190,19 @@ def compare(
     rounds: Annotated[int, typer.Option(help="Processes of each for the latency, in turn.")] = 7,
     labelled: Annotated[int, typer.Option(help="Pictures for the accuracy.")] = 1000,
     png: Annotated[Path | None, typer.Option(help="Draw accuracy against latency into this file.")] = None,
+    openvino: Annotated[
+        Path | None,
+        typer.Option(metavar="PYTHON", help="Of an environment with edge-openvino, which is one more engine."),
+    ] = None,
 ) -> None:
     """Measure and print a table."""
-    judged = {name: _ask("accuracy", name, run, val, labelled)["accuracy"] for name in ENGINES}
-    latencies: dict[str, list[float]] = {name: [] for name in ENGINES}
+    pythons = {name: openvino if name == _ON_OPENVINO else Path(sys.executable) for name in ENGINES}
+    engines = {name: python for name, python in pythons.items() if python}
+    judged = {name: _ask(python, "accuracy", name, run, val, labelled)["accuracy"] for name, python in engines.items()}
+    latencies: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
         for name, values in latencies.items():
-            values.append(_ask("latency", name, run)["milliseconds"])
+            values.append(_ask(engines[name], "latency", name, run)["milliseconds"])
     table = Table("engine", "median ms", "smallest", "largest", "x", "right labels", title=f"One picture; {machine()}")
     for column in table.columns[1:]:
         column.justify = "right"
@@ -197,7 +212,7 @@ def compare(
         table.add_row(name, *(f"{value:.2f}" for value in times), f"{judged[name]:.2%}")
     Console(width=110).print(table)
     if png:
-        _draw([(name, medians[name], judged[name]) for name in ENGINES], labelled, png)
+        _draw([(name, medians[name], judged[name]) for name in engines], labelled, png)
 
 
 @app.command(hidden=True)
@@ -227,8 +242,8 @@ def work(
     typer.echo(json.dumps({"accuracy": float(np.mean(right))}))
 
 
-def _ask(what: str, name: str, run: Path, *more: object) -> dict[str, float]:
-    command = [sys.executable, "-m", "benchmarks.peers", "work", what, name, str(run), *map(str, more)]
+def _ask(python: Path, what: str, name: str, run: Path, *more: object) -> dict[str, float]:
+    command = [str(python), "-m", "benchmarks.peers", "work", what, name, str(run), *map(str, more)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{name} failed:\n{done.stderr}")
@@ -244,7 +259,7 @@ def _draw(points: list[tuple[str, float, float]], labelled: int, path: Path) -> 
     for place, (name, latency, accuracy) in enumerate(sorted(points, key=lambda point: point[1])):
         ours = name.startswith("catsdogs")
         axes.scatter(
-            latency, 100 * accuracy, s=70, marker="osP^DvX*p"[place], label=f"{name}: {latency:.1f} ms",
+            latency, 100 * accuracy, s=70, marker="osP^DvX*ph"[place], label=f"{name}: {latency:.1f} ms",
             color=BLUE if ours else "white", edgecolors=BLUE if ours else ORANGE, linewidths=1.5,
         )  # fmt: skip
     axes.set(title=f"The same network, one picture at a time; {machine()}")

@@ -38,7 +38,7 @@ class Machine:
     dot_product: bool
     """ARM with the dot product instructions, which make INT8 fast."""
     int8_note: str
-    """What INT8 is to expect of this CPU; empty where nothing is in the way."""
+    """What INT8 is to expect of this CPU, or what would make more of it; empty where there is nothing to say."""
     providers: dict[str, str]
     """Of `--provider` that this ONNX Runtime has: `ok`, or why it does not work here."""
     cameras: list[Camera]
@@ -101,5 +101,5 @@ def _int8_note(cpu: Cpu) -> str:
     if cpu.machine == "arm64" and not cpu.has_dot_product:
         return "this CPU has no dot product instructions: expect INT8 to be hardly faster than fp32"
     if cpu.has_amx and Provider.OPENVINO not in _offered():
-        return "this CPU has AMX, with which INT8 is about twice as fast by the extra catsdogs[edge-openvino]"
+        return "this CPU has AMX: INT8 is about twice as fast with 'catsdogs[edge-openvino]', in a fresh environment"
     return ""

@@ -46,7 +46,10 @@ _ATTEMPTS = 4
 
 _SECONDS_TO_ANSWER = 10
 
-_DEATHS = (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError)
+_DEATHS = (
+    ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError,
+    ray.exceptions.LocalRayletDiedError,
+)  # fmt: skip
 """What is raised for a task whose worker died each time."""
 
 
@@ -81,7 +84,7 @@ def run_on_ray(classifier: BatchClassifier, job: RayJob) -> Summary:
         KeyboardInterrupt: The user stopped it; finished shards are kept, and the summary is in its arguments.
         CatsDogsError: A source cannot be read, or the results cannot be written; finished shards are kept.
         OutputError: Also, a shard could not be finished, because its worker died each time.
-        ProviderError: Ray cannot be reached, or its workers do not start.
+        ProviderError: Ray cannot be reached, breaks off, or its workers die before any of them has done a shard.
     """
     store = Store(job.out)
     about = {"format": job.ending, "model": job.model, "accept_all": job.accept_all}
@@ -140,17 +143,24 @@ def _stream(
     task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)
     waiting = iter(shards)
     running: set[ray.ObjectRef] = set()
+    lost, most_lost = 0, 2 * workers
     while True:
-        # Twice as many as there are cores: none waits for the next, and a cluster that can grow sees that it should.
-        most = workers if job.workers else 2 * _count_cpus()
-        running |= {task.remote(shard, *given) for shard in islice(waiting, max(most - len(running), 0))}
-        if not running:
-            return
-        (ended,), _ = ray.wait(list(running))
-        running.remove(ended)
         try:
-            yield ray.get(ended)
-        except _DEATHS:
+            # Twice as many as there are cores: none waits for the next, and a cluster that can grow sees why.
+            most = job.workers or 2 * _count_cpus()
+            running |= {task.remote(shard, *given) for shard in islice(waiting, max(most - len(running), 0))}
+            if not running:
+                return
+            (ended,), _ = ray.wait(list(running))
+            running.remove(ended)
+            outcome = ray.get(ended)
+        except _DEATHS as error:
+            lost += 1
+            if lost > most_lost:
+                raise ProviderError(
+                    f"{lost} shards in a row killed the workers that had them, {_ATTEMPTS} times each: "
+                    f"{_first_line(error)}"
+                ) from error
             continue
         except ray.exceptions.RayTaskError as error:
             if "failed to import on the worker" not in str(error):
@@ -161,6 +171,8 @@ def _stream(
             ) from error
         except ray.exceptions.RayError as error:
             raise ProviderError(f"Ray broke off; --resume goes on: {_first_line(error)}") from error
+        lost = 0
+        yield outcome
 
 
 def _do_shard(shard: Shard, classifier: list[ray.ObjectRef], out: str, ending: str, base: str) -> dict[str, Any]:
@@ -176,7 +188,7 @@ def _do_shard(shard: Shard, classifier: list[ray.ObjectRef], out: str, ending: s
         rows = [{"path": name, **row} for name, row in zip(names, _classify(opened, names, base), strict=True)]
         with Store(out).writing(shard.part(ending)) as path:
             (write_csv if ending == "csv" else write_parquet)(path, ["path", *opened.columns], rows)
-    except CatsDogsError as error:
+    except (CatsDogsError, OSError) as error:
         return outcome | {"error": str(error)}
     labels = Counter(row["label"] for row in rows if not row["error"])
     return outcome | {"labels": labels, "failed": len(rows) - labels.total()}
@@ -236,8 +248,8 @@ def _cluster(wanted: int) -> Iterator[int]:
         handler = signal.getsignal(signal.SIGTERM)
         ray.init(**({} if named else here), log_to_driver=False, configure_logging=False)
         signal.signal(signal.SIGTERM, handler)  # Ray has its own, which ends with another exit code
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        if "InvalidAuthToken" in str(error.__cause__):
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error.__cause__):
             raise ProviderError(
                 "the cluster asks for a token: set RAY_AUTH_MODE=token, and copy ~/.ray/auth_token from its head"
             ) from error

@@ -43,7 +43,8 @@ _SPELLED = {
 BEST_FIRST = (
     Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.OPENVINO, Provider.CPU,
 )  # fmt: skip
-"""What `auto` tries. Not TensorRT, which builds an engine for minutes first; nor those that are for special chips."""
+"""What `auto` tries; OpenVINO on CPUs with AMX only. Not TensorRT, which builds an engine for minutes first;
+nor those that are for special chips."""
 
 ON_CORES = frozenset({Provider.CPU.onnx_name, Provider.OPENVINO.onnx_name})
 """ONNX Runtime's names of those that compute on the CPU's cores: there inferences may run at the same time."""

@@ -15,7 +15,7 @@ from pathlib import Path
 import onnxruntime as ort
 from onnxruntime.capi import onnxruntime_pybind11_state as ort_errors
 
-from catsdogs_edge.cpu import allowed_cpus, usable_cpus
+from catsdogs_edge.cpu import Cpu, allowed_cpus, usable_cpus
 from catsdogs_edge.diagnosis import why_missing, why_not_cuda
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.providers import BEST_FIRST, Provider
@@ -62,6 +62,8 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
     if provider is not Provider.AUTO:
         return _open_strictly(path, provider, options)
     for candidate in BEST_FIRST[:-1]:
+        if candidate is Provider.OPENVINO and not Cpu.this().has_amx:
+            continue  # without, it is hardly faster than ONNX Runtime itself, or slower, and starts later
         if candidate.onnx_name in ort.get_available_providers():
             with contextlib.suppress(ProviderError):  # the next one, then; what runs in the end is said
                 return _open_strictly(path, candidate, options)

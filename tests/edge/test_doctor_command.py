@@ -8,10 +8,11 @@ import pytest
 
 from catsdogs_edge import integrity, selftest
 from catsdogs_edge.classifier import Classifier
+from catsdogs_edge.cpu import Cpu
 from catsdogs_edge.doctor import Report
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.image import decode, resize
-from catsdogs_edge.machine import Machine
+from catsdogs_edge.machine import Machine, _int8_note
 from tests.edge.conftest import no_cuda
 
 
@@ -33,6 +34,20 @@ def test_a_whole_file_passes(scripts: Path, tiny: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("PASS: largest difference of logits ")
     assert "unchanged" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("features", "said"),
+    [
+        ({"avx2"}, "this CPU has no VNNI: use a file exported with --target x86"),
+        ({"avx512_vnni"}, ""),
+        ({"avx512_vnni", "amx_int8"}, "this CPU has AMX: INT8 is about twice as fast with 'catsdogs[edge-openvino]'"),
+    ],
+)
+def test_what_int8_is_to_expect_of_a_cpu_is_said(features: set[str], said: str) -> None:
+    note = _int8_note(Cpu("x86_64", frozenset(features)))
+    assert note.startswith(said)
+    assert bool(note) == bool(said)
 
 
 def test_json(scripts: Path, tiny: Path) -> None:

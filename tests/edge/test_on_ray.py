@@ -80,8 +80,11 @@ def expected(many: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory
     return rows
 
 
-def busy(driver: int) -> list[int]:
-    """Process numbers of a driver's workers that have a shard in hand."""
+BUSY, IDLE = b"ray::_do_shard", b"ray::IDLE"
+
+
+def workers(driver: int, *kinds: bytes) -> list[int]:
+    """Process numbers of a driver's workers, those of some kinds: that have a shard in hand, that have none."""
     titles: dict[int, bytes] = {}
     parents: dict[int, int] = {}
     for folder in Path("/proc").glob("[0-9]*"):
@@ -94,7 +97,7 @@ def busy(driver: int) -> list[int]:
             process = parents.get(process, 0)
         return process == driver
 
-    return [process for process, title in titles.items() if title.startswith(b"ray::_do_shard") and descends(process)]
+    return [process for process, found in titles.items() if found.startswith(kinds) and descends(process)]
 
 
 @contextlib.contextmanager
@@ -137,11 +140,12 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_picture_has_one_row(
     options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(out, 2, process)
-        victim = busy(process.pid)[0]
-        os.kill(victim, signal.SIGKILL)
+        while not (victims := workers(process.pid, BUSY)):  # between two shards, a worker has none
+            assert process.poll() is None
+        os.kill(victims[0], signal.SIGKILL)
         before = len(list(out.glob("part-*")))
         wait_for_parts(out, before + 8, process)  # more than the other worker had at hand
-        orphans = [Path(f"/proc/{worker}/stat") for worker in busy(process.pid)]
+        orphans = [Path(f"/proc/{worker}/stat") for worker in workers(process.pid, BUSY, IDLE)]
         assert orphans
         process.kill()
         process.wait()
@@ -172,7 +176,7 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
         deadline = time.monotonic() + 120
         while process.poll() is None:
             assert time.monotonic() < deadline
-            for worker in busy(process.pid):
+            for worker in workers(process.pid, BUSY):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(worker, signal.SIGKILL)
             time.sleep(0.05)
@@ -297,7 +301,16 @@ def test_a_cluster_is_joined_with_its_token(many: Path, expected: Rows, scripts:
                 time.sleep(0.5)
             assert done.returncode == 1
             assert done.stderr.startswith("catsdogs-classify: the cluster asks for a token: set RAY_AUTH_MODE=token")
+            tokenless = environment | {"RAY_AUTH_MODE": "token", "HOME": str(tmp_path / "nobody")}
+            done = call(scripts, *options, "--resume", env=tokenless)
+            assert done.returncode == 1
+            assert done.stderr.startswith("catsdogs-classify: the cluster asks for a token: "), done.stderr
             done = call(scripts, *options, "--resume", env=environment | {"RAY_AUTH_MODE": "token"})
+            assert done.returncode == 3, done.stderr
+            # Nobody names it: another one is started.
+            done = call(
+                scripts, *options[:-3], tmp_path / "own", "--format", "csv", env=environment | {"RAY_ADDRESS": ""}
+            )
             assert done.returncode == 3, done.stderr
         finally:
             cluster.terminate()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from catsdogs_edge.cpu import Cpu
 from catsdogs_edge.drawings import write_folder
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -46,10 +47,12 @@ def test_openvino_gives_the_labels_of_the_cpu(
     write_folder(tmp_path / "pictures", per_class=6)
     model = published / name
     ours, _ = labels(scripts, tmp_path / "pictures", model)
-    for options in ([], ["--provider", "openvino"], ["--threads", "3"]):
+    for options in (["--provider", "openvino"], ["--provider", "openvino", "--threads", "3"]):
         theirs, said = labels(openvino, tmp_path / "pictures", model, *options)
         assert "on OpenVINOExecutionProvider" in said
         assert theirs == ours
+    _, said = labels(openvino, tmp_path / "pictures", model)
+    assert f"on {'OpenVINO' if Cpu.this().has_amx else 'CPU'}ExecutionProvider" in said
 
 
 def test_the_doctor_passes_and_counts_every_operator_there(openvino: Path, published: Path) -> None:

@@ -63,7 +63,7 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
         return _open_strictly(path, provider, options)
     for candidate in BEST_FIRST[:-1]:
         if candidate is Provider.OPENVINO and not Cpu.this().has_amx:
-            continue  # without, it is hardly faster than ONNX Runtime itself, or slower, and starts later
+            continue  # without, it gains little or is slower, and starts later
         if candidate.onnx_name in ort.get_available_providers():
             with contextlib.suppress(ProviderError):  # the next one, then; what runs in the end is said
                 return _open_strictly(path, candidate, options)

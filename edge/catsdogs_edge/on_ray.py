@@ -84,7 +84,7 @@ def run_on_ray(classifier: BatchClassifier, job: RayJob) -> Summary:
         KeyboardInterrupt: The user stopped it; finished shards are kept, and the summary is in its arguments.
         CatsDogsError: A source cannot be read, or the results cannot be written; finished shards are kept.
         OutputError: Also, a shard could not be finished, because its worker died each time.
-        ProviderError: Ray cannot be reached, breaks off, or its workers die before any of them has done a shard.
+        ProviderError: Ray cannot be reached, or breaks off, or its workers die of one shard after the other.
     """
     store = Store(job.out)
     about = {"format": job.ending, "model": job.model, "accept_all": job.accept_all}
@@ -158,8 +158,8 @@ def _stream(
             lost += 1
             if lost > most_lost:
                 raise ProviderError(
-                    f"{lost} shards in a row killed the workers that had them, {_ATTEMPTS} times each: "
-                    f"{_first_line(error)}"
+                    f"{lost} shards, one after the other, killed their workers {_ATTEMPTS} times each "
+                    f"({_first_line(error)}): look into Ray's logs; --resume goes on"
                 ) from error
             continue
         except ray.exceptions.RayTaskError as error:

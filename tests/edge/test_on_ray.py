@@ -167,11 +167,22 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_picture_has_one_row(
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("shards", "sentence", "more"),
+    [
+        (1, "1 of 1 shards are not done", "rows 0 to 239"),
+        (
+            5,
+            "5 shards, one after the other, killed their workers 4 times each",
+            "--resume",
+        ),  # twice the workers, and one
+    ],
+)
 def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
-    many: Path, expected: Rows, scripts: Path, tmp_path: Path
+    shards: int, sentence: str, more: str, many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", str(MANY))
+    options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", str(MANY // shards))
     with started(scripts, *options) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None:
@@ -183,8 +194,8 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
         assert process.stderr is not None
         said = process.stderr.read()
     assert process.returncode == 1
-    assert said.startswith("catsdogs-classify: 1 of 1 shards are not done"), said
-    assert "rows 0 to 239" in said
+    assert said.startswith(f"catsdogs-classify: {sentence}"), said
+    assert more in said
     assert call(scripts, *options, "--resume").returncode == 3
     assert read_parts(out) == expected
 

@@ -7,6 +7,7 @@
 `prepare` converts and quantizes what `catsdogs-train` made as each engine's own documentation says: OpenVINO's
 converter and NNCF, that of TensorFlow Lite for LiteRT, ONNX Runtime's `quantize_static` with its defaults. RUN/onnx is
 from `catsdogs-export --int8`; "our graph" says that an engine got the graph that is in there, which computes less.
+`compare --openvino ENV/bin/python` takes our file in an environment with edge-openvino along.
 Every engine gets one uint8 picture and gives logits, on all cores, each in processes of its own, in turn.
 """
 
@@ -196,8 +197,11 @@ def compare(
     ] = None,
 ) -> None:
     """Measure and print a table."""
-    pythons = {name: openvino if name == _ON_OPENVINO else Path(sys.executable) for name in ENGINES}
-    engines = {name: python for name, python in pythons.items() if python}
+    engines = dict.fromkeys(ENGINES, Path(sys.executable))
+    if openvino:
+        engines[_ON_OPENVINO] = openvino
+    else:
+        del engines[_ON_OPENVINO]
     judged = {name: _ask(python, "accuracy", name, run, val, labelled)["accuracy"] for name, python in engines.items()}
     latencies: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):

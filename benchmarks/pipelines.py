@@ -3,8 +3,10 @@
     python -m benchmarks.pipelines compare RUN/ FOLDER
 
 in the environment of `benchmarks.peers`, after `prepare`. Each pipeline runs in a process of its own on the whole
-folder, and on one picture; the difference is what the pictures take, without the start. `--ultralytics` takes that
-along: its environment and models are made as `benchmarks/ultralytics_pipeline.py` says.
+folder, and on one picture; the difference is what the pictures take, without the start.
+
+    --openvino ENV/bin/catsdogs-classify       our command in an environment with edge-openvino, too
+    --ultralytics ENV/bin/python FOLDER        and Ultralytics, made ready as `ultralytics_pipeline.py` says
 """
 
 import os
@@ -74,7 +76,7 @@ def compare(
     table = Table(*columns, title=f"{len(pictures)} pictures; {machine()}")
     for column in table.columns[1:]:
         column.justify = "right"
-    for name in [name.removeprefix("all: ") for name in commands if name.startswith("all: ")][:-2]:
+    for name in [_OURS, *([_OPENVINO] if openvino else []), *_PIPELINES, *(_ULTRALYTICS if ultralytics else [])]:
         cost: Cost = costs[f"all: {name}"]
         values = (f"{each(name):.2f}", f"{1000 / each(name):.1f}", f"{each(name) / ours:.2f}", f"{cost.memory:.0f}")
         table.add_row(name, *values)

@@ -88,7 +88,9 @@ def _kill_and_resume(arguments: list[str | Path], out: Path) -> list[Run]:
     started = time.perf_counter()
     with subprocess.Popen([_COMMAND, *arguments], stderr=subprocess.DEVNULL) as process:
         _wait(out, 6)
-        os.kill(_workers(process.pid)[0], signal.SIGKILL)
+        while not (workers := _workers(process.pid)):  # between two shards, a worker has none
+            time.sleep(0.01)
+        os.kill(workers[0], signal.SIGKILL)
         _wait(out, 12)
         process.kill()
     done = Run("Ray, until a worker and then the driver were killed", time.perf_counter() - started, 0)

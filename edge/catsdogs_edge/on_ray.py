@@ -257,7 +257,8 @@ def _cluster(wanted: int) -> Iterator[int]:
     # Ray prints what befell workers to standard output, which is not for that; it is in its log files, too.
     with Path(os.devnull).open("w", encoding="utf-8") as nothing, redirect_stdout(nothing):
         try:
-            yield min(wanted or _count_cpus(), _count_cpus())
+            cpus = _count_cpus()
+            yield min(wanted or cpus, cpus)
         finally:
             ray.shutdown()
 

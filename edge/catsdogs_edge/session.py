@@ -62,9 +62,9 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
     if provider is not Provider.AUTO:
         return _open_strictly(path, provider, options)
     for candidate in BEST_FIRST[:-1]:
-        if candidate is Provider.OPENVINO and not Cpu.this().has_amx:
-            continue  # without, it gains little or is slower, and starts later
         if candidate.onnx_name in ort.get_available_providers():
+            if candidate is Provider.OPENVINO and not Cpu.this().has_amx:
+                continue  # without, it gains little or is slower, and starts later
             with contextlib.suppress(ProviderError):  # the next one, then; what runs in the end is said
                 return _open_strictly(path, candidate, options)
     return _open_strictly(path, BEST_FIRST[-1], options)

@@ -25,9 +25,10 @@ from catsdogs_edge.pictures import find_pictures
 from catsdogs_edge.shipped import MODEL
 
 _HOUSE = Path(__file__).resolve().parents[1]
-_STEPS: Mapping[str, tuple[str, ...]] = {
-    "first": ("--val-size", "2000", "--epochs", "4", "--views", "1", "--fine-tune-epochs", "8", "--unfreeze", "all"),
-    "second": ("--epochs", "3", "--views", "1"),
+_STEPS: Mapping[str, str] = {
+    "first": "--val-size 2000 --image-size 256 --epochs 4 --views 1 --batch-size 64 --seed 4 "
+    "--fine-tune-epochs 16 --fine-tune-size 192 --fine-tune-rate 5e-5 --unfreeze all",
+    "second": "--epochs 3 --views 1",
 }
 """Trainings, each from the network of the one before. The last one has a new output layer, for pictures of full size,
 and learns what is neither."""
@@ -48,7 +49,7 @@ def main(
         run = out / step
         given: list[str | Path] = [data / "train", data / "more", "--val", data / "val", "--weights", weights]
         others: list[str | Path] = ["--other", out / "learned"] if run.name == list(_STEPS)[-1] else []
-        words = ["catsdogs-train", *given, *options, *others, "--out", run]
+        words = ["catsdogs-train", *given, *options.split(), *others, "--out", run]
         line = " ".join(map(str, words))
         for ours, theirs in shown.items():
             line = line.replace(ours, theirs)

@@ -12,7 +12,7 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.scores import Scores
-from catsdogs_edge.session import open_session, placement
+from catsdogs_edge.session import SESSION_ERRORS, open_session, placement
 from catsdogs_edge.shipped import MODEL
 
 _FLOATS_ONLY = frozenset(
@@ -132,7 +132,10 @@ class Classifier:
         return {name: operators.total() for name, operators in placement(self._session).items()}
 
     def _run(self, outputs: Sequence[str], batch: RgbBatch) -> list[Scores]:
-        results = self._session.run(list(outputs), {self.contract.input_name: batch})
+        try:
+            results = self._session.run(list(outputs), {self.contract.input_name: batch})
+        except SESSION_ERRORS as error:  # such as a GPU whose memory others have taken
+            raise ProviderError(f"{self._session.get_providers()[0]} failed: {error}") from error
         return [np.asarray(result, np.float32) for result in results]
 
 

@@ -52,11 +52,12 @@ def why_missing(provider: Provider) -> str:
     return "; ".join([*conflicts(), f"{provider.onnx_name} is missing: {installed} has {has}; {advice}"])
 
 
-def why_not_cuda(missing: list[str]) -> str:
-    """Says what CUDA lacks here.
+def why_not_cuda(missing: list[str], said: str = "") -> str:
+    """Says what CUDA, or TensorRT on it, lacks here.
 
     Args:
         missing: Libraries that ONNX Runtime could not load, such as `libcublas.so.13`.
+        said: What it says itself, for want of a better reason.
     """
     if found := conflicts():
         return "; ".join(found)
@@ -68,7 +69,7 @@ def why_not_cuda(missing: list[str]) -> str:
     if wanted and driver < wanted:
         return f"this wheel needs CUDA {wanted}, the NVIDIA driver is for CUDA {driver}: update the driver"
     if not missing:
-        return "the driver finds no GPU that it can use (see nvidia-smi)"
+        return said or "the driver finds no GPU that it can use (see nvidia-smi)"
     words = f"{', '.join(missing)} cannot be loaded"
     if others := _other_majors(missing):
         words += f", but CUDA {', '.join(map(str, others))} is here: this wheel is for CUDA {wanted or 13}"

@@ -27,7 +27,7 @@ _HEAVY = re.compile(r"Conv|Gemm|MatMul")
 
 _WARNING, _FATAL = 2, 4  # ONNX Runtime's numbers for severities; it starts with warnings
 
-_SESSION_ERRORS = (
+SESSION_ERRORS = (
     ort_errors.EPFail,
     ort_errors.Fail,
     ort_errors.InvalidArgument,
@@ -37,6 +37,7 @@ _SESSION_ERRORS = (
     ort_errors.NotImplemented,
     ort_errors.RuntimeException,
 )
+"""That ONNX Runtime raises when a file, a provider or a run fails; none derives from another."""
 
 
 def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: bool = True) -> ort.InferenceSession:
@@ -95,6 +96,9 @@ def _open_strictly(path: Path, provider: Provider, options: ort.SessionOptions) 
     except ModelError as error:
         _open(path, Provider.CPU, options)  # a file that is broken everywhere is reported as that
         raise ProviderError(f"{name} does not open {path}: {error}") from error
+    except RuntimeError as error:  # TensorRT's way to say that its libraries are missing
+        reason = why_not_cuda(missing, str(error).strip().rpartition("&) ")[2])
+        raise ProviderError(f"{name} does not work here: {reason}") from error
     finally:
         ort.set_default_logger_severity(_WARNING)
     if session.get_providers()[0] != name:
@@ -145,6 +149,8 @@ def _provider_options(provider: Provider, threads: int) -> dict[str, str]:
 def _open(path: Path, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         own = _provider_options(provider, options.intra_op_num_threads)
-        return ort.InferenceSession(str(path), options, providers=[(provider.onnx_name, own)])
-    except _SESSION_ERRORS as error:
+        # Without ONNX Runtime's fallback, which prints a banner and goes on with the CPU, at the start and in any run.
+        chosen = [(provider.onnx_name, own)]
+        return ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=False)
+    except SESSION_ERRORS as error:
         raise ModelError(f"{path} is not a model that ONNX Runtime {ort.__version__} opens: {error}") from error

@@ -19,4 +19,9 @@ def to_fp16(fp32: Path, fp16: Path, contract: Contract) -> None:
     """
     model = onnx.load(fp32)
     kept = kept_in_float(model.graph.node, contract)
-    onnx.save(convert_float_to_float16(model, keep_io_types=True, node_block_list=kept), fp16)
+    half = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
+    # A node that takes one value twice, such as a square, gets that value's cast twice.
+    once = {node.output[0]: node for node in half.graph.node}
+    half.graph.ClearField("node")
+    half.graph.node.extend(once.values())
+    onnx.save(half, fp16)

@@ -46,18 +46,21 @@ def test_without_a_driver_that_is_said() -> None:
 
 @pytest.mark.skipif(shutil.which("cc") is None or sys.platform != "linux", reason="needs a C compiler and Linux")
 @pytest.mark.parametrize(
-    ("driver", "libraries", "missing", "expected"),
+    ("driver", "libraries", "missing", "said", "expected"),
     [
-        (12020, [], [], "this wheel needs CUDA 13, the NVIDIA driver is for CUDA 12: update the driver"),
-        (13000, [], [], "the driver finds no GPU that it can use"),
-        (13000, [], ["libcudnn.so.9"], "libcudnn.so.9 cannot be loaded; pip install 'onnxruntime-gpu[cuda,cudnn]'"),
+        (12020, [], [], "", "this wheel needs CUDA 13, the NVIDIA driver is for CUDA 12: update the driver"),
+        (13000, [], [], "", "the driver finds no GPU that it can use"),
+        (13000, [], [], "Please install TensorRT", "Please install TensorRT"),
+        (13000, [], ["libcudnn.so.9"], "", "libcudnn.so.9 cannot be loaded; pip install 'onnxruntime-gpu[cuda,cudnn]'"),
         (
-            13000, ["libcublas.so.12"], ["libcublas.so.13"],
+            13000, ["libcublas.so.12"], ["libcublas.so.13"], "",
             "libcublas.so.13 cannot be loaded, but CUDA 12 is here: this wheel is for CUDA 13",
         ),
     ],
 )  # fmt: skip
-def test_what_cuda_lacks(driver: int, libraries: list[str], missing: list[str], expected: str, tmp_path: Path) -> None:
+def test_what_cuda_lacks(
+    driver: int, libraries: list[str], missing: list[str], said: str, expected: str, tmp_path: Path
+) -> None:
     """With libraries built here that answer as NVIDIA's would."""
     source = tmp_path / "driver.c"
     source.write_text(f"int cuDriverGetVersion(int *version) {{ *version = {driver}; return 0; }}\n")
@@ -65,7 +68,7 @@ def test_what_cuda_lacks(driver: int, libraries: list[str], missing: list[str], 
         subprocess.run(["cc", "-shared", "-fPIC", "-o", tmp_path / name, source], check=True)
     code = (
         "import onnxruntime; onnxruntime.cuda_version = '13.0'\n"
-        f"from catsdogs_edge.diagnosis import why_not_cuda; print(why_not_cuda({missing!r}))"
+        f"from catsdogs_edge.diagnosis import why_not_cuda; print(why_not_cuda({missing!r}, {said!r}))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True,

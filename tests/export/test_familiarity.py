@@ -27,15 +27,15 @@ from catsdogs_export.run_folder import RunFolder
 METHOD = {"threshold": 0.5, "keep": 0.9, "method": "brightness of a layer", "others": 3}
 
 
-@pytest.fixture(scope="session")
-def familiar_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def with_score(small_run: Path, folder: Path, *, squared: bool) -> Path:
     """The small run, with a score on a layer inside that 90 % of its pictures pass and a black one does not."""
-    folder = tmp_path_factory.mktemp("familiar") / "run"
     shutil.copytree(small_run, folder)
     run = RunFolder.load(folder)
     network = run.load_network()
     inner = [layer for layer in network.layers if isinstance(layer, keras.layers.Conv2D)][-3].output
     pooled = keras.layers.GlobalAveragePooling2D()(inner)
+    if squared:  # as a distance does
+        pooled = keras.layers.Multiply()([pooled, pooled])
     score = keras.layers.Dense(1, activation="sigmoid")
     both = keras.Model(network.input, [network.output, keras.layers.Reshape((), name="familiarity")(score(pooled))])
     probe = keras.Model(network.input, pooled)
@@ -49,6 +49,11 @@ def familiar_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     described = json.loads((folder / "run.json").read_text()) | {"familiarity": METHOD}
     (folder / "run.json").write_text(json.dumps(described))
     return folder
+
+
+@pytest.fixture(scope="session")
+def familiar_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_score(small_run, tmp_path_factory.mktemp("familiar") / "run", squared=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +74,15 @@ def test_each_file_has_the_rule_and_says_neither(precision: str, exported: Path)
     outcome = selftest.run(classifier, path)
     assert outcome.passed
     assert outcome.familiar
+
+
+def test_a_score_that_squares_what_it_reads_has_an_fp16_file(small_run: Path, tmp_path: Path) -> None:
+    run = with_score(small_run, tmp_path / "run", squared=True)
+    export(Request(run, tmp_path / "onnx", fp16=True, max_drop=3))
+    path = tmp_path / "onnx" / "model.fp16.onnx"
+    assert selftest.run(Classifier.load(path, Provider.CPU), path).passed
+    outputs = [name for node in onnx.load(path).graph.node for name in node.output]
+    assert len(outputs) == len(set(outputs))
 
 
 def test_each_level_has_its_line_about_familiarity(exported: Path, familiar_run: Path) -> None:

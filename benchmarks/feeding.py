@@ -1,0 +1,96 @@
+"""Does a GPU wait for pictures? The same training with them, without the network, and without decoding.
+
+    python -m benchmarks.feeding data/train more/ --weights FILE
+    KERAS_BACKEND=jax python -m benchmarks.feeding data/train more/ --weights FILE --batch-size 64
+
+"pictures" decodes and draws views, and asks no network; "network" sees one batch, over and over; "both" is what
+`catsdogs-train` does. Where "both" is slower than "network", the network waits, for the share that the table names.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.processes import machine
+from catsdogs_train.backend import choose_backend
+
+
+def compare(
+    data: Annotated[list[Path], typer.Argument(help="Folders or zip files of pictures.")],
+    weights: Annotated[str, typer.Option(help="As for catsdogs-train.")] = "none",
+    pictures: Annotated[int, typer.Option(help="So many of them.")] = 2000,
+    batch_size: Annotated[int, typer.Option(help="Pictures in one step.")] = 32,
+    sizes: Annotated[str, typer.Option(help="Edge lengths of the views for fine-tuning.")] = "160,224",
+) -> None:
+    """Feed a network in three ways and print a table."""
+    choose_backend()
+    import keras  # noqa: PLC0415 - its backend is chosen by now
+
+    from catsdogs_edge.image import RgbBatch  # noqa: PLC0415
+    from catsdogs_train.augment import PUBLISHED, STRONG  # noqa: PLC0415
+    from catsdogs_train.batches import PictureBatches, Targets, Weights, make_targets  # noqa: PLC0415
+    from catsdogs_train.dataset import Sample  # noqa: PLC0415
+    from catsdogs_train.features import make_extractor  # noqa: PLC0415
+    from catsdogs_train.layouts import find_all  # noqa: PLC0415
+    from catsdogs_train.model import build_network, unfreeze  # noqa: PLC0415
+    from catsdogs_train.precision import choose  # noqa: PLC0415
+    from catsdogs_train.settings import Precision, Unfreeze  # noqa: PLC0415
+
+    class Repeated(keras.utils.PyDataset):  # type: ignore[misc]
+        """The first batch of others, as often as they have batches."""
+
+        def __init__(self, batches: PictureBatches) -> None:
+            super().__init__()
+            self._batch, self._count = batches[0], len(batches)
+
+        def __len__(self) -> int:
+            return self._count
+
+        def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, Weights]:
+            return self._batch
+
+    classes, labelled = find_all(data)
+    step = max(len(labelled) // pictures, 1)  # all classes, in their share
+    samples = [Sample(path, label, "") for path, label in labelled[::step][: pictures // batch_size * batch_size]]
+    targets = make_targets(samples, len(classes))
+    precision = choose(Precision.AUTO)
+    network = build_network(len(classes), weights, None, precision)
+    show = partial(PictureBatches, samples, targets, 224, batch_size)
+
+    def per_second(work: Callable[[keras.utils.PyDataset], object], batches: keras.utils.PyDataset) -> float:
+        started = time.perf_counter()
+        work(batches)
+        return len(samples) / (time.perf_counter() - started)
+
+    backend = f"{precision.value} on {keras.backend.backend()}"
+    title = f"{len(samples)} pictures, batches of {batch_size}, {backend}, {machine()}"
+    table = Table("pictures a second", "pictures", "network", "both", "the network waits", title=title)
+
+    def measure(
+        name: str, work: Callable[[keras.utils.PyDataset], object], views: Callable[[], PictureBatches]
+    ) -> None:
+        work(Repeated(views().of(np.arange(2 * batch_size))))  # compiles
+        decoding = per_second(lambda batches: [batches[index] for index in range(len(batches))], views())
+        alone, both = per_second(work, Repeated(views())), per_second(work, views())
+        waits = max(1 - both / alone, 0.0)
+        table.add_row(name, f"{decoding:.0f}", f"{alone:.0f}", f"{both:.0f}", f"{waits:.0%}")
+
+    extractor = make_extractor(network)
+    measure("features for the head, 224", partial(extractor.predict, verbose=0), partial(show, recipe=PUBLISHED))
+    unfreeze(network, Unfreeze.ALL)
+    network.compile(optimizer=keras.optimizers.AdamW(1e-6), loss=keras.losses.CategoricalCrossentropy(from_logits=True))
+    for size in map(int, sizes.split(",")):
+        views = partial(show, recipe=STRONG, view_size=size, shuffle=True)
+        measure(f"fine-tuning all, views of {size}", partial(network.fit, verbose=0, shuffle=False), views)
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    typer.run(compare)

@@ -1,7 +1,7 @@
 """Does a GPU wait for pictures? The same training with them, without the network, and without decoding.
 
     python -m benchmarks.feeding data/train more/ --weights FILE
-    KERAS_BACKEND=jax python -m benchmarks.feeding data/train more/ --weights FILE --batch-size 64
+    KERAS_BACKEND=jax python -m benchmarks.feeding data/train more/ --weights FILE --batch-size 64 --workers 0,8
 
 "pictures" decodes and draws views, and asks no network; "network" sees one batch, over and over; "both" is what
 `catsdogs-train` does. Where "both" is slower than "network", the network waits, for the share that the table names.
@@ -28,6 +28,7 @@ def compare(
     pictures: Annotated[int, typer.Option(help="So many of them.")] = 2000,
     batch_size: Annotated[int, typer.Option(help="Pictures in one step.")] = 32,
     sizes: Annotated[str, typer.Option(help="Edge lengths of the views for fine-tuning.")] = "160,224",
+    workers: Annotated[str, typer.Option(help="Processes that decode, 0 for threads; several to compare.")] = "0",
 ) -> None:
     """Feed a network in three ways and print a table."""
     choose_backend()
@@ -71,16 +72,21 @@ def compare(
 
     backend = f"{precision.value} on {keras.backend.backend()}"
     title = f"{len(samples)} pictures, batches of {batch_size}, {backend}, {machine()}"
-    table = Table("pictures a second", "pictures", "network", "both", "the network waits", title=title)
+    table = Table("pictures a second", "workers", "pictures", "network", "both", "the network waits", title=title)
 
     def measure(
-        name: str, work: Callable[[keras.utils.PyDataset], object], views: Callable[[], PictureBatches]
+        name: str, work: Callable[[keras.utils.PyDataset], object], views: Callable[..., PictureBatches]
     ) -> None:
         work(Repeated(views().of(np.arange(2 * batch_size))))  # compiles
-        decoding = per_second(lambda batches: [batches[index] for index in range(len(batches))], views())
-        alone, both = per_second(work, Repeated(views())), per_second(work, views())
-        waits = max(1 - both / alone, 0.0)
-        table.add_row(name, f"{decoding:.0f}", f"{alone:.0f}", f"{both:.0f}", f"{waits:.0%}")
+        alone = per_second(work, Repeated(views()))
+        for number in map(int, workers.split(",")):
+            views(workers=number)[0]  # starts them
+            decoding = per_second(
+                lambda batches: [batches[index] for index in range(len(batches))], views(workers=number)
+            )
+            both = per_second(work, views(workers=number))
+            waits = max(1 - both / alone, 0.0)
+            table.add_row(name, f"{number}", f"{decoding:.0f}", f"{alone:.0f}", f"{both:.0f}", f"{waits:.0%}")
 
     extractor = make_extractor(network)
     measure("features for the head, 224", partial(extractor.predict, verbose=0), partial(show, recipe=PUBLISHED))

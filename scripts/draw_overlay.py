@@ -23,7 +23,7 @@ def main() -> None:
         drawn, seen = Path(name) / "drawn", Path(name) / "seen"
         drawn.mkdir()
         for place, kind in enumerate((KINDS[0], *KINDS)):  # the first has no rate yet
-            picture = cv2.GaussianBlur(draw(kind, _SEED, _SIZE, grain=0), (0, 0), _BLUR)
+            picture = cv2.GaussianBlur(draw(kind, _SEED, _SIZE), (0, 0), _BLUR)
             cv2.imwrite(str(drawn / f"{place}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         cam = Path(sys.executable).with_name("catsdogs-cam")
         subprocess.run(

@@ -67,12 +67,12 @@ def write_folder(
         per_class: Pictures of each kind.
         first_seed: Seed of the first picture; the file name is the seed.
         kinds: Of `KINDS`.
-        soft: Without noise, and a little out of focus: as a photograph, not as a drawing.
+        soft: A little out of focus, grain and all: as a photograph, not as a drawing.
     """
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for seed in range(first_seed, first_seed + per_class):
-            picture = cv2.GaussianBlur(draw(kind, seed, grain=0), (0, 0), _FOCUS) if soft else draw(kind, seed)
+            picture = cv2.GaussianBlur(draw(kind, seed), (0, 0), _FOCUS) if soft else draw(kind, seed)
             _, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
             (folder / kind / f"{seed}.png").write_bytes(png.tobytes())
 
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     parser.add_argument("per_class", type=int)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--kind", action="append", choices=KINDS, help="may be given again; else both pets")
-    parser.add_argument("--soft", action="store_true", help="like a photograph: no noise, a little out of focus")
+    parser.add_argument("--soft", action="store_true", help="like a photograph: a little out of focus")
     arguments = parser.parse_args()
     kinds = arguments.kind or PETS
     write_folder(arguments.folder, arguments.per_class, arguments.first_seed, kinds, soft=arguments.soft)

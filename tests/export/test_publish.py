@@ -50,7 +50,13 @@ def test_everything_is_published_together(exported: Path) -> None:
     parity = json.loads((exported / "parity.json").read_text())
     assert parity["files"] == {name: sha256(exported / name) for name in names - {"parity.json"}}
     assert parity["fp16"]["agreement"] == 1
-    assert parity["int8"]["chosen"]["loss"]["pictures"] == 48
+    chosen = parity["int8"]["chosen"]
+    assert chosen["loss"]["pictures"] == 48
+    assert (
+        len({trial["latency_ms"] for trial in parity["int8"]["trials"]}) == 1
+    )  # the same operators: chance has no say
+    losses = [trial["loss"] for trial in parity["int8"]["trials"]]
+    assert chosen["loss"] == min(losses, key=lambda loss: (-loss["agreement"], loss["mean_logit_difference"]))
     plot = cv2.imread(str(exported / "parity.png"))
     assert plot is not None
     assert plot.std() > 10

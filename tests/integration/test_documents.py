@@ -48,6 +48,7 @@ NOT_RUN = {
     r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/test_on_ray.py",
     r"(export )?KERAS_": "needs two hosts; tests/train/test_devices.py has two processes",
     r"catsdogs-train .*--train-size 1000": "needs 6,000 pictures",
+    r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
     r"catsdogs-export run --int8": "the fixture `published` is this very command; the options have tests",
 }
 """Commands that are only looked at, by how they begin, and why."""

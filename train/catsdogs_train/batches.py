@@ -2,21 +2,21 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Future
 from copy import copy
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TypeAlias
 
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_edge.cpu import usable_cpus
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.image import RgbBatch, RgbImage, load_batch
-from catsdogs_train.augment import Recipe, make_view
+from catsdogs_edge.image import RgbBatch
+from catsdogs_train.augment import Recipe
 from catsdogs_train.dataset import Sample
+from catsdogs_train.decoding import Showing, submit
 
 Targets: TypeAlias = NDArray[np.float32]
 """Share of each class in each picture, shape (N, C): 1 for its own, unless pictures are mixed."""
@@ -82,9 +82,9 @@ class Share:
 
 
 class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of uint8 RGB pictures of one epoch, decoded by threads ahead of the network.
+    """Batches of uint8 RGB pictures of one epoch, decoded ahead of the network.
 
-    The threads are our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
+    By threads, or processes, of our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
 
     Args:
         samples: Labelled pictures, all readable.
@@ -100,6 +100,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         mixup: Parameter of the beta distribution by which each picture is mixed with another of its batch (Zhang et
             al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
         share: What this process shows of each batch, if others show the rest.
+        workers: Processes that decode; 0: threads.
 
     Attributes:
         count: Of the pictures.
@@ -121,24 +122,22 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         mixup: float = 0.0,
         share: Share | None = None,
+        workers: int = 0,
     ) -> None:
         super().__init__()
-        self.failure: ImageError | None = None
+        self.failure: ImageError | BrokenExecutor | None = None
         self.count = len(samples)
         self._samples = samples
         self._targets = targets
-        self._image_size = image_size
         self._batch_size = batch_size
         self._weights = np.ones(len(samples), np.float32) if weights is None else weights
-        self._recipe = recipe
-        self._view_size = view_size
-        self._seed = seed
-        self._view = view
+        self._showing = Showing(image_size, recipe, view_size, seed, view)
         self._mixup = mixup
         self._shuffle = shuffle
         self._share = share or Share()
+        self._workers = workers
         self._order = np.arange(len(samples))
-        self._ahead: dict[int, list[Future[RgbImage]]] = {}
+        self._ahead: dict[int, list[Future[RgbBatch]]] = {}
 
     def of(self, places: NDArray[np.intp]) -> "PictureBatches":
         """Gives the same view of some of the pictures, not shuffled."""
@@ -151,12 +150,12 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, Weights]:
         """Gives pictures of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
-        for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
-            if later not in self._ahead:
-                self._ahead[later] = [_threads().submit(self._show, int(place)) for place in self._places(later)]
         try:
-            images = np.stack([picture.result() for picture in self._ahead.pop(index)])
-        except ImageError as error:
+            for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
+                if later not in self._ahead:
+                    self._ahead[later] = self._submit(self._places(later).tolist())
+            images = np.concatenate([some.result() for some in self._ahead.pop(index)])
+        except (ImageError, BrokenExecutor) as error:
             self.failure = error
             raise
         places = self._places(index)
@@ -165,20 +164,17 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     def _places(self, index: int) -> NDArray[np.intp]:
         usable = self._share.usable(self.count, self._batch_size)
-        order = draw_order(self._seed, self._view, self.count) if self._shuffle else self._order
+        order = draw_order(self._showing.seed, self._showing.view, self.count) if self._shuffle else self._order
         return self._share.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
 
-    def _show(self, place: int) -> RgbImage:
-        """Gives the picture as it is shown, shape (S, S, 3)."""
-        image: RgbImage = load_batch([self._samples[place].path], self._image_size)[0]
-        if self._recipe is None:
-            return image
-        return make_view(image, self._seed, self._view, place, self._recipe, self._view_size)
+    def _submit(self, places: list[int]) -> list[Future[RgbBatch]]:
+        return submit([self._samples[place].path for place in places], places, self._showing, self._workers)
 
     def _mix(
         self, images: RgbBatch, targets: Targets, weights: Weights, index: int
     ) -> tuple[RgbBatch, Targets, Weights]:
-        random = np.random.default_rng((self._seed, self._view, index, len(self._samples), *self._share.salt))
+        how = self._showing
+        random = np.random.default_rng((how.seed, how.view, index, len(self._samples), *self._share.salt))
         share = np.float32(random.beta(self._mixup, self._mixup))
         other = random.permutation(len(images))
         mixed = np.rint(share * images + (1 - share) * images[other])
@@ -240,14 +236,3 @@ class Padded(keras.utils.PyDataset):  # type: ignore[misc]
         images = self._batches[index][0]
         missing = -len(images) % self._devices
         return (np.concatenate([images, *[images[-1:]] * missing]) if missing else images,)
-
-
-def stop_decoding() -> None:
-    """Forgets what is still to be decoded, so that a training that is broken off ends at once."""
-    _threads().shutdown(wait=False, cancel_futures=True)
-    _threads.cache_clear()
-
-
-@cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(usable_cpus())

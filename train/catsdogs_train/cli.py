@@ -166,6 +166,14 @@ def _train(
     devices: Annotated[
         Devices, typer.Option(help="Share each batch between all GPUs; see docs/scale.md for several hosts.")
     ] = Devices.ONE,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            max=4096,
+            help="Processes that decode pictures, for a fast GPU that would wait; 0: threads of this one.",
+        ),
+    ] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False,
     resume: Annotated[
@@ -191,7 +199,7 @@ def _train(
             image_size=image_size, epochs=epochs, views=views, fine_tune_epochs=fine_tune_epochs,
             fine_tune_size=fine_tune_size, fine_tune_rate=fine_tune_rate, unfreeze=unfreeze,
             label_smoothing=label_smoothing, mixup=mixup, other=other, keep=keep, patience=patience, balance=balance,
-            batch_size=batch_size, precision=precision, devices=devices, seed=seed,
+            batch_size=batch_size, precision=precision, devices=devices, workers=workers, seed=seed,
             tensorboard=tensorboard, resume=resume,
         )
     )  # fmt: skip

@@ -1,6 +1,7 @@
 """Turns what breaks a training off, and is not a bug, into one line that says what to do."""
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
 from catsdogs_edge.errors import CatsDogsError, DataError, MemoryShortageError
@@ -17,12 +18,17 @@ def explained(batches: Sequence[PictureBatches], batch_size: int) -> Iterator[No
 
     Raises:
         DataError: A picture is gone, or has changed.
-        MemoryShortageError: The accelerator, or the machine, has not enough memory.
+        MemoryShortageError: The accelerator, or the machine, has not enough memory, or a process that decodes has died.
     """
     try:
         yield
     except Exception as error:
         failure = next((item.failure for item in batches if item.failure), None)
+        if isinstance(failure, BrokenExecutor):
+            raise MemoryShortageError(
+                "a process that decodes pictures was killed, as the system does when memory is short: go on with "
+                "--resume and fewer --workers"
+            ) from failure
         if failure is not None:
             raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
         if isinstance(error, CatsDogsError) or not _is_shortage(error):

@@ -143,7 +143,8 @@ def learn(
 
 def _show(settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None) -> PictureBatches:
     targets = np.zeros((len(samples), 1), np.float32)
-    return PictureBatches(samples, targets, settings.image_size, settings.batch_size, recipe=recipe, seed=settings.seed)
+    sizes = settings.image_size, settings.batch_size
+    return PictureBatches(samples, targets, *sizes, recipe=recipe, seed=settings.seed, workers=settings.workers)
 
 
 def _folds(paths: Sequence[Path]) -> list[int]:

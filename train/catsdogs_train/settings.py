@@ -85,6 +85,8 @@ class Settings:
     """Of the backbone."""
     devices: Devices = Devices.ONE
     """That share each batch; of each host, where there are several."""
+    workers: int = 0
+    """Processes that decode pictures; 0: threads."""
     seed: int = 0
     """Of the split, the order, the new layer and the augmentation."""
     tensorboard: bool = False
@@ -104,5 +106,5 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Gives what decides how a training ends, by option, but for what is in files."""
-        free = {"data", "val", "other", "out", "weights", "precision", "devices", "tensorboard", "resume"}
+        free = {"data", "val", "other", "out", "weights", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

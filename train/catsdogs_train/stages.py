@@ -15,8 +15,9 @@ from catsdogs_edge.files import staged
 from catsdogs_edge.image import RgbBatch
 from catsdogs_edge.metrics import log_loss
 from catsdogs_edge.scores import Scores, softmax
+from catsdogs_train import decoding
 from catsdogs_train.augment import PUBLISHED, STRONG, Recipe
-from catsdogs_train.batches import PictureBatches, make_targets, make_weights, stop_decoding
+from catsdogs_train.batches import PictureBatches, make_targets, make_weights
 from catsdogs_train.board import Board
 from catsdogs_train.checkpoint import Checkpoint, Epoch, Stage, Standing
 from catsdogs_train.dataset import Sample, Split
@@ -94,7 +95,12 @@ class Training:
         self._targets = make_targets(split.train, len(split.classes))
         self._weights = make_weights(split.train, len(split.classes), balance=settings.balance)
         self._truth = np.array([sample.label for sample in split.val], np.int64)
-        self._batches = partial(PictureBatches, image_size=settings.image_size, batch_size=settings.batch_size)
+        self._batches = partial(
+            PictureBatches,
+            image_size=settings.image_size,
+            batch_size=settings.batch_size,
+            workers=settings.workers,
+        )
         self._val_batches = self._batches(split.val, make_targets(split.val, len(split.classes)))
         self._watched = [self._val_batches]
 
@@ -124,7 +130,7 @@ class Training:
                     self._fine_tune()
                 self._finish()
         finally:
-            stop_decoding()
+            decoding.stop()
             if self._board:
                 self._board.close()
         return standing.history[standing.best]

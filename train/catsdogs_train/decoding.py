@@ -1,0 +1,114 @@
+"""Decodes pictures and draws views ahead of the network, by threads or by processes.
+
+Threads share one interpreter, whose lock they hand around: however many cores there are, they show one or two thousand
+pictures a second. A CPU never learns as fast, a large GPU does (benchmarks/RESULTS.md).
+"""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from catsdogs_edge.cpu import usable_cpus
+from catsdogs_edge.image import RgbBatch, load_batch
+from catsdogs_train.augment import Recipe, make_view
+
+_AT_ONCE = 8
+"""Pictures that a thread or process is given at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """How pictures are shown."""
+
+    image_size: int
+    """Edge length in pixels that they are resized to."""
+    recipe: Recipe | None = None
+    """For the views; None shows the pictures as they are."""
+    view_size: int | None = None
+    """Edge length of the views in pixels; None: the pictures'."""
+    seed: int = 0
+    """Of the views."""
+    view: int = 0
+    """Number of the view."""
+
+
+def show(paths: Sequence[Path], places: Sequence[int], how: Showing) -> RgbBatch:
+    """Reads pictures and draws a view of each.
+
+    Args:
+        paths: At least one.
+        places: Theirs among all pictures; a view follows from it.
+        how: They are shown.
+
+    Returns:
+        uint8 RGB, shape (N, S, S, 3).
+
+    Raises:
+        ImageError: One cannot be read or decoded; the message names it.
+    """
+    images = load_batch(paths, how.image_size)
+    if how.recipe is None:
+        return images
+    return np.stack(
+        [
+            make_view(image, how.seed, how.view, place, how.recipe, how.view_size)
+            for image, place in zip(images, places, strict=True)
+        ]
+    )
+
+
+def submit(paths: Sequence[Path], places: Sequence[int], how: Showing, workers: int) -> list[Future[RgbBatch]]:
+    """Has pictures shown in the background, some at a time; see `show`.
+
+    Args:
+        paths: At least one.
+        places: Theirs among all pictures.
+        how: They are shown.
+        workers: Processes that do it; 0: threads of this process, one for each core.
+    """
+    if workers not in _executors:
+        _executors[workers] = _start(workers)
+    return [
+        _executors[workers].submit(show, paths[start : start + _AT_ONCE], places[start : start + _AT_ONCE], how)
+        for start in range(0, len(paths), _AT_ONCE)
+    ]
+
+
+def stop() -> None:
+    """Forgets what is still to be shown, so that a training that is broken off ends at once."""
+    while _executors:
+        workers, executor = _executors.popitem()
+        executor.shutdown(wait=workers > 0, cancel_futures=True)  # else Python tells of semaphores that they leave
+
+
+_executors: dict[int, Executor] = {}
+"""By their number of processes."""
+
+
+def _start(workers: int) -> Executor:
+    if not workers:
+        return ThreadPoolExecutor(usable_cpus())
+    # Not forked: a fork of a process that has threads, as TensorFlow and JAX do, may hang.
+    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says what there is to say
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    cv2.setNumThreads(1)  # the others have pictures of their own
+
+
+def _end_with_parent() -> None:
+    """Ends this worker when its parent does, even by `kill -9`: its queue alone would let it wait for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

@@ -4,7 +4,7 @@
 
 DATA holds `train/` and `more/` to learn from, `val/` to judge by (a folder for each class in each), and `other/`,
 pictures that show neither, called `sofa_image_0001.jpg` after what they show. WEIGHTS are those of `catsdogs-train`. It
-takes four hours on two cores, or some minutes of a GPU (`KERAS_BACKEND=jax`) and half an hour of those, and goes on where it
+takes four hours on two cores, or minutes of a GPU (`KERAS_BACKEND=jax`) and half an hour of those, and goes on where it
 was broken off. Nothing of DATA gets into the package.
 
 What the card (`model_card.md`) says of ids, sources and licences is true of our DATA and WEIGHTS; change it with them.

@@ -59,7 +59,8 @@ def compare(
 
     classes, labelled = find_all(data)
     step = max(len(labelled) // pictures, 1)  # all classes, in their share
-    samples = [Sample(path, label, "") for path, label in labelled[::step][: pictures // batch_size * batch_size]]
+    chosen = labelled[::step][:pictures]
+    samples = [Sample(path, label, "") for path, label in chosen[: len(chosen) // batch_size * batch_size]]
     targets = make_targets(samples, len(classes))
     precision = choose(Precision.AUTO)
     network = build_network(len(classes), weights, None, precision)
@@ -80,7 +81,8 @@ def compare(
         work(Repeated(views().of(np.arange(2 * batch_size))))  # compiles
         alone = per_second(work, Repeated(views()))
         for number in map(int, workers.split(",")):
-            views(workers=number)[0]  # starts them
+            warm = views(workers=number).of(np.arange(8 * batch_size) % len(samples))
+            [warm[index] for index in range(len(warm))]  # starts them, and leaves nothing to be done
             decoding = per_second(
                 lambda batches: [batches[index] for index in range(len(batches))], views(workers=number)
             )

@@ -65,7 +65,7 @@ class BatchClassifier:
         return ["label", "probability", "familiarity", *self.classifier.contract.classes, "error"]
 
     def classify_bytes(self, pictures: Sequence[bytes | ImageError | None]) -> list[dict[str, Any]]:
-        """Classifies encoded pictures; none of them makes it raise.
+        """Classifies encoded pictures; none of them makes it raise, but see `Classifier.logits`.
 
         Args:
             pictures: Whole files (JPEG, PNG, ...), or why one could not be read; None, such as a null in a table, is a

@@ -12,7 +12,7 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.image import RgbBatch, RgbImage, resize
 from catsdogs_edge.providers import Provider
 from catsdogs_edge.scores import Scores
-from catsdogs_edge.session import SESSION_ERRORS, open_session, placement
+from catsdogs_edge.session import RUN_ERRORS, open_session, placement
 from catsdogs_edge.shipped import MODEL
 
 _FLOATS_ONLY = frozenset(
@@ -82,6 +82,9 @@ class Classifier:
 
         Args:
             batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+
+        Raises:
+            ProviderError: The provider cannot go on, as where a GPU's memory is full; so do all that ask the model.
         """
         return self._run((self.contract.logits_name,), batch)[0]
 
@@ -134,8 +137,9 @@ class Classifier:
     def _run(self, outputs: Sequence[str], batch: RgbBatch) -> list[Scores]:
         try:
             results = self._session.run(list(outputs), {self.contract.input_name: batch})
-        except SESSION_ERRORS as error:  # such as a GPU whose memory others have taken
-            raise ProviderError(f"{self._session.get_providers()[0]} failed: {error}") from error
+        except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
+            said = " ".join(str(error).split())
+            raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
         return [np.asarray(result, np.float32) for result in results]
 
 

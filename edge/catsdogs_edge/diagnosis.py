@@ -57,7 +57,7 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
 
     Args:
         missing: Libraries that ONNX Runtime could not load, such as `libcublas.so.13`.
-        said: What it says itself, for want of a better reason.
+        said: What ONNX Runtime raised, for want of a better reason.
     """
     if found := conflicts():
         return "; ".join(found)
@@ -69,7 +69,9 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
     if wanted and driver < wanted:
         return f"this wheel needs CUDA {wanted}, the NVIDIA driver is for CUDA {driver}: update the driver"
     if not missing:
-        return said or "the driver finds no GPU that it can use (see nvidia-smi)"
+        if said and "CUDA failure" not in said:
+            return " ".join(said.rpartition("&) ")[2].split())  # behind where in its source it was
+        return "the driver finds no GPU that it can use (see nvidia-smi)"
     words = f"{', '.join(missing)} cannot be loaded"
     if others := _other_majors(missing):
         words += f", but CUDA {', '.join(map(str, others))} is here: this wheel is for CUDA {wanted or 13}"

@@ -27,17 +27,23 @@ _HEAVY = re.compile(r"Conv|Gemm|MatMul")
 
 _WARNING, _FATAL = 2, 4  # ONNX Runtime's numbers for severities; it starts with warnings
 
-SESSION_ERRORS = (
+RUN_ERRORS = (
+    ort_errors.EngineError,
     ort_errors.EPFail,
     ort_errors.Fail,
+    ort_errors.NotImplemented,
+    ort_errors.RuntimeException,
+    getattr(ort_errors, "DeviceReset", ort_errors.EPFail),  # ONNX Runtime 1.24 has none
+)
+"""What ONNX Runtime raises when a machine cannot run what a model asks for; none derives from another."""
+
+_SESSION_ERRORS = (
     ort_errors.InvalidArgument,
     ort_errors.InvalidGraph,
     ort_errors.InvalidProtobuf,
     ort_errors.NoModel,
-    ort_errors.NotImplemented,
-    ort_errors.RuntimeException,
+    *RUN_ERRORS,
 )
-"""That ONNX Runtime raises when a file, a provider or a run fails; none derives from another."""
 
 
 def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: bool = True) -> ort.InferenceSession:
@@ -96,8 +102,8 @@ def _open_strictly(path: Path, provider: Provider, options: ort.SessionOptions) 
     except ModelError as error:
         _open(path, Provider.CPU, options)  # a file that is broken everywhere is reported as that
         raise ProviderError(f"{name} does not open {path}: {error}") from error
-    except RuntimeError as error:  # TensorRT's way to say that its libraries are missing
-        reason = why_not_cuda(missing, str(error).strip().rpartition("&) ")[2])
+    except (RuntimeError, ValueError) as error:  # of ONNX Runtime's Python part, which has no exceptions of its own
+        reason = why_not_cuda(missing, str(error)) if provider in _ON_CUDA else " ".join(str(error).split())
         raise ProviderError(f"{name} does not work here: {reason}") from error
     finally:
         ort.set_default_logger_severity(_WARNING)
@@ -152,5 +158,5 @@ def _open(path: Path, provider: Provider, options: ort.SessionOptions) -> ort.In
         # Without ONNX Runtime's fallback, which prints a banner and goes on with the CPU, at the start and in any run.
         chosen = [(provider.onnx_name, own)]
         return ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=False)
-    except SESSION_ERRORS as error:
+    except _SESSION_ERRORS as error:
         raise ModelError(f"{path} is not a model that ONNX Runtime {ort.__version__} opens: {error}") from error

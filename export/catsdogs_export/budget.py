@@ -1,4 +1,4 @@
-"""Finds the fastest INT8 file that loses no more accuracy than the budget allows."""
+"""Finds the INT8 file closest to fp32, if it loses no more accuracy than the budget allows."""
 
 import logging
 import statistics
@@ -23,7 +23,6 @@ FLOAT_SHARES = (1 / 12, 1 / 6, 1 / 4)
 """Shares of the convolutions that are left in float, the worst first, when no setting without is good enough.
 No more than a quarter: what is left would hardly be an INT8 file."""
 
-_AS_FAST = 1.05  # two latencies closer than that are the same, as far as can be measured here
 _ROUNDS = 5
 _RUNS = 9
 
@@ -74,9 +73,8 @@ def search(
 ) -> tuple[Search, Answers]:
     """Tries settings and leaves the file of the best one.
 
-    Each calibration method is tried. Of those within the budget the fastest wins, and of those as
-    fast (within 5 %) the one closest to fp32. Only if none is within the budget, the layers that suffer
-    most stay in float, more and more of them.
+    Each calibration method is tried. Of those within the budget, which are equally fast, the one closest to fp32 wins.
+    Only if none is, the layers that suffer most stay in float, more and more of them, until one is good enough.
 
     Args:
         quantizer: Of the fp32 model.
@@ -109,9 +107,7 @@ def search(
     good = [trial for trial in trials if not trial.loss.why_not]
     if not good:
         raise BudgetError(trials, max_drop)
-    fastest = min(trial.latency_ms for trial in good)
-    as_fast = [trial for trial in good if trial.latency_ms <= _AS_FAST * fastest]
-    chosen = min(as_fast, key=lambda trial: _distance(trial.loss))
+    chosen = min(good, key=lambda trial: _distance(trial.loss))
     files[chosen.setting].replace(path)
     return Search(tuple(trials), chosen), answers[chosen.setting]
 
@@ -143,7 +139,7 @@ def _measure_latencies(models: Mapping[Setting, Model], picture: RgbBatch) -> di
 
     Returns:
         The smallest of the rounds' medians for each, in milliseconds. Settings that leave the same layers in float have
-        the same operators: one figure for all of them, or chance would choose.
+        the same operators, so one figure.
     """
     medians: dict[Setting, list[float]] = {setting: [] for setting in models}
     for _ in range(_ROUNDS):

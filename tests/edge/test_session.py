@@ -33,6 +33,10 @@ def test_the_best_that_works_is_the_cpu_where_there_is_nothing_else(tiny: Path) 
     assert open_session(tiny, Provider.AUTO).get_providers()[0] == "CPUExecutionProvider"
 
 
+def test_onnx_runtime_never_falls_back(tiny: Path) -> None:
+    assert not open_session(tiny, Provider.CPU)._enable_fallback
+
+
 def test_every_operator_is_counted_where_it_was_placed(tiny: Path) -> None:
     placed = placement(open_session(tiny, Provider.CPU))
     assert placed == {"CPUExecutionProvider": {"Cast": 1, "ReduceMean": 1, "MatMul": 1, "Softmax": 1}}

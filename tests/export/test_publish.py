@@ -52,9 +52,7 @@ def test_everything_is_published_together(exported: Path) -> None:
     assert parity["fp16"]["agreement"] == 1
     chosen = parity["int8"]["chosen"]
     assert chosen["loss"]["pictures"] == 48
-    assert (
-        len({trial["latency_ms"] for trial in parity["int8"]["trials"]}) == 1
-    )  # the same operators: chance has no say
+    assert len({trial["latency_ms"] for trial in parity["int8"]["trials"]}) == 1  # they have the same operators
     losses = [trial["loss"] for trial in parity["int8"]["trials"]]
     assert chosen["loss"] == min(losses, key=lambda loss: (-loss["agreement"], loss["mean_logit_difference"]))
     plot = cv2.imread(str(exported / "parity.png"))

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,7 +65,7 @@ def test_a_process_that_is_killed_is_one_line(samples: list[Sample]) -> None:
         child.kill()
         child.join()
     again = batches(samples, 2)
-    words = r"was killed, .* go on with --resume and fewer --workers"
+    words = "has ended or does not start, as when memory is short: go on with --resume and fewer --workers, or 0"
     with pytest.raises(MemoryShortageError, match=words), explained([again], 8):
         again[0]
 
@@ -96,10 +97,19 @@ def lives(process: int) -> bool:
     return not stat.exists() or stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
-def test_ctrl_c_is_the_parents(samples: list[Sample]) -> None:
+@pytest.mark.skipif(sys.platform == "win32", reason="has no signals")
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 1.0])
+def test_ctrl_c_is_the_parents(seconds: float, samples: list[Sample], capfd: pytest.CaptureFixture[str]) -> None:
+    """Also while processes start."""
     shown = batches(samples, 2)
-    shown[0]
-    for child in multiprocessing.active_children():
+    starter = threading.Thread(target=shown.__getitem__, args=(0,))
+    starter.start()
+    time.sleep(seconds)
+    children = multiprocessing.active_children()
+    for child in children:
         assert child.pid is not None
         os.kill(child.pid, signal.SIGINT)
+    starter.join()
     np.testing.assert_array_equal(shown[1][0], batches(samples, 0)[1][0])
+    assert all(child.is_alive() for child in children)
+    assert capfd.readouterr().err == ""

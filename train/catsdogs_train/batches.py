@@ -104,7 +104,8 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Attributes:
         count: Of the pictures.
-        failure: Why a batch could not be read; the backend wraps the exception itself beyond recognition.
+        failure: Why a batch could not be read, an `ImageError`, or processes do not work; the backend wraps the
+            exception itself beyond recognition.
     """
 
     def __init__(
@@ -125,7 +126,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         workers: int = 0,
     ) -> None:
         super().__init__()
-        self.failure: ImageError | BrokenExecutor | None = None
+        self.failure: Exception | None = None
         self.count = len(samples)
         self._samples = samples
         self._targets = targets
@@ -155,7 +156,7 @@ class PictureBatches(keras.utils.PyDataset):  # type: ignore[misc]
                 if later not in self._ahead:
                     self._ahead[later] = self._submit(self._places(later).tolist())
             images = np.concatenate([some.result() for some in self._ahead.pop(index)])
-        except (ImageError, BrokenExecutor) as error:
+        except (ImageError, BrokenExecutor, OSError) as error:
             self.failure = error
             raise
         places = self._places(index)

@@ -169,9 +169,7 @@ def _train(
     workers: Annotated[
         int,
         typer.Option(
-            min=0,
-            max=4096,
-            help="Processes that decode pictures, for a fast GPU that would wait; 0: threads of this one.",
+            min=0, max=61, help="Processes that decode pictures, for a GPU that waits for threads; 0: threads."
         ),
     ] = 0,
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0,

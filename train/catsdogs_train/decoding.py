@@ -1,16 +1,18 @@
 """Decodes pictures and draws views ahead of the network, by threads or by processes.
 
-Threads share one interpreter, whose lock they hand around: however many cores there are, they show one or two thousand
-pictures a second. A CPU never learns as fast, a large GPU does (benchmarks/RESULTS.md).
+Threads share one interpreter, whose lock they hand around: however many cores there are, they show no more than some
+1,500 views a second. A CPU never learns as fast, a large GPU does (benchmarks/RESULTS.md).
 """
 
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 
 import cv2
@@ -21,7 +23,7 @@ from catsdogs_edge.image import RgbBatch, load_batch
 from catsdogs_train.augment import Recipe, make_view
 
 _AT_ONCE = 8
-"""Pictures that a thread or process is given at a time."""
+"""Pictures that a thread or process is given at a time, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +78,12 @@ def submit(paths: Sequence[Path], places: Sequence[int], how: Showing, workers: 
     """
     if workers not in _executors:
         _executors[workers] = _start(workers)
-    return [
-        _executors[workers].submit(show, paths[start : start + _AT_ONCE], places[start : start + _AT_ONCE], how)
-        for start in range(0, len(paths), _AT_ONCE)
-    ]
+    size = max(min(len(paths) // (workers or usable_cpus()), _AT_ONCE), 1)
+    with _without_interrupts() if workers else nullcontext():
+        return [
+            _executors[workers].submit(show, paths[start : start + size], places[start : start + size], how)
+            for start in range(0, len(paths), size)
+        ]
 
 
 def stop() -> None:
@@ -100,8 +104,25 @@ def _start(workers: int) -> Executor:
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
 
 
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Starts processes that Ctrl-C, which reaches the whole group, does not disturb: they inherit what is blocked.
+
+    The parent gets it a moment later, and says what there is to say.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # a process of Python's own, at whose start it lets the signal through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent says what there is to say
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
     threading.Thread(target=_end_with_parent, daemon=True).start()
     cv2.setNumThreads(1)  # the others have pictures of their own
 

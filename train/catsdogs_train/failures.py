@@ -1,10 +1,9 @@
 """Turns what breaks a training off, and is not a bug, into one line that says what to do."""
 
 from collections.abc import Iterator, Sequence
-from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 
-from catsdogs_edge.errors import CatsDogsError, DataError, MemoryShortageError
+from catsdogs_edge.errors import CatsDogsError, DataError, ImageError, MemoryShortageError
 from catsdogs_train.batches import PictureBatches
 
 
@@ -24,10 +23,10 @@ def explained(batches: Sequence[PictureBatches], batch_size: int) -> Iterator[No
         yield
     except Exception as error:
         failure = next((item.failure for item in batches if item.failure), None)
-        if isinstance(failure, BrokenExecutor):
+        if failure is not None and not isinstance(failure, ImageError):
             raise MemoryShortageError(
-                "a process that decodes pictures was killed, as the system does when memory is short: go on with "
-                "--resume and fewer --workers"
+                "a process that decodes pictures has ended or does not start, as when memory is short: go on with "
+                f"--resume and fewer --workers, or 0 ({failure})"
             ) from failure
         if failure is not None:
             raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure

@@ -47,7 +47,7 @@ def train(settings: Settings) -> Epoch:
     Raises:
         DataError: The pictures or the weights cannot be used, or what is to be resumed is another training.
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
-        MemoryShortageError: A batch does not fit into memory.
+        MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
     """
     check_writable(settings.out)  # better to hear it now than after the first epoch
     check_weights(settings.weights)

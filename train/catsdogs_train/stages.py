@@ -114,7 +114,7 @@ class Training:
             DataError: A picture or the checkpoint cannot be read, the loss is not a number, or TensorBoard is asked
                 for and missing.
             OutputError: The run folder cannot be written.
-            MemoryShortageError: A batch does not fit into memory.
+            MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
         """
         self._standing = standing = self._checkpoint.load()
         if standing.history:

@@ -7,8 +7,8 @@ pictures that show neither, called `sofa_image_0001.jpg` after what they show. W
 takes four hours on two cores, or minutes of a GPU (`KERAS_BACKEND=jax`) and half an hour of those, and goes on where it
 was broken off. Nothing of DATA gets into the package.
 
-What the card (`model_card.md`) says of ids, sources, licences and a GPU is true of our DATA and WEIGHTS, and of how the first
-training was run with them; change it with them.
+What the card (`model_card.md`) says of ids, sources, licences and a GPU is true of our DATA and WEIGHTS, and of how the
+first training was run with them; change it with them.
 """
 
 import json

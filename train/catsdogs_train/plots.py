@@ -112,7 +112,7 @@ def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.f
     axes.axvline(0, color=GREY, linestyle="--", label="threshold")
     axes.set(title="Familiarity", xlabel="score, whose sigmoid is the familiarity", ylabel="share of the pictures (%)")
     axes.grid(alpha=0.3)
-    axes.legend()
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
 
 

@@ -66,6 +66,10 @@ def compare(
     network = build_network(len(classes), weights, None, precision)
     show = partial(PictureBatches, samples, targets, 224, batch_size)
 
+    def read(batches: keras.utils.PyDataset) -> None:
+        for index in range(len(batches)):
+            batches[index]
+
     def per_second(work: Callable[[keras.utils.PyDataset], object], batches: keras.utils.PyDataset) -> float:
         started = time.perf_counter()
         work(batches)
@@ -81,11 +85,8 @@ def compare(
         work(Repeated(views().of(np.arange(2 * batch_size))))  # compiles
         alone = per_second(work, Repeated(views()))
         for number in map(int, workers.split(",")):
-            warm = views(workers=number).of(np.arange(8 * batch_size) % len(samples))
-            [warm[index] for index in range(len(warm))]  # starts them, and leaves nothing to be done
-            decoding = per_second(
-                lambda batches: [batches[index] for index in range(len(batches))], views(workers=number)
-            )
+            read(views(workers=number).of(np.arange(8 * batch_size) % len(samples)))  # starts them
+            decoding = per_second(read, views(workers=number))
             both = per_second(work, views(workers=number))
             waits = max(1 - both / alone, 0.0)
             table.add_row(name, f"{number}", f"{decoding:.0f}", f"{alone:.0f}", f"{both:.0f}", f"{waits:.0%}")

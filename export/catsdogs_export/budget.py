@@ -3,7 +3,6 @@
 import logging
 import statistics
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,17 +92,17 @@ def search(
     """
     answers: dict[Setting, Answers] = {}
     losses: dict[Setting, Loss] = {}
-    sessions: dict[Setting, Model] = {}
+    sessions: dict[tuple[str, ...], Model] = {}  # by the layers in float: settings that share them are as fast
     files: dict[Setting, Path] = {}
     for setting in _settings(quantizer, target, losses, files):
         files[setting] = path.with_name(f"trial-{len(files)}.onnx")
         quantizer.quantize(setting, files[setting])
-        sessions[setting] = onnx_model(files[setting], contract)
-        answers[setting] = predict(sessions[setting], pictures, contract.image_size)
+        sessions[setting.float_layers] = model = onnx_model(files[setting], contract)
+        answers[setting] = predict(model, pictures, contract.image_size)
         losses[setting] = measure_loss(fp32, answers[setting], pictures, max_drop, contract)
         _log.info("tried %s: %s", setting.describe(), losses[setting].why_not or "good enough")
     latencies = _measure_latencies(sessions, extremes(contract.image_size)[-1:])
-    trials = [Trial(setting, loss, latencies[setting]) for setting, loss in losses.items()]
+    trials = [Trial(setting, loss, latencies[setting.float_layers]) for setting, loss in losses.items()]
     good = [trial for trial in trials if not trial.loss.why_not]
     if not good:
         raise BudgetError(trials, max_drop)
@@ -134,23 +133,19 @@ def _settings(
             return
 
 
-def _measure_latencies(models: Mapping[Setting, Model], picture: RgbBatch) -> dict[Setting, float]:
+def _measure_latencies(models: Mapping[tuple[str, ...], Model], picture: RgbBatch) -> dict[tuple[str, ...], float]:
     """Times the models in turns, so that what else the machine does hits all alike.
 
     Returns:
-        The smallest of the rounds' medians for each, in milliseconds. Settings that leave the same layers in float have
-        the same operators, so one figure.
+        The smallest of the rounds' medians for each, in milliseconds.
     """
-    medians: dict[Setting, list[float]] = {setting: [] for setting in models}
+    medians: dict[tuple[str, ...], list[float]] = {layers: [] for layers in models}
     for _ in range(_ROUNDS):
-        for setting, model in models.items():
+        for layers, model in models.items():
             seconds = []
             for _ in range(_RUNS):
                 start = time.perf_counter()
                 model(picture)
                 seconds.append(time.perf_counter() - start)
-            medians[setting].append(1000 * statistics.median(seconds))
-    alike: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    for setting, values in medians.items():
-        alike[setting.float_layers] += values
-    return {setting: min(alike[setting.float_layers]) for setting in medians}
+            medians[layers].append(1000 * statistics.median(seconds))
+    return {layers: min(values) for layers, values in medians.items()}

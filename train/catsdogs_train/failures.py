@@ -23,13 +23,13 @@ def explained(batches: Sequence[PictureBatches], batch_size: int) -> Iterator[No
         yield
     except Exception as error:
         failure = next((item.failure for item in batches if item.failure), None)
-        if failure is not None and not isinstance(failure, ImageError):
+        if isinstance(failure, ImageError):
+            raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
+        if failure is not None:
             raise MemoryShortageError(
                 "a process that decodes pictures has ended or does not start, as when memory is short: go on with "
                 f"--resume and fewer --workers, or 0 ({failure})"
             ) from failure
-        if failure is not None:
-            raise DataError(f"a picture is gone or has changed since the start: {failure}") from failure
         if isinstance(error, CatsDogsError) or not _is_shortage(error):
             raise
         advice = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --image-size"

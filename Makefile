@@ -4,62 +4,80 @@ FULL := .venv
 EDGE := .venv-edge
 DEMO := build/demo
 PIPELINE := build/pipeline
+PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test fuzz lint format wheel clean
+.PHONY: help demo pipeline test test-slow test-all fuzz lint format wheel clean
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
 
-demo: $(EDGE)/stamp ## Test the model that comes along, and classify pictures with it: no TensorFlow
+demo: $(EDGE)/stamp ## Test the model that comes along, and classify images with it: no TensorFlow
 	rm -rf $(DEMO)
-	$(EDGE)/bin/python -m catsdogs_edge.drawings $(DEMO) 4 --kind cat --kind dog --kind room --soft --first-seed 1
+	$(EDGE)/bin/python -m catsdogs_edge.images.drawings $(DEMO) 4 --kind cat --kind dog --kind room --soft --first-seed 1
 	$(EDGE)/bin/catsdogs-doctor
 	$(EDGE)/bin/catsdogs-classify $(DEMO)
 	@echo
-	@echo "Next: $(EDGE)/bin/catsdogs-classify YOUR/PICTURES"
+	@echo "Next: $(EDGE)/bin/catsdogs-classify YOUR/IMAGES"
 	@echo "      $(EDGE)/bin/catsdogs-cam 0        a camera, if one is named above"
 	@echo "      make pipeline                        train, export and classify, on drawings"
 
 pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on them, export to INT8, classify new ones
 	rm -rf $(PIPELINE)
-	$(FULL)/bin/python -m catsdogs_edge.drawings $(PIPELINE)/train 60
-	$(FULL)/bin/python -m catsdogs_edge.drawings $(PIPELINE)/things 30 --kind room
-	$(FULL)/bin/python -m catsdogs_edge.drawings $(PIPELINE)/new 6 --first-seed 1000 --kind cat --kind dog --kind room
+	$(FULL)/bin/python -m catsdogs_edge.images.drawings $(PIPELINE)/train 60
+	$(FULL)/bin/python -m catsdogs_edge.images.drawings $(PIPELINE)/things 30 --kind room
+	$(FULL)/bin/python -m catsdogs_edge.images.drawings $(PIPELINE)/new 6 --first-seed 1000 --kind cat --kind dog --kind room
 	$(FULL)/bin/catsdogs-train $(PIPELINE)/train --weights none --epochs 3 --batch-size 8 --other $(PIPELINE)/things --out $(PIPELINE)/run
 	$(FULL)/bin/catsdogs-export $(PIPELINE)/run --int8
 	$(EDGE)/bin/catsdogs-classify $(PIPELINE)/new --model $(PIPELINE)/run/onnx/model.int8.onnx
 	@echo
 	@echo "How the training went: $(PIPELINE)/run/report.md; how close INT8 is: $(PIPELINE)/run/onnx/parity.png"
 
-test: $(FULL)/stamp $(EDGE)/stamp ## Run all tests, those of the edge where there is no TensorFlow
-	$(EDGE)/bin/python -m pytest tests/edge
-	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/test_house.py tests/train tests/export tests/integration tests/edge/test_classifier.py
+test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge where there is no TensorFlow
+	$(EDGE)/bin/python -m pytest -n 2 --dist loadfile tests/edge
+	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/train tests/export tests/integration
 
-fuzz: $(EDGE)/stamp ## Damage pictures in 20,000 ways and decode them
-	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/test_fuzz.py
+test-slow: $(FULL)/dev-stamp $(EDGE)/ray-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
+	$(EDGE)/bin/python -m pytest -m slow tests/edge
+	$(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile tests/train tests/export tests/integration
 
-lint: $(FULL)/stamp ## Check style and types
+test-all: test test-slow ## Run all tests
+
+fuzz: $(EDGE)/test-stamp ## Damage images in 20,000 ways and decode them
+	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/images/test_fuzz.py
+
+lint: $(FULL)/dev-stamp ## Check style, types, and who imports whom
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
+	$(FULL)/bin/lint-imports --no-cache
 
-format: $(FULL)/stamp ## Put the style right
+format: $(FULL)/dev-stamp ## Put the style right
 	$(FULL)/bin/ruff check --fix .
 	$(FULL)/bin/ruff format .
 
-wheel: $(FULL)/stamp ## Build the wheel into dist/
+wheel: $(FULL)/dev-stamp ## Build the wheel into dist/
 	rm -rf dist
 	$(FULL)/bin/python -m build --wheel
 
 clean: ## Remove the environments and everything that was built
 	rm -rf $(FULL) $(EDGE) build dist
 
-# What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs
-# no library of the system.
-$(FULL)/stamp: EXTRAS := edge-headless,export,train,dev,ray
-$(EDGE)/stamp: EXTRAS := edge-headless,test,test-ray
+# What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs no library of
+# the system. The demo's environment is small; tests, Ray and the tools of developers are added when they are needed.
+$(FULL)/stamp: EXTRAS := edge-headless,export,train,test
+$(EDGE)/stamp: EXTRAS := edge-headless
 $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(@D)/bin/python $(PIP) -e '.[$(EXTRAS)]'
+	touch $@
+
+$(FULL)/dev-stamp: EXTRAS := dev,ray
+$(EDGE)/test-stamp: EXTRAS := test
+$(EDGE)/ray-stamp: EXTRAS := test-ray
+$(FULL)/dev-stamp: $(FULL)/stamp
+$(EDGE)/test-stamp: $(EDGE)/stamp
+$(EDGE)/ray-stamp: $(EDGE)/test-stamp
+$(FULL)/dev-stamp $(EDGE)/test-stamp $(EDGE)/ray-stamp:
+	$(@D)/bin/python $(PIP) -e '.[$(EXTRAS)]'
 	touch $@

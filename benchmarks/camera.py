@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
-from catsdogs_edge.camera import watch
-from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.drawings import draw
-from catsdogs_edge.frames import BgrImage
-from catsdogs_edge.live import LiveSource
-from catsdogs_edge.sightings import Sighting
+from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.cam.stream import classify_stream
+from catsdogs_edge.capture.frames import BgrImage
+from catsdogs_edge.capture.live import LiveSource
+from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.model.classifier import Classifier
 
 app = typer.Typer(add_completion=False)
 
@@ -63,21 +63,21 @@ def compare(
 def work(name: str, model: Path, fps: float, frames: int) -> None:
     """Measure one of them in this process."""
     classifier = Classifier.load(model, spinning=False)  # as catsdogs-cam does
-    pictures = [
+    images = [
         np.asarray(cv2.resize(cv2.cvtColor(draw("cat", seed, 640), cv2.COLOR_RGB2BGR), (640, 480)), np.uint8)
         for seed in range(30)
     ]
     if name == "camera":
-        typer.echo(json.dumps(_watch(classifier, pictures, fps, frames)))
+        typer.echo(json.dumps(_watch(classifier, images, fps, frames)))
     else:
-        typer.echo(json.dumps(_classify(classifier, pictures, frames)))
+        typer.echo(json.dumps(_classify(classifier, images, frames)))
 
 
 class _Player:
-    """Gives frames when they are due, as a camera does."""
+    """Returns frames when they are due, as a camera does."""
 
-    def __init__(self, pictures: list[BgrImage], fps: float) -> None:
-        self._pictures, self._pause = pictures, 1 / fps
+    def __init__(self, images: list[BgrImage], fps: float) -> None:
+        self._images, self._pause = images, 1 / fps
         self._due, self._number = time.monotonic(), 0
 
     def read(self) -> tuple[bool, Any]:
@@ -85,7 +85,7 @@ class _Player:
         self._due += self._pause
         time.sleep(max(0.0, self._due - time.monotonic()))
         self._number += 1
-        return True, self._pictures[self._number % len(self._pictures)].copy()
+        return True, self._images[self._number % len(self._images)].copy()
 
     def release(self) -> None:
         """Has nothing to close."""
@@ -99,37 +99,37 @@ class _Clock:
         self.dropped = 0
         self.begun = 0.0
 
-    def write(self, sighting: Sighting) -> bool:
+    def write(self, result: FrameResult) -> bool:
         """Takes one."""
-        if sighting.prediction is not None:
-            self.ages.append(1000 * (time.monotonic() - sighting.frame.captured))
+        if result.prediction is not None:
+            self.ages.append(1000 * (time.monotonic() - result.frame.captured))
             if len(self.ages) == _WARM_UP:
                 self.begun = time.process_time()
             elif len(self.ages) > _WARM_UP:
-                self.dropped += sighting.frame.dropped
+                self.dropped += result.frame.dropped
         return True
 
     def close(self) -> None:
         """Has nothing to close."""
 
 
-def _watch(classifier: Classifier, pictures: list[BgrImage], fps: float, frames: int) -> dict[str, float]:
-    source = LiveSource(lambda: _Player(pictures, fps), "a drawn video", fps=fps, may_repeat=True).wait()
+def _watch(classifier: Classifier, images: list[BgrImage], fps: float, frames: int) -> dict[str, float]:
+    source = LiveSource(lambda: _Player(images, fps), "a drawn video", fps=fps, may_repeat=True).wait()
     clock = _Clock()
-    watch(classifier, source, [clock], smoothing=0.5, limit=_WARM_UP + frames)
+    classify_stream(classifier, source, [clock], smoothing=0.5, limit=_WARM_UP + frames)
     cpu = 1000 * (time.process_time() - clock.begun) / frames
     ages = clock.ages[_WARM_UP:]
     return {"p50": np.percentile(ages, 50), "p95": np.percentile(ages, 95), "cpu": cpu, "dropped": clock.dropped}
 
 
-def _classify(classifier: Classifier, pictures: list[BgrImage], frames: int) -> dict[str, float]:
+def _classify(classifier: Classifier, images: list[BgrImage], frames: int) -> dict[str, float]:
     times = []
     begun = 0.0
     for number in range(_WARM_UP + frames):
         if number == _WARM_UP:
             begun = time.process_time()
         start = time.perf_counter()
-        rgb = np.asarray(cv2.cvtColor(pictures[number % len(pictures)], cv2.COLOR_BGR2RGB), np.uint8)
+        rgb = np.asarray(cv2.cvtColor(images[number % len(images)], cv2.COLOR_BGR2RGB), np.uint8)
         classifier.classify([rgb])
         times.append(1000 * (time.perf_counter() - start))
     cpu = 1000 * (time.process_time() - begun) / frames

@@ -1,4 +1,4 @@
-"""Compares ways to tell pictures of neither from pictures of the classes, on the features of one run.
+"""Compares ways to tell images of neither from images of the classes, on the features of one run.
 
     python -m benchmarks.familiarity RUN --val DIR --other DIR
 
@@ -18,15 +18,15 @@ import typer
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
+from sklearn.metrics import roc_auc_score
 
+from catsdogs_edge.classify.batching import load_files
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.folder import load_files
-from catsdogs_edge.metrics import auroc
-from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.images.discovery import find_images
 from catsdogs_export.run_folder import RunFolder
-from catsdogs_train.familiarity import fit_boundary, fit_distance
-from catsdogs_train.features import HEAD_WIDTH, make_extractor
-from catsdogs_train.model import build_network
+from catsdogs_train.network.familiarity import fit_boundary, fit_distance
+from catsdogs_train.network.features import HEAD_WIDTH, make_extractor
+from catsdogs_train.network.resnet import build_network
 
 _KEEP = 0.98
 _MOST = 2000
@@ -38,28 +38,30 @@ Score = Callable[[Values], Values]
 
 def main(
     run: Annotated[Path, typer.Argument(help="Run folder of catsdogs-train.")],
-    val: Annotated[Path, typer.Option(help="Pictures of the classes, not trained on.")],
-    other: Annotated[Path, typer.Option(help="Pictures of neither.")],
+    val: Annotated[Path, typer.Option(help="Images of the classes, not trained on.")],
+    other: Annotated[Path, typer.Option(help="Images of neither.")],
 ) -> None:
     """Prints the table."""
     folder = RunFolder.load(run)
     kernel, bias = folder.load_network().get_layer("logits").get_weights()
-    extractor = make_extractor(build_network(len(folder.classes), str(folder.model), folder.image_size))
-    places = np.random.default_rng(0).permutation(len(folder.train))[:_MOST]
-    train_paths = [folder.train[place].path for place in places]
-    labels = np.array([folder.train[place].label for place in places])
-    train, _ = _features(extractor, train_paths, folder.image_size)
-    known, _ = _features(extractor, list(find_pictures([val])), folder.image_size)
-    unknown, unknown_paths = _features(extractor, list(find_pictures([other])), folder.image_size)
+    size = folder.contract.image_size
+    extractor = make_extractor(build_network(len(folder.contract.classes), str(folder.model), size))
+    indices = np.random.default_rng(0).permutation(len(folder.train))[:_MOST]
+    train_paths = [folder.train[index].path for index in indices]
+    labels = np.array([folder.train[index].label for index in indices])
+    train, _ = _features(extractor, train_paths, size)
+    known, _ = _features(extractor, list(find_images([val])), size)
+    unknown, unknown_paths = _features(extractor, list(find_images([other])), size)
     kinds = [re.sub(r"[_-]?\d+$", "", path.stem) for path in unknown_paths]
     half = np.array([sorted(set(kinds)).index(kind) % 2 for kind in kinds])
-    table = Table("method", "pictures of neither to fit", "AUROC", f"refused at {_KEEP:.0%} kept")
+    table = Table("method", "images of neither to fit", "AUROC", f"refused at {_KEEP:.0%} kept")
     for name, with_others, fit in _methods(train, labels, kernel, bias):
         areas, shares = [], []
         for side in (0, 1):
             score = fit(unknown[half == side])
             familiar, unfamiliar = score(known), score(unknown[half != side])
-            areas.append(auroc(familiar.astype(np.float32), unfamiliar.astype(np.float32)))
+            sides = np.repeat([1, 0], [len(familiar), len(unfamiliar)])
+            areas.append(roc_auc_score(sides, np.concatenate([familiar, unfamiliar])))
             shares.append(float((unfamiliar < np.quantile(familiar, 1 - _KEEP)).mean()))
         table.add_row(name, "yes" if with_others else "no", f"{np.mean(areas):.4f}", f"{np.mean(shares):.1%}")
     Console(width=110).print(table)
@@ -79,7 +81,7 @@ def _features(extractor: keras.Model, paths: list[Path], size: int) -> tuple[Val
 def _methods(
     train: Values, labels: NDArray[np.int64], kernel: Values, bias: Values
 ) -> list[tuple[str, bool, Callable[[Values], Score]]]:
-    """Gives name, whether it learns from pictures of neither, and what makes a score from those."""
+    """Returns name, whether it learns from images of neither, and what makes a score from those."""
     stages = {"conv5": slice(0, HEAD_WIDTH), "conv4": slice(HEAD_WIDTH, None), "conv4 + conv5": slice(0, None)}
 
     def logits(features: Values) -> Values:
@@ -114,8 +116,8 @@ def _distance(train: Values, stage: slice, _: Values) -> Score:
     return lambda features: detector.score(_behind(features[:, stage]))
 
 
-def _boundary(train: Values, stage: slice, others: Values) -> Score:
-    detector = fit_boundary(train[:, stage].astype(np.float32), others[:, stage].astype(np.float32))
+def _boundary(train: Values, stage: slice, outliers: Values) -> Score:
+    detector = fit_boundary(train[:, stage].astype(np.float32), outliers[:, stage].astype(np.float32))
     return lambda features: detector.score(features[:, stage].astype(np.float32))
 
 

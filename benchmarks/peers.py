@@ -8,7 +8,7 @@
 converter and NNCF, that of TensorFlow Lite for LiteRT, ONNX Runtime's `quantize_static` with its defaults. RUN/onnx is
 from `catsdogs-export --int8`; "our graph" says that an engine got the graph that is in there, which computes less.
 `compare --openvino ENV/bin/python` takes our file in an environment with edge-openvino along.
-Every engine gets one uint8 picture and gives logits, on all cores, each in processes of its own, in turn.
+Every engine gets one uint8 image and gives logits, on all cores, each in processes of its own, in turn.
 """
 
 import json
@@ -28,13 +28,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
-from catsdogs_edge.charts import BLUE, ORANGE
-from catsdogs_edge.cpu import usable_cpus
-from catsdogs_edge.image import RgbBatch, load, load_batch
-from catsdogs_edge.pictures import find_labelled, find_pictures
+from catsdogs_edge.evaluation.charts import BLUE, ORANGE
+from catsdogs_edge.images.decode import RgbBatch, load, load_batch
+from catsdogs_edge.images.discovery import find_images, find_labelled
+from catsdogs_edge.runtime.cpu import usable_cpus
 
 Run: TypeAlias = Callable[[RgbBatch], NDArray[Any]]
-"""One picture, uint8 RGB (1, S, S, 3), to its logits, (1, C)."""
+"""One image, uint8 RGB (1, S, S, 3), to its logits, (1, C)."""
 
 app = typer.Typer(add_completion=False)
 
@@ -54,16 +54,18 @@ class Engine:
 
 
 def _catsdogs(path: Path) -> Run:
-    from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
 
-    return Classifier.load(path).logits
+    classifier = Classifier.load(path)
+    return lambda batch: classifier.predict(batch).logits
 
 
 def _catsdogs_on_openvino(path: Path) -> Run:
-    from catsdogs_edge.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.providers import Provider  # noqa: PLC0415
+    from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.runtime.providers import Provider  # noqa: PLC0415
 
-    return Classifier.load(path, Provider.OPENVINO).logits
+    classifier = Classifier.load(path, Provider.OPENVINO)
+    return lambda batch: classifier.predict(batch).logits
 
 
 def _onnxruntime(path: Path) -> Run:
@@ -79,8 +81,8 @@ def _openvino(path: Path) -> Run:
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(path, "CPU", options)
     (logits,) = (output for output in compiled.outputs if "logits" in output.get_names())
-    request = compiled.create_infer_request()
-    return lambda batch: np.array(request.infer([batch], share_inputs=True)[logits])
+    options = compiled.create_infer_request()
+    return lambda batch: np.array(options.infer([batch], share_inputs=True)[logits])
 
 
 def _opencv(path: Path) -> Run:
@@ -136,7 +138,7 @@ ENGINES = {
 @app.command()
 def prepare(
     run: Annotated[Path, typer.Argument(help="Run folder with onnx/ in it.")],
-    calibrate: Annotated[Path, typer.Option(help="Training pictures to calibrate on.")],
+    calibrate: Annotated[Path, typer.Option(help="Training images to calibrate on.")],
 ) -> None:
     """Quantize the network with each engine's own tool."""
     import keras  # noqa: PLC0415
@@ -146,11 +148,11 @@ def prepare(
     from onnxruntime.quantization import CalibrationDataReader, quantize_static  # noqa: PLC0415
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    found = list(find_pictures([calibrate]))
-    pictures = [found[int(place)] for place in np.linspace(0, len(found) - 1, _CALIBRATION)]
+    found = list(find_images([calibrate]))
+    images = [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
     network = keras.saving.load_model(run / "model.keras", compile=False)
     size = network.input_shape[1]
-    batches = [load(path, size)[np.newaxis] for path in pictures]
+    batches = [load(path, size)[np.newaxis] for path in images]
     out = run / "peers"
     out.mkdir(exist_ok=True)
 
@@ -187,9 +189,9 @@ def prepare(
 @app.command()
 def compare(
     run: Annotated[Path, typer.Argument(help="Run folder, prepared.")],
-    val: Annotated[Path, typer.Argument(help="Labelled pictures.")],
+    val: Annotated[Path, typer.Argument(help="Labelled images.")],
     rounds: Annotated[int, typer.Option(help="Processes of each for the latency, in turn.")] = 7,
-    labelled: Annotated[int, typer.Option(help="Pictures for the accuracy.")] = 1000,
+    labelled: Annotated[int, typer.Option(help="Images for the accuracy.")] = 1000,
     png: Annotated[Path | None, typer.Option(help="Draw accuracy against latency into this file.")] = None,
     openvino: Annotated[
         Path | None,
@@ -207,7 +209,7 @@ def compare(
     for _ in range(rounds):
         for name, values in latencies.items():
             values.append(_ask(engines[name], "latency", name, run)["milliseconds"])
-    table = Table("engine", "median ms", "smallest", "largest", "x", "right labels", title=f"One picture; {machine()}")
+    table = Table("engine", "median ms", "smallest", "largest", "x", "right labels", title=f"One image; {machine()}")
     for column in table.columns[1:]:
         column.justify = "right"
     medians = {name: statistics.median(values) for name, values in latencies.items()}
@@ -241,7 +243,7 @@ def work(
         typer.echo(json.dumps({"milliseconds": 1000 * statistics.median(seconds[_WARM_UP:])}))
         return
     _, found = find_labelled(Path(val))
-    chosen = [found[int(place)] for place in np.linspace(0, len(found) - 1, labelled)]
+    chosen = [found[int(index)] for index in np.linspace(0, len(found) - 1, labelled)]
     right = [int(answer(load_batch([path], size)).argmax()) == label for path, label in chosen]
     typer.echo(json.dumps({"accuracy": float(np.mean(right))}))
 
@@ -260,18 +262,18 @@ def _draw(points: list[tuple[str, float, float]], labelled: int, path: Path) -> 
 
     figure = Figure(figsize=(9, 5), layout="constrained")
     axes = figure.subplots()
-    for place, (name, latency, accuracy) in enumerate(sorted(points, key=lambda point: point[1])):
+    for index, (name, latency, accuracy) in enumerate(sorted(points, key=lambda point: point[1])):
         ours = name.startswith("catsdogs")
         axes.scatter(
-            latency, 100 * accuracy, s=70, marker="osP^DvX*ph"[place], label=f"{name}: {latency:.1f} ms",
+            latency, 100 * accuracy, s=70, marker="osP^DvX*ph"[index], label=f"{name}: {latency:.1f} ms",
             color=BLUE if ours else "white", edgecolors=BLUE if ours else ORANGE, linewidths=1.5,
         )  # fmt: skip
-    axes.set(title=f"The same network, one picture at a time; {machine()}")
+    axes.set(title=f"The same network, one image at a time; {machine()}")
     axes.set(xlabel="latency (ms), median; less is better", ylabel=f"right labels of {labelled} photographs (%)")
     axes.set_xscale("log")
     axes.set_xticks([10, 20, 30, 50, 100], ["10", "20", "30", "50", "100"])
     middle = 50 * (min(point[2] for point in points) + max(point[2] for point in points))
-    axes.set_ylim(middle - 1.5, middle + 1)  # so that one picture more or less looks like what it is
+    axes.set_ylim(middle - 1.5, middle + 1)  # so that one image more or less looks like what it is
     axes.grid(alpha=0.3)
     axes.legend(fontsize=9, loc="lower center", ncols=2)
     figure.savefig(path, dpi=120)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catsdogs_edge.cpu import Cpu, usable_cpus
+from catsdogs_edge.runtime.cpu import Cpu, usable_cpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ def measure(commands: Mapping[str, Sequence[str | Path]], runs: int) -> dict[str
 
 def machine() -> str:
     """Describes where this ran."""
-    cpu = Cpu.this()
+    cpu = Cpu.detect()
     vnni = "with VNNI" if cpu.has_vnni else "without VNNI"
     return f"{usable_cpus()} cores of {cpu.machine} {vnni}, {platform.system()}, Python {platform.python_version()}"
 

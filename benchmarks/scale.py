@@ -1,9 +1,9 @@
 """Compares `catsdogs-classify` with the same on Ray, on one machine.
 
-    python -m benchmarks.scale PICTURES --count 10000
+    python -m benchmarks.scale IMAGES --count 10000
 
 Rows must be equal. Then it is done on Ray once more, a worker is killed, then the driver, and what is left is resumed:
-each picture must have one row still.
+each image must have one row still.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from catsdogs_edge.pictures import find_pictures
+from catsdogs_edge.images.discovery import find_images
 
 _COMMAND = Path(sys.executable).with_name("catsdogs-classify")
 
@@ -41,7 +41,7 @@ class Run:
 
 
 def main(
-    pictures: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
     count: Annotated[int, typer.Option(help="Links to them that are classified.")] = 10_000,
 ) -> None:
     """Prints a table."""
@@ -49,8 +49,8 @@ def main(
         folder = Path(name)
         many = folder / "many"
         many.mkdir()
-        for place, path in enumerate(islice(cycle(list(find_pictures([pictures]))), count)):
-            (many / f"{place:06}{path.suffix}").symlink_to(path.resolve())
+        for location, path in enumerate(islice(cycle(list(find_images([images]))), count)):
+            (many / f"{location:06}{path.suffix}").symlink_to(path.resolve())
         ray = ["--engine", "ray", "--format", "csv", "--parts"]
         runs = [
             _run("one process", [many, "--csv", folder / "rows.csv"]),
@@ -60,7 +60,7 @@ def main(
         _check("Ray", expected, _read(folder / "ray"))
         runs += _kill_and_resume([many, *ray, folder / "killed"], folder / "killed")
         _check("Ray, killed and resumed", expected, _read(folder / "killed"))
-    table = Table("", "seconds", "ms a picture", "throughput", "peak memory")
+    table = Table("", "seconds", "ms an image", "throughput", "peak memory")
     for run in runs[:2]:
         each, share = 1000 * run.seconds / count, runs[0].seconds / run.seconds
         table.add_row(run.name, f"{run.seconds:.1f}", f"{each:.2f}", f"{share:.2f} x", f"{run.peak / 1e6:.0f} MB")
@@ -136,9 +136,9 @@ def _descendants(root: int) -> list[int]:
     return found
 
 
-def _read(place: Path) -> list[list[str]]:
+def _read(location: Path) -> list[list[str]]:
     rows: list[list[str]] = []
-    for path in sorted(place.glob("part-*")) if place.is_dir() else [place]:
+    for path in sorted(location.glob("part-*")) if location.is_dir() else [location]:
         with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
             rows += list(csv.reader(stream))[1:]
     return rows

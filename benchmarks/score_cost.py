@@ -1,4 +1,4 @@
-"""What the familiarity score costs: one picture through an INT8 file with it and without, in processes of their own.
+"""What the familiarity score costs: one image through an INT8 file with it and without, in processes of their own.
 
 python -m benchmarks.score_cost run/onnx/model.int8.onnx
 """

@@ -2,7 +2,7 @@
 
     python -m benchmarks.sizes TRAIN --val VAL --weights FILE
 
-Accuracies and the latency of one picture are those that `catsdogs-export --int8` measured and wrote into `parity.json`.
+Accuracies and the latency of one image are those that `catsdogs-export --int8` measured and wrote into `parity.json`.
 """
 
 import json
@@ -19,12 +19,12 @@ from benchmarks.processes import machine, measure
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(help="Pictures to train with, a folder for each class.")],
-    val: Annotated[Path, typer.Option(help="Pictures to validate on.")],
+    data: Annotated[Path, typer.Argument(help="Images to train with, a folder for each class.")],
+    val: Annotated[Path, typer.Option(help="Images to validate on.")],
     weights: Annotated[str, typer.Option(help="As for catsdogs-train.")] = "imagenet",
-    train_size: Annotated[int, typer.Option(help="Training pictures.")] = 1000,
-    val_size: Annotated[int, typer.Option(help="Validation pictures; the export uses up to 2,000.")] = 2000,
-    views: Annotated[int, typer.Option(help="Of each training picture.")] = 1,
+    train_size: Annotated[int, typer.Option(help="Training images.")] = 1000,
+    val_size: Annotated[int, typer.Option(help="Validation images; the export uses up to 2,000.")] = 2000,
+    views: Annotated[int, typer.Option(help="Of each training image.")] = 1,
     sizes: Annotated[str, typer.Option(help="Image sizes.")] = "128,160,192,224",
 ) -> None:
     """Train and export at each size, and print a table."""

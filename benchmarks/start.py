@@ -1,6 +1,6 @@
-"""How long a command takes to say anything: help, and the answer for one picture in a fresh process.
+"""How long a command takes to say anything: help, and the answer for one image in a fresh process.
 
-python -m benchmarks.start MODEL PICTURE
+python -m benchmarks.start MODEL IMAGE
 """
 
 import sys
@@ -16,7 +16,7 @@ from benchmarks.processes import machine, measure
 
 def compare(
     model: Annotated[Path, typer.Argument(help="ONNX file that catsdogs-export wrote.")],
-    picture: Annotated[Path, typer.Argument(help="One picture.")],
+    image: Annotated[Path, typer.Argument(help="One image.")],
     runs: Annotated[int, typer.Option(help="Runs of each; medians are shown.")] = 9,
 ) -> None:
     """Measure and print a table."""
@@ -28,7 +28,7 @@ def compare(
             "import numpy, cv2, onnxruntime": [sys.executable, "-c", "import numpy, cv2, onnxruntime"],
             "catsdogs-classify --help": [command, "--help"],
             "Classifier.load": [sys.executable, "-c", load],
-            "catsdogs-classify PICTURE": [command, picture, "--model", model],
+            "catsdogs-classify IMAGE": [command, image, "--model", model],
         },
         runs,
     )

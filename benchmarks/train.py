@@ -1,8 +1,8 @@
-"""Training on features of a frozen backbone against the plain loop: time and accuracy on the same pictures.
+"""Training on features of a frozen backbone against the plain loop: time and accuracy on the same images.
 
     python -m benchmarks.train TRAIN --val VAL --weights FILE --train-size 100 --val-size 500
 
-The plain loop asks the backbone about every picture in every epoch, validation included, as Keras' `fit` does; the
+The plain loop asks the backbone about every image in every epoch, validation included, as Keras' `fit` does; the
 other asks once for each view. Each training is a process of its own.
 """
 
@@ -21,18 +21,18 @@ from benchmarks.processes import machine, measure
 
 
 def compare(
-    data: Annotated[Path, typer.Argument(help="Pictures to train with, a folder for each class.")],
-    val: Annotated[Path, typer.Option(help="Pictures to validate on.")],
+    data: Annotated[Path, typer.Argument(help="Images to train with, a folder for each class.")],
+    val: Annotated[Path, typer.Option(help="Images to validate on.")],
     weights: Annotated[str, typer.Option(help="As for catsdogs-train.")] = "imagenet",
-    train_size: Annotated[int, typer.Option(help="Training pictures.")] = 100,
-    val_size: Annotated[int, typer.Option(help="Validation pictures.")] = 500,
-    epochs: Annotated[int, typer.Option(help="Passes over the training pictures.")] = 10,
-    views: Annotated[str, typer.Option(help="Of each training picture, for the fast way; several to compare.")] = "2,4",
+    train_size: Annotated[int, typer.Option(help="Training images.")] = 100,
+    val_size: Annotated[int, typer.Option(help="Validation images.")] = 500,
+    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 10,
+    views: Annotated[str, typer.Option(help="Of each training image, for the fast way; several to compare.")] = "2,4",
 ) -> None:
     """Train in all ways and print a table."""
     command = Path(sys.executable).with_name("catsdogs-train")
     sizes = ["--train-size", str(train_size), "--val-size", str(val_size), "--epochs", str(epochs)]
-    title = f"{train_size} + {val_size} pictures, {epochs} epochs, {machine()}"
+    title = f"{train_size} + {val_size} images, {epochs} epochs, {machine()}"
     table = Table("way", "wall s", "faster", "validation accuracy, best", "last", title=title)
     with tempfile.TemporaryDirectory() as folder:
         ways = {f"features of {number} views": int(number) for number in views.split(",")} | {"plain loop": 0}

@@ -23,16 +23,16 @@ _SIZE = 224
 _CALIBRATION = 300
 
 
-def prepare(pictures: Path, folder: Path) -> None:
-    """Exports it twice: for one picture at a time, and for any batch.
+def prepare(images: Path, folder: Path) -> None:
+    """Exports it twice: for one image at a time, and for any batch.
 
     Args:
-        pictures: To calibrate on, a folder for each class.
+        images: To calibrate on, a folder for each class.
         folder: For the models.
     """
     from ultralytics import YOLO  # noqa: PLC0415
 
-    kinds = sorted(path for path in pictures.iterdir() if path.is_dir())
+    kinds = sorted(path for path in images.iterdir() if path.is_dir())
     for kind in kinds:
         for part in ("train", "val"):
             (folder / "data" / part / kind.name).mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def work(folder: Path, name: str, what: Path) -> None:
     Args:
         folder: With the models.
         name: `one` or `batch`.
-        what: A picture or a folder of pictures.
+        what: An image or a folder of images.
     """
     from ultralytics import YOLO  # noqa: PLC0415
 

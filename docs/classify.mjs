@@ -1,7 +1,7 @@
-// Classifies one picture with a catsdogs model, in Node.js:  node classify.mjs MODEL CONTRACT PIXELS
+// Classifies one image with a catsdogs model, in Node.js:  node classify.mjs MODEL CONTRACT PIXELS
 //   npm install onnxruntime-web
 //   catsdogs-export --describe model.int8.onnx > contract.json
-//   ffmpeg -i picture.jpg -vf scale=224:224:flags=area -f rawvideo -pix_fmt rgb24 picture.rgb
+//   ffmpeg -i image.jpg -vf scale=224:224:flags=area -f rawvideo -pix_fmt rgb24 image.rgb
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 

@@ -1,4 +1,4 @@
-"""Draws the picture in README.md: what `catsdogs-cam` shows for a drawn cat, a drawn dog and an empty room.
+"""Draws the image in README.md: what `catsdogs-cam` shows for a drawn cat, a drawn dog and an empty room.
 
 python scripts/draw_overlay.py
 """
@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catsdogs_edge.drawings import KINDS, draw
+from catsdogs_edge.images.drawings import KINDS, draw
 
 _OUT = Path(__file__).resolve().parents[1] / "docs" / "overlay.png"
 _SEED, _SIZE, _BLUR = 3, 480, 3.75
@@ -22,9 +22,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         drawn, seen = Path(name) / "drawn", Path(name) / "seen"
         drawn.mkdir()
-        for place, kind in enumerate((KINDS[0], *KINDS)):  # the first has no rate yet
-            picture = cv2.GaussianBlur(draw(kind, _SEED, _SIZE), (0, 0), _BLUR)
-            cv2.imwrite(str(drawn / f"{place}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        for index, kind in enumerate((KINDS[0], *KINDS)):  # the first has no rate yet
+            image = cv2.GaussianBlur(draw(kind, _SEED, _SIZE), (0, 0), _BLUR)
+            cv2.imwrite(str(drawn / f"{index}.png"), cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
         cam = Path(sys.executable).with_name("catsdogs-cam")
         subprocess.run(
             [cam, drawn, "--no-window", "--smoothing", "0", "--save", seen, "--jsonl", "/dev/null"], check=True

@@ -3,7 +3,7 @@
     python scripts/release_model.py DATA WEIGHTS [--out build/release]
 
 DATA holds `train/` and `more/` to learn from, `val/` to judge by (a folder for each class in each), and `other/`,
-pictures that show neither, called `sofa_image_0001.jpg` after what they show. WEIGHTS are those of `catsdogs-train`. It
+images that show neither, called `sofa_image_0001.jpg` after what they show. WEIGHTS are those of `catsdogs-train`. It
 takes four hours on two cores, or minutes of a GPU (`KERAS_BACKEND=jax`) and half an hour of those, and goes on where it
 was broken off. Nothing of DATA gets into the package.
 
@@ -22,9 +22,9 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.files import staged
-from catsdogs_edge.pictures import find_pictures
-from catsdogs_edge.shipped import MODEL
+from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.output.files import atomic_files
 
 _HOUSE = Path(__file__).resolve().parents[1]
 _STEPS: Mapping[str, str] = {
@@ -32,7 +32,7 @@ _STEPS: Mapping[str, str] = {
     "--fine-tune-epochs 16 --fine-tune-size 192 --fine-tune-rate 5e-5 --unfreeze all",
     "second": "--epochs 3 --views 1",
 }
-"""Trainings, each from the network of the one before. The last one has a new output layer, for pictures of full size,
+"""Trainings, each from the network of the one before. The last one has a new output layer, for images of full size,
 and learns what is neither."""
 
 _CARD = Path(__file__).with_name("model_card.md")
@@ -50,8 +50,8 @@ def main(
     for step, options in _STEPS.items():
         run = out / step
         given: list[str | Path] = [data / "train", data / "more", "--val", data / "val", "--weights", weights]
-        others: list[str | Path] = ["--other", out / "learned"] if run.name == list(_STEPS)[-1] else []
-        words = ["catsdogs-train", *given, *options.split(), *others, "--out", run]
+        outliers: list[str | Path] = ["--other", out / "learned"] if run.name == list(_STEPS)[-1] else []
+        words = ["catsdogs-train", *given, *options.split(), *outliers, "--out", run]
         line = " ".join(map(str, words))
         for ours, theirs in shown.items():
             line = line.replace(ours, theirs)
@@ -73,8 +73,8 @@ def main(
     card = _CARD.read_text().format(
         **figures,
         megabytes=int8.stat().st_size / 1e6,
-        pictures=described["pictures"]["train"],
-        others=described["familiarity"]["others"],
+        images=described["pictures"]["train"],
+        outliers=described["familiarity"]["others"],
         kinds=kinds[0],
         judged=kinds[1],
         all_kinds=sum(kinds),
@@ -82,26 +82,26 @@ def main(
         calibration=chosen["setting"]["calibration"],
         recipe="\n".join(recipe) + "\n",
     )
-    with staged(_HOUSE / "edge" / "catsdogs_edge" / "models") as folder:
+    with atomic_files(_HOUSE / "edge" / "catsdogs_edge" / "model" / "weights") as folder:
         shutil.copy(int8, folder / MODEL.name)
         (folder / "MODEL_CARD.md").write_text(card)
 
 
 def _halve(folder: Path, out: Path) -> tuple[int, int]:
-    """Links the pictures of every other kind into `learned`, those of the others into `judged`; counts both."""
+    """Links the images of every other kind into `learned`, those of the others into `judged`; counts both."""
     for part in ("learned", "judged"):
         shutil.rmtree(out / part, ignore_errors=True)
-    kind_of = {path: re.sub(r"_image_\d+$", "", path.stem) for path in find_pictures([folder])}
+    kind_of = {path: re.sub(r"_image_\d+$", "", path.stem) for path in find_images([folder])}
     kinds = sorted(set(kind_of.values()))
     for path, kind in kind_of.items():
-        place = out / ("judged" if kinds.index(kind) % 2 else "learned") / kind / path.name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        place.symlink_to(path.resolve())
+        link = out / ("judged" if kinds.index(kind) % 2 else "learned") / kind / path.name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
     return len(kinds[::2]), len(kinds[1::2])
 
 
 def _call(*words: str | Path) -> str:
-    """Runs a command of ours; gives what it prints."""
+    """Runs a command of ours and returns what it prints."""
     script = Path(sys.executable).with_name(str(words[0]))
     done = subprocess.run([script, *words[1:]], stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -35,7 +35,7 @@ def pytest_report_header() -> list[str]:
             continue
     providers = importlib.import_module("onnxruntime").get_available_providers()
     real = "found" if SHARED.is_dir() else "missing: tests marked 'shared' are skipped"
-    return [f"{', '.join(versions)}", f"providers: {', '.join(providers)}", f"real pictures: {real}"]
+    return [f"{', '.join(versions)}", f"providers: {', '.join(providers)}", f"real images: {real}"]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -53,9 +53,9 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real pictures and weights beside the checkout."""
+    """The folder of real images and weights beside the checkout."""
     if not SHARED.is_dir():
-        pytest.skip("the real pictures are not on this machine (no ../shared beside the checkout)")
+        pytest.skip("the real images are not on this machine (no ../shared beside the checkout)")
     return SHARED
 
 
@@ -69,7 +69,7 @@ def scripts() -> Path:
 def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of 20 drawn cats and 20 drawn dogs."""
     folder = tmp_path_factory.mktemp("drawings")
-    importlib.import_module("catsdogs_edge.drawings").write_folder(folder, per_class=20)
+    importlib.import_module("catsdogs_edge.images.drawings").write_folder(folder, per_class=20)
     return folder
 
 

@@ -4,7 +4,7 @@ Example:
     >>> from pathlib import Path
     >>> from catsdogs_edge import Classifier, read
     >>> classifier = Classifier.load(Path("model.int8.onnx"))
-    >>> classifier.classify([read(Path("picture.jpg"))])
+    >>> classifier.classify([read(Path("image.jpg"))])
     [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002), familiarity=0.983)]
 """
 
@@ -13,28 +13,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catsdogs_edge.batch_classifier import BatchClassifier
-    from catsdogs_edge.classifier import Classifier
-    from catsdogs_edge.contract import Contract
-    from catsdogs_edge.decision import Prediction
+    from catsdogs_edge.cluster.batch_classifier import BatchClassifier
     from catsdogs_edge.errors import CatsDogsError
-    from catsdogs_edge.image import decode, read
-    from catsdogs_edge.providers import Provider
+    from catsdogs_edge.images.decode import decode, read
+    from catsdogs_edge.model.classifier import Classifier
+    from catsdogs_edge.model.contract import Contract
+    from catsdogs_edge.model.prediction import Prediction
+    from catsdogs_edge.runtime.providers import Provider
 
 __all__ = ["BatchClassifier", "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
 
-# OpenCV reads this once, when it is first imported: a picture that says it is larger (400 MB of pixels) is a bomb.
+# OpenCV reads this once, when it is first imported: an image that says it is larger (400 MB of pixels) is a bomb.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
 
 _MODULES = {
-    "BatchClassifier": "batch_classifier",
+    "BatchClassifier": "cluster.batch_classifier",
     "CatsDogsError": "errors",
-    "Classifier": "classifier",
-    "Contract": "contract",
-    "Prediction": "decision",
-    "Provider": "providers",
-    "decode": "image",
-    "read": "image",
+    "Classifier": "model.classifier",
+    "Contract": "model.contract",
+    "Prediction": "model.prediction",
+    "Provider": "runtime.providers",
+    "decode": "images.decode",
+    "read": "images.decode",
 }
 
 

@@ -5,6 +5,8 @@ Each error says what was found, what was expected and what to do, in one line. T
 its traceback. Each is also the built-in error that a caller would expect.
 """
 
+from enum import IntEnum
+
 
 class CatsDogsError(Exception):
     """Base of all errors that catsdogs raises on purpose."""
@@ -27,7 +29,7 @@ class SourceError(CatsDogsError, OSError):
 
 
 class DataError(CatsDogsError, ValueError):
-    """A folder of pictures or a run folder that cannot be used as it is."""
+    """A folder of images or a run folder that cannot be used as it is."""
 
 
 class OutputError(CatsDogsError, OSError):
@@ -40,3 +42,23 @@ class ParityError(CatsDogsError, ArithmeticError):
 
 class MemoryShortageError(CatsDogsError, MemoryError):
     """Work that does not fit into the memory of the accelerator or the machine."""
+
+
+class ExitCode(IntEnum):
+    """How a command ends."""
+
+    DONE = 0
+    FAILED = 1
+    """Nothing could be done; one line says why."""
+    WRONG_USAGE = 2
+    PARTLY_DONE = 3
+    """Done, but some images could not be classified."""
+    INTERRUPTED = 130
+    """Ctrl-C; a shell uses 128 and the signal's number."""
+
+    @classmethod
+    def from_counts(cls, done: int, failed: int) -> "ExitCode":
+        """Returns the exit code after `done` images were classified and `failed` could not be."""
+        if not done:
+            return cls.FAILED
+        return cls.PARTLY_DONE if failed else cls.DONE

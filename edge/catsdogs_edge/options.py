@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.providers import Provider
+from catsdogs_edge.runtime.providers import Provider
 
 ModelFile = Annotated[
     Path,
@@ -22,6 +22,6 @@ JsonlFile = Annotated[
     Path | None, typer.Option("--jsonl", help="Write a JSON object a line to this file, '-' for standard output.")
 ]
 AcceptAll = Annotated[
-    bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every picture.")
+    bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every image.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -4,12 +4,13 @@ import os
 
 import keras
 import onnx
+import onnx_ir as ir
 import tensorflow as tf
 import tf2onnx
 
-from catsdogs_edge.contract import Contract
 from catsdogs_edge.errors import ParityError
-from catsdogs_export.lean import skip_unread_positions
+from catsdogs_edge.model.contract import Contract
+from catsdogs_export.graph_rewrites import skip_unread_positions
 
 os.environ["TF2ONNX_CATCH_ERRORS"] = "FALSE"
 """Else an optimizer of tf2onnx that fails is a warning, and each works on a copy: 2.5 GB more for a ResNet50."""
@@ -46,9 +47,10 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
         results = {contract.logits_name: logits, contract.probabilities_name: tf.nn.softmax(tempered)}
         return results | ({contract.familiarity_name: familiarity[0]} if contract.familiarity else {})
 
-    model: onnx.ModelProto
-    model, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
-    skip_unread_positions(model)
+    converted, _ = tf2onnx.convert.from_function(serve, input_signature=signature, opset=OPSET)
+    graph = ir.from_proto(converted)
+    skip_unread_positions(graph)
+    model: onnx.ModelProto = ir.to_proto(graph)
     check_graph(model, contract)
     for value in (*model.graph.input, *model.graph.output):
         value.type.tensor_type.shape.dim[0].dim_param = "N"

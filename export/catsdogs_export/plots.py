@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from sklearn.metrics import confusion_matrix
 
-from catsdogs_edge.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability
-from catsdogs_edge.metrics import Labels
-from catsdogs_edge.scores import Scores, softmax
+from catsdogs_edge.evaluation.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability
+from catsdogs_edge.evaluation.metrics import Labels
+from catsdogs_edge.model.scores import Scores, softmax
 
 _COLOURS = {"INT8": ORANGE, "fp16": BLUE, "fp32": BLUE}
 
@@ -38,13 +39,13 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
             label=f"{name}: mean {difference.mean():.4f}, largest {difference.max():.2f}",
         )  # fmt: skip
     scatter.set(
-        title=f"Probability of the true class, {len(reference)} pictures",
+        title=f"Probability of the true class, {len(reference)} images",
         xlabel=reference_name,
         ylabel=", ".join(probabilities),
     )
     scatter.set_aspect("equal")
     histogram.set(
-        title="How far they are apart", xlabel="absolute difference of probabilities", ylabel="pictures", xscale="log"
+        title="How far they are apart", xlabel="absolute difference of probabilities", ylabel="images", xscale="log"
     )
     for axes in (scatter, histogram):
         axes.legend()
@@ -65,7 +66,8 @@ def draw_evaluation(probabilities: Scores, truth: Labels, classes: Sequence[str]
     figure = _figure(10, 4.6)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
-    draw_confusion(left, probabilities, truth, classes)
+    matrix = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(classes)))
+    draw_confusion(left, matrix, classes)
     draw_reliability(right, {"answers": probabilities}, truth)
     figure.savefig(path, dpi=120)
 

@@ -1,4 +1,4 @@
-"""Pictures made by code, and the tiny model."""
+"""Images made by code, and the tiny model."""
 
 import os
 from collections.abc import Iterable
@@ -9,8 +9,8 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from catsdogs_edge.drawings import draw
-from catsdogs_edge.image import RgbImage
+from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.images.drawings import draw
 
 no_cuda = pytest.mark.skipif(
     "CUDAExecutionProvider" in ort.get_available_providers(), reason="this ONNX Runtime may really have CUDA"
@@ -77,7 +77,7 @@ def pets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def album(tmp_path: Path) -> Path:
-    """Two cats, a dog, a broken picture, and things that are no pictures."""
+    """Two cats, a dog, a broken image, and things that are no images."""
     folder = tmp_path / "album"
     (folder / "sub").mkdir(parents=True)
     (folder / ".hidden").mkdir()
@@ -85,7 +85,7 @@ def album(tmp_path: Path) -> Path:
     (folder / "sub" / "кот, 'б'.jpg").write_bytes(encode(plain(RED), ".jpg"))
     (folder / "dog.JPG").write_bytes(encode(plain(BLUE), ".jpg"))
     (folder / "torn.jpg").write_bytes(encode(plain(RED, 400, 400), ".jpg")[:2000])
-    (folder / "notes.txt").write_text("no picture")
+    (folder / "notes.txt").write_text("no image")
     (folder / "Thumbs.db").write_bytes(b"\0" * 9)
     (folder / ".hidden" / "x.png").write_bytes(encode(plain(RED)))
     return folder

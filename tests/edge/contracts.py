@@ -1,9 +1,17 @@
 """A contract for models that tests make."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from catsdogs_edge.contract import Contract, Familiarity, Precision, Training
+from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo
 
-CONTRACT = Contract(("cat", "dog"), 224, Precision.FP32, "f" * 64, Training(2, 2, 0.5, "e" * 64))
+CONTRACT = Contract(
+    classes=("cat", "dog"),
+    image_size=224,
+    precision=Precision.FP32,
+    keras_sha256="f" * 64,
+    training=TrainingInfo(images=2, val_images=2, val_accuracy=0.5, split_sha256="e" * 64),
+)
 
-FAMILIAR = replace(CONTRACT, familiarity=Familiarity(0.5, 0.98, "how far red is from blue", 0))
+RULE = FamiliarityRule(threshold=0.5, target_recall=0.98, method="how far red is from blue", outliers=0)
+
+FAMILIAR = replace(CONTRACT, familiarity=RULE)

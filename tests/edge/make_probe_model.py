@@ -1,4 +1,4 @@
-"""Writes edge/catsdogs_edge/probe.onnx: one convolution, on which `catsdogs-doctor` tries each execution provider.
+"""Writes probe.onnx: one convolution, on which `catsdogs-doctor` tries each execution provider.
 
 python -m tests.edge.make_probe_model
 """
@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-PATH = Path(__file__).parents[2] / "edge" / "catsdogs_edge" / "probe.onnx"
+PATH = Path(__file__).parents[2] / "edge" / "catsdogs_edge" / "doctor" / "probe.onnx"
 
 
 def make_probe_model() -> onnx.ModelProto:

@@ -1,6 +1,6 @@
-"""Writes tiny.onnx: a model of one layer that says "cat" to red pictures and "dog" to blue ones.
+"""Writes tiny.onnx: a model of one layer that says "cat" to red images and "dog" to blue ones.
 
-And familiar.onnx: the same, to which grey pictures are not familiar.
+And familiar.onnx: the same, to which grey images are not familiar.
 
     python -m tests.edge.make_tiny_model
 
@@ -13,7 +13,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from catsdogs_export.finish import finish
+from catsdogs_export.seal import seal
 from tests.edge.contracts import CONTRACT, FAMILIAR
 
 PATH = Path(__file__).with_name("tiny.onnx")
@@ -51,7 +51,5 @@ def make_tiny_model(size: int = 224, *, familiarity: bool = False) -> onnx.Model
 
 
 if __name__ == "__main__":
-    onnx.save(make_tiny_model(), PATH)
-    finish(PATH, CONTRACT)
-    onnx.save(make_tiny_model(familiarity=True), FAMILIAR_PATH)
-    finish(FAMILIAR_PATH, FAMILIAR)
+    PATH.write_bytes(seal(make_tiny_model(), CONTRACT))
+    FAMILIAR_PATH.write_bytes(seal(make_tiny_model(familiarity=True), FAMILIAR))

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from catsdogs_edge.drawings import PETS, write_folder
-from catsdogs_edge.image import load_batch
+from catsdogs_edge.images.decode import load_batch
+from catsdogs_edge.images.drawings import PETS, write_folder
 
 SIZE = 64
 
@@ -19,7 +19,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `catsdogs-train` would write, with eight convolutions at 64 pixels, trained for a moment."""
     keras.utils.set_random_seed(0)
     folder = tmp_path_factory.mktemp("small")
-    write_folder(folder / "pictures", per_class=36)
+    write_folder(folder / "images", per_class=36)
     image = keras.Input((SIZE, SIZE, 3), dtype="uint8", name="image")
     features = keras.layers.Rescaling(1.0, [-123.68, -116.779, -103.939])(image)
     for filters in (8, 16, 24, 32):
@@ -29,7 +29,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     network = keras.Model(image, keras.layers.Dense(2, name="logits")(features))
     network.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
     parts = {"train": range(12), "val": range(12, 36)}
-    paths = {part: [folder / "pictures" / kind / f"{seed}.png" for kind in PETS for seed in seeds]
+    paths = {part: [folder / "images" / kind / f"{seed}.png" for kind in PETS for seed in seeds]
              for part, seeds in parts.items()}  # fmt: skip
     data = {
         part: (load_batch(files, SIZE), np.array([PETS.index(path.parent.name) for path in files]))

@@ -6,29 +6,31 @@ from pathlib import Path
 
 import cv2
 import keras
+import msgspec
 import numpy as np
 import onnx
 import pytest
 
-from catsdogs_edge import selftest
-from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.contract import Contract, Familiarity
 from catsdogs_edge.errors import DataError, ParityError
-from catsdogs_edge.image import read
-from catsdogs_edge.providers import Provider
-from catsdogs_export import publish
-from catsdogs_export.check import check
+from catsdogs_edge.images.decode import read
+from catsdogs_edge.model import selftest
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Contract, FamiliarityRule
+from catsdogs_edge.runtime.providers import Provider
+from catsdogs_export import export as publish
 from catsdogs_export.convert import convert
 from catsdogs_export.evaluate import evaluate
-from catsdogs_export.half import to_fp16
-from catsdogs_export.publish import Request, export
+from catsdogs_export.export import export
+from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.options import ExportOptions
 from catsdogs_export.run_folder import RunFolder
+from catsdogs_export.verify import verify
 
 METHOD = {"threshold": 0.5, "keep": 0.9, "method": "brightness of a layer", "others": 3}
 
 
 def with_score(small_run: Path, folder: Path, *, squared: bool) -> Path:
-    """The small run, with a score on a layer inside that 90 % of its pictures pass and a black one does not."""
+    """The small run, with a score on a layer inside that 90 % of its images pass and a black one does not."""
     shutil.copytree(small_run, folder)
     run = RunFolder.load(folder)
     network = run.load_network()
@@ -39,7 +41,7 @@ def with_score(small_run: Path, folder: Path, *, squared: bool) -> Path:
     score = keras.layers.Dense(1, activation="sigmoid")
     both = keras.Model(network.input, [network.output, keras.layers.Reshape((), name="familiarity")(score(pooled))])
     probe = keras.Model(network.input, pooled)
-    images = np.stack([read(picture.path) for picture in run.val])
+    images = np.stack([read(image.path) for image in run.val])
     images = np.stack([cv2.resize(image, (64, 64)) for image in images])
     values, black = np.asarray(probe(images)), np.asarray(probe(np.zeros((1, 64, 64, 3), np.uint8)))
     weights = (values.mean(axis=0) - black[0])[:, np.newaxis]
@@ -59,7 +61,7 @@ def familiar_run(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 @pytest.fixture(scope="module")
 def exported(familiar_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("publish") / "onnx"
-    export(Request(familiar_run, out, int8=True, fp16=True, max_drop=3))
+    export(familiar_run, out, ExportOptions(int8=True, fp16=True, max_drop=3))
     return out
 
 
@@ -67,7 +69,7 @@ def exported(familiar_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 def test_each_file_has_the_rule_and_says_neither(precision: str, exported: Path) -> None:
     path = exported / f"model{precision}.onnx"
     classifier = Classifier.load(path, Provider.CPU)
-    assert classifier.contract.familiarity == Familiarity(**METHOD)  # type: ignore[arg-type]
+    assert classifier.contract.familiarity == msgspec.convert(METHOD, FamiliarityRule)
     assert classifier.labels == ("cat", "dog", "neither")
     (black,) = classifier.classify([np.zeros((9, 9, 3), np.uint8)])
     assert black.label == "neither"
@@ -78,7 +80,7 @@ def test_each_file_has_the_rule_and_says_neither(precision: str, exported: Path)
 
 def test_a_score_that_squares_what_it_reads_has_an_fp16_file(small_run: Path, tmp_path: Path) -> None:
     run = with_score(small_run, tmp_path / "run", squared=True)
-    export(Request(run, tmp_path / "onnx", fp16=True, max_drop=3))
+    export(run, tmp_path / "onnx", ExportOptions(fp16=True, max_drop=3))
     path = tmp_path / "onnx" / "model.fp16.onnx"
     assert selftest.run(Classifier.load(path, Provider.CPU), path).passed
     outputs = [name for node in onnx.load(path).graph.node for name in node.output]
@@ -91,10 +93,10 @@ def test_each_level_has_its_line_about_familiarity(exported: Path, familiar_run:
     for loss in (parity["fp16"], parity["int8"]["chosen"]["loss"]):
         assert loss["kept"]["fp32"] == pytest.approx(0.9, abs=0.03)
         assert loss["kept"]["agreement"] >= 0.97  # one of 48
-    checked = check(exported / "model.int8.onnx", familiar_run, max_drop=3)
-    assert checked.loss is not None
-    assert checked.loss.kept is not None
-    assert "the same decision on" in checked.loss.kept.describe()
+    labels = verify(exported / "model.int8.onnx", familiar_run, max_drop=3).labels
+    assert labels is not None
+    assert labels.kept is not None
+    assert "the same decision on" in labels.kept.describe()
 
 
 def test_of_familiarity_only_the_pooling_is_quantized(exported: Path) -> None:
@@ -128,35 +130,34 @@ def test_level_a_finds_a_wrong_score(familiar_run: Path, tmp_path: Path, monkeyp
 
     monkeypatch.setattr(publish, "convert", convert_badly)
     with pytest.raises(ParityError, match=r"level A: .*: familiarity differ"):
-        export(Request(familiar_run, tmp_path / "out"))
+        export(familiar_run, tmp_path / "out", ExportOptions())
 
 
 def test_level_c_finds_a_score_that_refuses_more(
     familiar_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def to_fp16_badly(fp32: Path, fp16: Path, contract: Contract) -> None:
-        to_fp16(fp32, fp16, contract)
-        onnx.save(with_constant(onnx.load(fp16), -4), fp16)
+    def to_fp16_badly(fp32: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+        return with_constant(to_fp16(fp32, contract), -4)
 
     monkeypatch.setattr(publish, "to_fp16", to_fp16_badly)
     with pytest.raises(ParityError, match="level C: fp16 agrees with fp32 on what is familiar on"):
-        export(Request(familiar_run, tmp_path / "out", fp16=True))
+        export(familiar_run, tmp_path / "out", ExportOptions(fp16=True))
 
 
 def test_an_evaluation_counts_what_is_refused(exported: Path, familiar_run: Path, tmp_path: Path) -> None:
-    others = tmp_path / "others"
-    others.mkdir()
+    outliers = tmp_path / "others"
+    outliers.mkdir()
     for number in range(4):
-        cv2.imwrite(str(others / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
-    (others / "torn.png").write_bytes(b"no picture")
+        cv2.imwrite(str(outliers / f"{number}.png"), np.full((8, 8, 3), number, np.uint8))
+    (outliers / "torn.png").write_bytes(b"no image")
     data = RunFolder.load(familiar_run).val[0].path.parents[1]
     for model in (exported / "model.int8.onnx", familiar_run / "model.keras"):
-        result, _, _ = evaluate(data, model, Provider.CPU, others)
-        assert (result.others, result.others_refused) == (4, 1.0)
+        result, _, _ = evaluate(data, model, Provider.CPU, outliers)
+        assert (result.outliers, result.outliers_refused) == (4, 1.0)
         assert result.kept is not None
         assert 0.8 < result.kept < 1
-        assert result.others_auroc is not None
-        assert result.others_auroc > 0.9
+        assert result.outliers_auroc is not None
+        assert result.outliers_auroc > 0.9
 
 
 def test_a_run_whose_file_and_description_differ_is_refused(small_run: Path, tmp_path: Path) -> None:
@@ -164,4 +165,4 @@ def test_a_run_whose_file_and_description_differ_is_refused(small_run: Path, tmp
     described = json.loads((tmp_path / "run" / "run.json").read_text()) | {"familiarity": METHOD}
     (tmp_path / "run" / "run.json").write_text(json.dumps(described))
     with pytest.raises(DataError, match=r"has 1 outputs, run\.json promises 2"):
-        export(Request(tmp_path / "run", tmp_path / "out"))
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())

@@ -9,8 +9,8 @@ import numpy as np
 import openvino
 import pytest
 
-from catsdogs_edge.image import RgbBatch
-from catsdogs_edge.scores import Scores
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.model.scores import Scores
 
 _WEB = Path(__file__).with_name("web")
 
@@ -18,7 +18,7 @@ _WEB = Path(__file__).with_name("web")
 def openvino_logits(model: Path, batch: RgbBatch) -> Scores:
     """Runs the file as it is on OpenVINO's CPU plugin, in float32 where the file says so."""
     compiled = openvino.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return np.concatenate([compiled(picture[np.newaxis])["logits"] for picture in batch])
+    return np.concatenate([compiled(image[np.newaxis])["logits"] for image in batch])
 
 
 class Web:
@@ -40,7 +40,7 @@ class Web:
         assert done.returncode == 0, done.stderr
 
     def logits(self, model: Path, batch: RgbBatch) -> Scores:
-        """Gives the logits of uint8 RGB pictures (N, S, S, 3), shape (N, C)."""
+        """Returns the logits of uint8 RGB images (N, S, S, 3), shape (N, C)."""
         pixels = self.folder / "pixels.bin"
         batch.tofile(pixels)
         command: list[str | Path] = ["node", self.folder / "run.mjs", model, pixels, str(batch.shape[1])]

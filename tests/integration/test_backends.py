@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from catsdogs_edge.classifier import Classifier
-from catsdogs_edge.drawings import draw
-from catsdogs_edge.image import resize
-from catsdogs_edge.scores import softmax
+from catsdogs_edge.images.decode import resize
+from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.scores import softmax
 
 SIZE = 96
 
@@ -42,6 +42,7 @@ def test_what_jax_trained_tensorflow_exports_with_parity(run: Path, scripts: Pat
     trained = json.loads((run / "run.json").read_text())
     assert classifier.contract.image_size == SIZE
     assert classifier.contract.temperature == trained["temperature"]
-    picture = np.asarray(draw("dog", 700, 120), np.uint8)
-    expected = softmax(classifier.logits(np.stack([resize(picture, SIZE)])) / np.float32(trained["temperature"]))
-    np.testing.assert_allclose(classifier.classify([picture])[0].probabilities, expected[0], atol=1e-6)
+    image = np.asarray(draw("dog", 700, 120), np.uint8)
+    logits = classifier.predict(np.stack([resize(image, SIZE)])).logits
+    expected = softmax(logits, trained["temperature"])
+    np.testing.assert_allclose(classifier.classify([image])[0].probabilities, expected[0], atol=1e-6)

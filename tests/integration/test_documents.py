@@ -13,22 +13,25 @@ import numpy as np
 import pytest
 import typer.main
 
-import catsdogs_edge.cli
-import catsdogs_edge.cli_classify
+import catsdogs_edge.cli.bench
+import catsdogs_edge.cli.cam
+import catsdogs_edge.cli.classify
+import catsdogs_edge.cli.doctor
+import catsdogs_edge.cli.overview
 import catsdogs_export.cli
 import catsdogs_train.cli
-from catsdogs_edge.drawings import draw, write_folder
+from catsdogs_edge.images.drawings import draw, write_folder
 from tests.edge.conftest import write_video
 
 HOUSE = Path(__file__).resolve().parents[2]
 DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").glob("*.md"))]
 
 APPS = {
-    "catsdogs": catsdogs_edge.cli._app,
-    "catsdogs-classify": catsdogs_edge.cli_classify._app,
-    "catsdogs-cam": catsdogs_edge.cli._cam_app,
-    "catsdogs-bench": catsdogs_edge.cli._bench_app,
-    "catsdogs-doctor": catsdogs_edge.cli._doctor_app,
+    "catsdogs": catsdogs_edge.cli.overview._app,
+    "catsdogs-classify": catsdogs_edge.cli.classify._app,
+    "catsdogs-cam": catsdogs_edge.cli.cam._app,
+    "catsdogs-bench": catsdogs_edge.cli.bench._app,
+    "catsdogs-doctor": catsdogs_edge.cli.doctor._app,
     "catsdogs-train": catsdogs_train.cli._app,
     "catsdogs-export": catsdogs_export.cli._export_app,
     "catsdogs-eval": catsdogs_export.cli._eval_app,
@@ -43,11 +46,11 @@ NOT_RUN = {
     r"kaggle": "needs an account",
     r"rpicam-vid": "needs a Raspberry Pi",
     r"catsdogs-cam (0|cam:|--list)": "needs a camera",
-    r"catsdogs-cam rtsp:": "needs a server; tests/edge/test_streams.py has one",
+    r"catsdogs-cam rtsp:": "needs a server; tests/edge/capture/test_streams.py has one",
     r"catsdogs-.* --provider cuda": "needs a GPU",
-    r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/test_on_ray.py",
-    r"(export )?KERAS_": "needs two hosts; tests/train/test_devices.py has two processes",
-    r"catsdogs-train .*--train-size 1000": "needs 6,000 pictures",
+    r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/cluster",
+    r"(export )?KERAS_": "needs two hosts; tests/train/network/test_distribution.py has two processes",
+    r"catsdogs-train .*--train-size 1000": "needs 6,000 images",
     r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
     r"catsdogs-export run --int8": "the fixture `published` is this very command; the options have tests",
 }
@@ -55,7 +58,7 @@ NOT_RUN = {
 
 
 def units(document: Path) -> Iterator[list[str]]:
-    """Gives the commands of each shell block, and each command in a table, without comments."""
+    """Returns the commands of each shell block, and each command in a table, without comments."""
     text = document.read_text()
     for block in re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         lines = [re.sub(r"\s+#.*", "", line).strip() for line in block.replace("\\\n", " ").splitlines()]
@@ -86,7 +89,7 @@ def test_there_are_commands() -> None:
 def test_what_a_document_shows_exists(command: str) -> None:
     for part in re.split(r"\||>|&&", command):
         words = shlex.split(part)
-        start = next((place for place, word in enumerate(words) if word in APPS and "-" in word), None)
+        start = next((index for index, word in enumerate(words) if word in APPS and "-" in word), None)
         if start is not None and words[0] not in {"journalctl", "systemctl"}:  # raises for what it does not know
             typer.main.get_command(APPS[words[start]]).make_context(words[start], words[start + 1 :])
 
@@ -102,7 +105,7 @@ def finished(run_folder: Path, published: Path, tmp_path_factory: pytest.TempPat
 
 @pytest.fixture
 def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
-    """A folder with what the documents name: pictures, a video, a run."""
+    """A folder with what the documents name: images, a video, a run."""
     write_folder(tmp_path / "data" / "train", 12)
     write_folder(tmp_path / "data" / "val", 4, 100)
     write_folder(tmp_path / "more", 4, 200)
@@ -110,9 +113,9 @@ def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
     write_folder(tmp_path / "things", 24, kinds=["room"])
     write_folder(tmp_path / "holiday", 2, kinds=["cat", "room"])
     shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "pets")
-    picture = cv2.cvtColor(draw("cat", 1), cv2.COLOR_RGB2BGR)
-    assert cv2.imwrite(str(tmp_path / "picture.jpg"), picture)
-    assert cv2.imwrite(str(tmp_path / "holiday" / "a.jpg"), picture)
+    image = cv2.cvtColor(draw("cat", 1), cv2.COLOR_RGB2BGR)
+    assert cv2.imwrite(str(tmp_path / "image.jpg"), image)
+    assert cv2.imwrite(str(tmp_path / "holiday" / "a.jpg"), image)
     write_video(tmp_path / "visit.mp4", [np.asarray(draw("cat", 1, 240), np.uint8)] * 3, "mp4v")
     (tmp_path / "run").symlink_to(finished)
     (tmp_path / "model.int8.onnx").symlink_to(published / "model.int8.onnx")
@@ -120,9 +123,9 @@ def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
 
 
 @pytest.mark.parametrize("unit", RUN)
-def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, request: pytest.FixtureRequest) -> None:
+def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, options: pytest.FixtureRequest) -> None:
     if "node " in unit:
-        web = request.getfixturevalue("web")
+        web = options.getfixturevalue("web")
         (desk / "node_modules").symlink_to(web.folder / "node_modules")
         shutil.copy(HOUSE / "docs" / "classify.mjs", desk)
     # Without a download, in seconds, and not over the run that is there.

@@ -8,16 +8,16 @@ import numpy as np
 import onnx
 import pytest
 
-from catsdogs_edge import selftest
-from catsdogs_edge.image import RgbBatch, decode, resize
-from catsdogs_edge.scores import Scores
+from catsdogs_edge.images.decode import RgbBatch, decode, resize
+from catsdogs_edge.model import selftest
+from catsdogs_edge.model.scores import Scores
 from tests.integration.engines import Web, openvino_logits
 
 FILES = ["model.onnx", "model.int8.onnx"]
 
 
 def own_test(model: Path) -> tuple[RgbBatch, Scores, float]:
-    """Gives the pictures, the logits that they must give, and the tolerance."""
+    """Returns the images, the logits that they must give, and the tolerance."""
     metadata = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
     entry = json.loads(metadata[selftest.KEY])
     probes = list(entry["probes"].values())

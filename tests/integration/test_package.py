@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from catsdogs_edge.cli import _cam_app
+from catsdogs_edge.cli.cam import _app as _cam_app
 
 HOUSE = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
@@ -27,7 +27,7 @@ def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(scrip
     assert wheel.stat().st_size <= 40e6
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("catsdogs.int8.onnx", "MODEL_CARD.md"):
-        assert f"catsdogs_edge/models/{needed}" in names
+        assert f"catsdogs_edge/model/weights/{needed}" in names
     assert "catsdogs_edge/py.typed" in names
     folders = {name.partition("/")[0] for name in names}
     assert folders == {"catsdogs_edge", "catsdogs_export", "catsdogs_train", f"catsdogs-{PROJECT['version']}.dist-info"}
@@ -78,7 +78,7 @@ def test_the_unit_starts_what_is_there(tmp_path: Path) -> None:
     program, *arguments = shlex.split(start)
     assert Path(program).name == "catsdogs-cam"
     typer.main.get_command(_cam_app).make_context("catsdogs-cam", arguments)
-    assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.command
+    assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.cli.app
     if analyze := shutil.which("systemd-analyze"):
         copy = tmp_path / "catsdogs-cam.service"
         copy.write_text(unit.replace(program, shutil.which("true") or "/bin/true"))

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.cpu import Cpu
-from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_edge.runtime.cpu import Cpu
 
 HOUSE = Path(__file__).resolve().parents[2]
 
@@ -30,10 +30,10 @@ def openvino(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
-def labels(scripts: Path, pictures: Path, model: Path, *options: str) -> tuple[dict[str, str], str]:
-    """Gives path -> label, and what was said."""
+def labels(scripts: Path, images: Path, model: Path, *options: str) -> tuple[dict[str, str], str]:
+    """Returns path -> label, and what was said."""
     done = subprocess.run(
-        [scripts / "catsdogs-classify", pictures, "--model", model, "--csv", "-", *options],
+        [scripts / "catsdogs-classify", images, "--model", model, "--csv", "-", *options],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -44,15 +44,15 @@ def labels(scripts: Path, pictures: Path, model: Path, *options: str) -> tuple[d
 def test_openvino_gives_the_labels_of_the_cpu(
     name: str, openvino: Path, scripts: Path, published: Path, tmp_path: Path
 ) -> None:
-    write_folder(tmp_path / "pictures", per_class=6)
+    write_folder(tmp_path / "images", per_class=6)
     model = published / name
-    ours, _ = labels(scripts, tmp_path / "pictures", model)
+    ours, _ = labels(scripts, tmp_path / "images", model)
     for options in (["--provider", "openvino"], ["--provider", "openvino", "--threads", "3"]):
-        theirs, said = labels(openvino, tmp_path / "pictures", model, *options)
+        theirs, said = labels(openvino, tmp_path / "images", model, *options)
         assert "on OpenVINOExecutionProvider" in said
         assert theirs == ours
-    _, said = labels(openvino, tmp_path / "pictures", model)
-    assert f"on {'OpenVINO' if Cpu.this().has_amx else 'CPU'}ExecutionProvider" in said
+    _, said = labels(openvino, tmp_path / "images", model)
+    assert f"on {'OpenVINO' if Cpu.detect().has_amx else 'CPU'}ExecutionProvider" in said
 
 
 def test_the_doctor_passes_and_counts_every_operator_there(openvino: Path, published: Path) -> None:
@@ -67,7 +67,7 @@ def test_the_doctor_passes_and_counts_every_operator_there(openvino: Path, publi
 
 
 def test_a_wheel_that_lacks_a_provider_is_named(openvino: Path, published: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "pictures", per_class=1)
+    write_folder(tmp_path / "images", per_class=1)
     done = subprocess.run(
         [openvino / "catsdogs-classify", tmp_path, "--model", published / "model.onnx", "--provider", "cuda"],
         capture_output=True, text=True, check=False,

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.images.drawings import write_folder
 
 HOUSE = Path(__file__).resolve().parents[2]
 
@@ -40,7 +40,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def holiday(tmp_path: Path, scripts: Path) -> Rows:
     """Rows of `catsdogs-classify` for a folder of that name."""
     write_folder(tmp_path / "holiday", per_class=3)
-    (tmp_path / "holiday" / "bad.jpg").write_bytes(b"no picture")
+    (tmp_path / "holiday" / "bad.jpg").write_bytes(b"no image")
     done = subprocess.run(
         [scripts / "catsdogs-classify", "holiday", "--csv", "-"],
         cwd=tmp_path,

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import pytest
 
-from catsdogs_edge.drawings import write_folder
+from catsdogs_edge.images.drawings import write_folder
 
 FAST = ["--weights", "none", "--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
 
@@ -19,17 +19,17 @@ def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def add_bad_files(pictures: Path) -> dict[str, str]:
+def add_bad_files(images: Path) -> dict[str, str]:
     """Adds one of each kind; gives the beginning of the reason for each."""
-    cats = pictures / "cat"
+    cats = images / "cat"
     whole = cv2.imread(str(cats / "0.png"))
     assert whole is not None
     jpeg = cv2.imencode(".jpg", whole)[1].tobytes()
     png = (cats / "1.png").read_bytes()
     bad: dict[str, tuple[bytes, str]] = {
         "empty.jpg": (b"", "empty file"),
-        "text.jpg": (b"words", "not a picture"),
-        "page.png": (b"<html><body>404</body></html>", "not a picture"),
+        "text.jpg": (b"words", "not an image"),
+        "page.png": (b"<html><body>404</body></html>", "not an image"),
         "torn.jpg": (jpeg[: len(jpeg) // 2], "truncated JPEG"),
         "torn.png": (png[: len(png) // 2], "truncated PNG"),
         "Thumbs.db": (b"\xd0\xcf\x11\xe0" + bytes(600), ""),
@@ -37,17 +37,17 @@ def add_bad_files(pictures: Path) -> dict[str, str]:
     }
     for name, (data, _) in bad.items():
         (cats / name).write_bytes(data)
-    shutil.copy(cats / "2.png", pictures / "dog" / "traitor.png")
+    shutil.copy(cats / "2.png", images / "dog" / "traitor.png")
     cv2.imwrite(str(cats / "scaled.jpg"), cv2.resize(whole, None, fx=0.7, fy=0.7))
     named = {name: reason for name, (_, reason) in bad.items() if reason}
     return named | {"2.png": "the same file is labelled", "traitor.png": "the same file is labelled"}
 
 
 def test_with_every_kind_of_bad_file_it_trains_and_names_each(scripts: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "pictures", per_class=15)
-    bad = add_bad_files(tmp_path / "pictures")
-    before = {path: path.read_bytes() for path in (tmp_path / "pictures").rglob("*.*")}
-    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "run")
+    write_folder(tmp_path / "images", per_class=15)
+    bad = add_bad_files(tmp_path / "images")
+    before = {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.*")}
+    done = train(scripts, tmp_path / "images", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     with (tmp_path / "run" / "quarantine.csv").open(newline="") as stream:
         reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(stream)}
@@ -55,7 +55,7 @@ def test_with_every_kind_of_bad_file_it_trains_and_names_each(scripts: Path, tmp
     assert set(reasons) - {"scaled.jpg", "0.png"} == set(bad)
     for name, reason in bad.items():
         assert reasons[name].startswith(reason)
-    assert {path: path.read_bytes() for path in (tmp_path / "pictures").rglob("*.*")} == before
+    assert {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.*")} == before
     assert f"{len(reasons)} files were left out" in (tmp_path / "run" / "report.md").read_text()
 
 
@@ -72,39 +72,39 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, disk: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "pictures", per_class=10)
-    done = train(scripts, tmp_path / "pictures", "--out", disk / "run")
+    write_folder(tmp_path / "images", per_class=10)
+    done = train(scripts, tmp_path / "images", "--out", disk / "run")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].endswith("run cannot be written: No space left on device")
     assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
     subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
-    done = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    done = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
     assert done.returncode == 0, done.stderr
     assert "going on after epoch 2 (head)" in done.stderr
-    again = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    again = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
     assert again.returncode == 0
     assert again.stderr.splitlines()[-1].endswith("run is done already")
     assert again.stdout == done.stdout
-    other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume", "--patience", "2")
+    other = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume", "--patience", "2")
     assert other.returncode == 1
     said = other.stderr.splitlines()[-1]
     assert said == (
         f"catsdogs-train: the training in {disk / 'run'} has --patience None, now it is 2: "
         "resume it as it was begun, or choose another --out"
     )
-    write_folder(tmp_path / "pictures", per_class=11)
-    other = train(scripts, tmp_path / "pictures", "--out", disk / "run", "--resume")
+    write_folder(tmp_path / "images", per_class=11)
+    other = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith(
-        f"catsdogs-train: the training in {disk / 'run'} has pictures of the hash"
+        f"catsdogs-train: the training in {disk / 'run'} has images of the hash"
     )
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:
-    write_folder(tmp_path / "pictures", per_class=10)
+    write_folder(tmp_path / "images", per_class=10)
     (tmp_path / "file").touch()
-    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "file" / "run")
+    done = train(scripts, tmp_path / "images", "--out", tmp_path / "file" / "run")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "cannot be written" in line
@@ -112,12 +112,12 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Pa
 
 def test_any_name_of_a_class_or_a_file_will_do(scripts: Path, tmp_path: Path) -> None:
     """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
-    write_folder(tmp_path / "pictures", per_class=10)
-    (tmp_path / "pictures" / "cat").rename(tmp_path / "pictures" / "ca$h$_{ | `x` *\n# b")
-    for path in sorted((tmp_path / "pictures" / "dog").iterdir()):
+    write_folder(tmp_path / "images", per_class=10)
+    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "ca$h$_{ | `x` *\n# b")
+    for path in sorted((tmp_path / "images" / "dog").iterdir()):
         path.rename(path.with_name(f"\udcff$_^${path.name}"))
-    (tmp_path / "pictures" / "dog").rename(tmp_path / "pictures" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
-    done = train(scripts, tmp_path / "pictures", "--out", tmp_path / "run")
+    (tmp_path / "images" / "dog").rename(tmp_path / "images" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
+    done = train(scripts, tmp_path / "images", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     report = (tmp_path / "run" / "report.md").read_text()

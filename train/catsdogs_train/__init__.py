@@ -1,1 +1,1 @@
-"""Trains a Keras ResNet50 on folders of pictures, one folder for each class."""
+"""Trains a Keras ResNet50 on folders of images, one folder for each class."""

@@ -1,9 +1,12 @@
 """What a user can ask a training for."""
 
+import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 
 class Unfreeze(StrEnum):
@@ -17,8 +20,8 @@ class Unfreeze(StrEnum):
     """Everything."""
 
 
-class Precision(StrEnum):
-    """In which numbers the backbone is computed; weights, output layer and the saved model are float32 always."""
+class ComputeDtype(StrEnum):
+    """The numbers that the backbone is computed in; weights, output layer and the saved model are float32 always."""
 
     AUTO = "auto"
     """bfloat16 where the hardware has it, float16 on older GPUs, else float32."""
@@ -37,74 +40,139 @@ class Devices(StrEnum):
     """All GPUs, or what the backend takes for several CPUs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What the user asked for."""
+def _check_size(size: int | None) -> int | None:
+    if size and size % 32:
+        raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
+    return size
 
-    data: tuple[Path, ...]
-    """Folders or zip files of labelled pictures; see `layouts.find_all`."""
-    out: Path
-    """Run folder."""
-    weights: str = "imagenet"
-    """`imagenet`, `none`, or the path of a weights file, or of the `model.keras` of an earlier run."""
-    val: Path | None = None
-    """Folder to validate on; None keeps a part of `data` for that."""
-    train_size: int | None = None
-    """Training pictures; None takes all."""
-    val_size: int | None = None
-    """Validation pictures; None takes all of `val`, or about a fifth of `data`."""
-    image_size: int = 224
-    """Edge length of the input in pixels, a multiple of 32."""
-    epochs: int = 10
-    """Passes over the training pictures with a frozen backbone."""
-    views: int = 2
-    """Views of each training picture whose features are computed once; 0 asks the backbone anew in each epoch."""
-    fine_tune_epochs: int = 0
-    """Passes after those, with a part of the backbone unfrozen."""
-    fine_tune_size: int | None = None
-    """Edge length of the views then, in pixels, a multiple of 32; None takes about 0.7 of `image_size`."""
-    fine_tune_rate: float = 1e-4
-    """Highest learning rate then."""
-    unfreeze: Unfreeze = Unfreeze.CONV4
-    """Which part."""
-    label_smoothing: float = 0.1
-    """Share of the label that is spread over all classes while fine-tuning, 0 to 1."""
-    mixup: float = 0.0
-    """Parameter of the beta distribution by which pairs of pictures are mixed while fine-tuning; 0 mixes none."""
-    other: Path | None = None
-    """Folder of pictures that show none of the classes; None: familiarity is learned without any."""
-    keep: float = 0.98
-    """Share of the pictures of the classes that must not be taken for pictures of neither, 0 to 1."""
-    patience: int | None = None
-    """Epochs without a better one after which the head, or fine-tuning, is done; None trains all epochs."""
-    balance: bool = True
-    """Let each class count the same, however many pictures it has."""
-    batch_size: int = 32
-    """Pictures in one step."""
-    precision: Precision = Precision.AUTO
-    """Of the backbone."""
-    devices: Devices = Devices.ONE
-    """That share each batch; of each host, where there are several."""
-    workers: int = 0
-    """Processes that decode pictures; 0: threads."""
-    seed: int = 0
-    """Of the split, the order, the new layer and the augmentation."""
-    tensorboard: bool = False
-    """Also write the figures for TensorBoard."""
-    resume: bool = False
-    """Go on with what `out` holds of a training that was broken off."""
+
+def _check_number(number: float) -> float:
+    if math.isnan(number):
+        raise typer.BadParameter("nan is not a number")
+    return number
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The options of `catsdogs-train`, each declared once."""
+
+    data: Annotated[
+        list[Path],
+        typer.Argument(help="Folders or zip files: a folder of images for each class, or files called cat.0.jpg."),
+    ]
+    out: Annotated[Path, typer.Option(help="Run folder to write.")]
+    weights: Annotated[
+        str,
+        typer.Option(
+            metavar="imagenet|none|FILE",
+            help="Backbone: ImageNet's weights, downloaded; a file of them, or the model.keras of an earlier run; "
+            "'none': random, to try things.",
+        ),
+    ] = "imagenet"
+    val: Annotated[
+        Path | None,
+        typer.Option(help="Folder to validate on, laid out like DATA; else a part of DATA is kept back."),
+    ] = None
+    train_size: Annotated[int | None, typer.Option(min=1, help="Train on so many images, not on all.")] = None
+    val_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Validate on so many images, not on all (a fifth, without --val)."),
+    ] = None
+    image_size: Annotated[
+        int,
+        typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32."),
+    ] = 224
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images for the output layer alone.")] = 10
+    views: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Views of each image, computed once for all epochs; 0 draws new ones in each epoch, slowly."
+        ),
+    ] = 2
+    fine_tune_epochs: Annotated[
+        int, typer.Option(min=0, help="Passes after those, in which a part of the backbone learns, too.")
+    ] = 0
+    fine_tune_size: Annotated[
+        int | None,
+        typer.Option(
+            min=32,
+            metavar="S",
+            callback=_check_size,
+            show_default="0.7 of --image-size",
+            help="Edge length of the views then: smaller ones are faster, and teach small animals.",
+        ),
+    ] = None
+    fine_tune_rate: Annotated[
+        float,
+        typer.Option(min=1e-7, max=1e-2, callback=_check_number, help="Highest learning rate then, along a cosine."),
+    ] = 1e-4
+    unfreeze: Annotated[
+        Unfreeze,
+        typer.Option(help="That part: the last stage; the second half of the one before, too; or everything."),
+    ] = Unfreeze.CONV4
+    label_smoothing: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.9, callback=_check_number, help="Share of a label that goes to all classes, while fine-tuning."
+        ),
+    ] = 0.1
+    mixup: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=10,
+            callback=_check_number,
+            help="Mix pairs of images while fine-tuning: 0.2 a little, 0 not at all.",
+        ),
+    ] = 0.0
+    other: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of images that show none of the classes, such as the empty room: the model learns to say "
+            "'neither'. Without it, it learns that from DATA alone, less well."
+        ),
+    ] = None
+    keep: Annotated[
+        float,
+        typer.Option(
+            min=0.5,
+            max=1,
+            callback=_check_number,
+            help="Share of the images of the classes that must not be taken for 'neither'.",
+        ),
+    ] = 0.98
+    patience: Annotated[
+        int | None, typer.Option(min=1, help="End a stage after so many epochs in a row without a better one.")
+    ] = None
+    balance: Annotated[bool, typer.Option(help="Let each class count the same, however many images it has.")] = True
+    batch_size: Annotated[int, typer.Option(min=1, help="Images in one step.")] = 32
+    precision: Annotated[
+        ComputeDtype, typer.Option(help="Of the backbone while training; what is saved is float32.")
+    ] = ComputeDtype.AUTO
+    devices: Annotated[
+        Devices, typer.Option(help="Share each batch between all GPUs; see docs/scale.md for several hosts.")
+    ] = Devices.ONE
+    workers: Annotated[
+        int,
+        typer.Option(min=0, max=61, help="Processes that decode images, for a GPU that waits for threads; 0: threads."),
+    ] = 0
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where a training with these options was broken off.")
+    ] = False
 
     @property
     def view_size(self) -> int:
         """Edge length of the views while fine-tuning, in pixels.
 
-        A view is about the half to all of the picture's width; with 0.7 of the edge length, half of the pixels, things
-        are as large in it as in the whole picture at full size, or smaller, and it takes half of the time (Touvron et
+        A view is about the half to all of the image's width; with 0.7 of the edge length, half of the pixels, things
+        are as large in it as in the whole image at full size, or smaller, and it takes half of the time (Touvron et
         al., "Fixing the train-test resolution discrepancy", 2019).
         """
         return self.fine_tune_size or max(round(0.7 * self.image_size / 32), 1) * 32
 
     def decisive(self) -> dict[str, Any]:
-        """Gives what decides how a training ends, by option, but for what is in files."""
+        """Returns what decides how a training ends, by option, but for what is in files."""
         free = {"data", "val", "other", "out", "weights", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

@@ -1,8 +1,8 @@
-// Runs an ONNX file with onnxruntime-web (WebAssembly) on raw uint8 pictures, one after the other.
+// Runs an ONNX file with onnxruntime-web (WebAssembly) on raw uint8 images, one after the other.
 //
 //   node run.mjs MODEL PIXELS SIZE
 //
-// PIXELS holds N pictures of SIZE x SIZE x 3 bytes, RGB. Prints a JSON array of N rows of logits.
+// PIXELS holds N images of SIZE x SIZE x 3 bytes, RGB. Prints a JSON array of N rows of logits.
 import { readFileSync } from "node:fs";
 import * as ort from "onnxruntime-web";
 

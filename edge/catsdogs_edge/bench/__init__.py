@@ -1,0 +1,1 @@
+"""Measures models on this machine."""

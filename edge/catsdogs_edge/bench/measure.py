@@ -1,0 +1,227 @@
+"""Measures models on this machine: latency of each step, threads, folders, memory, the first answer."""
+
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import msgspec
+from msgspec import Meta, Struct, field
+
+from catsdogs_edge.errors import CatsDogsError, DataError, ImageError
+from catsdogs_edge.images.decode import read
+from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.images.drawings import PETS, draw
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Precision
+from catsdogs_edge.runtime.cpu import Cpu, usable_cpus
+from catsdogs_edge.runtime.providers import Provider
+from catsdogs_edge.runtime.wheels import versions
+
+SCHEMA = 1
+"""Of the JSON; grows when a field changes its meaning."""
+
+
+class ModelFigures(Struct, frozen=True, kw_only=True):
+    """What one model file did here."""
+
+    model: str
+    """The file, as it was given."""
+    precision: Precision
+    """Of the file."""
+    provider: str
+    """ONNX Runtime's name of what it ran on."""
+    operators: dict[str, int]
+    """Of the graph, counted on each provider."""
+    figures: dict[str, Annotated[list[float], Meta(min_length=1)]]
+    """A value for each round, by name: milliseconds, but those of `worker.RATE`, `memory MB` and `first answer s`."""
+
+    def median(self, name: str) -> float | None:
+        """Returns the median over the rounds; None where it could not be measured."""
+        return statistics.median(self.figures[name]) if self.figures.get(name) else None
+
+
+class _Header(Struct):
+    schema: int
+
+
+class Bench(Struct, frozen=True, kw_only=True):
+    """Figures of one or more models, and where they were measured."""
+
+    schema: int = SCHEMA
+    """Version of these fields."""
+    date: str
+    """When it began: ISO 8601, UTC."""
+    machine: str
+    """The processor and what of it may be used."""
+    versions: dict[str, str]
+    """Of what runs the models."""
+    source: str
+    """The folder of the images, or `drawings`."""
+    images: int = field(name="pictures")
+    """Timed in each process."""
+    rounds: int
+    """Processes for each figure."""
+    models: list[ModelFigures]
+    """In the order that they were given."""
+
+    def to_json(self) -> str:
+        """Returns all of it as JSON."""
+        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+
+    @classmethod
+    def from_json(cls, path: Path) -> "Bench":
+        """Reads what `to_json` wrote.
+
+        Raises:
+            DataError: The file cannot be read, or holds something else.
+        """
+        try:
+            text = path.read_bytes()
+            if msgspec.json.decode(text, type=_Header).schema != SCHEMA:
+                raise DataError(f"{path} was written by another version of catsdogs-bench: measure again")
+            return msgspec.json.decode(text, type=cls)
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from error
+        except msgspec.DecodeError as error:
+            raise DataError(f"{path} is not what catsdogs-bench --json prints: {error}") from error
+
+
+def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, count: int, rounds: int) -> Bench:
+    """Measures each model in processes of its own, one round after the other, so that all meet the same disturbances.
+
+    Args:
+        models: Files that `catsdogs-export` wrote.
+        provider: Where to run them.
+        images: Folder; None draws JPEG files of 640x480 pixels.
+        count: Images to time in each process.
+        rounds: Processes for each figure.
+
+    Raises:
+        ModelError, ProviderError: A model does not open here.
+        DataError: There is no readable image in the folder.
+    """
+    date, cores = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus()
+    opened = [Classifier.load(path, provider) for path in models]
+    found = [
+        ModelFigures(
+            model=str(path),
+            precision=item.contract.precision,
+            provider=item.provider,
+            operators=item.placement(),
+            figures={},
+        )
+        for path, item in zip(models, opened, strict=True)
+    ]
+    del opened  # idle threads would take time from what is measured
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        if images is None:
+            _draw(folder)
+        else:
+            _copy_readable(images, folder)
+        for _ in range(rounds):
+            for model in found:
+                _measure_once(model, provider, folder, count, cores)
+    source = "drawings" if images is None else str(images)
+    return Bench(
+        date=date,
+        machine=_machine(cores),
+        versions=versions(),
+        source=source,
+        images=count,
+        rounds=rounds,
+        models=found,
+    )
+
+
+def thread_counts(cores: int) -> list[int]:
+    """Returns the numbers of threads that are tried: powers of two, and all cores."""
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power <= cores} | {cores})
+
+
+def _measure_once(found: ModelFigures, provider: Provider, folder: Path, count: int, cores: int) -> None:
+    """Adds a value to each figure."""
+
+    def add(values: Mapping[str, float]) -> None:
+        for name, value in values.items():
+            found.figures.setdefault(name, []).append(value)
+
+    def work(kind: str, threads: int) -> dict[str, float]:
+        return _run([kind, found.model, provider.value, str(threads), str(folder), str(count)])
+
+    start = time.perf_counter()
+    work("first", 0)
+    add({"first answer s": time.perf_counter() - start})
+    add(work("latency", 0))
+    for threads in thread_counts(cores):
+        add({f"inference p50, {threads} threads": work("latency", threads)["inference p50"]})
+    add(work("folder", cores))
+
+
+def _run(arguments: Sequence[str]) -> dict[str, float]:
+    command = [sys.executable, "-P", "-m", "catsdogs_edge.bench.worker", *arguments]  # -P: not what lies here
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]
+        raise CatsDogsError(f"a measurement failed ({' '.join(arguments[:2])}): {lines[-1]}")
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def _draw(folder: Path) -> None:
+    """Draws what a camera might have taken, as far as decoding and resizing go."""
+    for seed in range(8):
+        for kind in PETS:
+            image = cv2.resize(cv2.cvtColor(draw(kind, seed, 640), cv2.COLOR_RGB2BGR), (640, 480))
+            (folder / f"{kind}.{seed}.jpg").write_bytes(cv2.imencode(".jpg", image)[1].tobytes())
+
+
+def _copy_readable(images: Path, folder: Path) -> None:
+    """Copies up to 64 of the images that can be decoded."""
+    if not images.is_dir():
+        raise DataError(f"{images}: no such folder (expected one with images)")
+    number = 0
+    for path in find_images([images]):
+        try:
+            read(path)
+        except ImageError:
+            continue  # what cannot be decoded takes no time to measure
+        shutil.copyfile(path, folder / f"{number:02}{path.suffix}")
+        number += 1
+        if number == 64:
+            break
+    if not number:
+        raise DataError(f"{images} holds no image that can be read")
+
+
+def _machine(cores: int) -> str:
+    cpu = Cpu.detect()
+    return f"{cpu.name or cpu.machine}, {cores} of its cores" + (", VNNI" if cpu.has_vnni else "")
+
+
+def changes(now: ModelFigures, before: ModelFigures) -> list[str]:
+    """Explains what has changed beyond the noise, in lines.
+
+    A figure has changed if no value of one measurement lies among those of the other: by chance, that happens to one
+    figure in 126 with 5 rounds each (the exact rank test: Mann and Whitney, 1947), and to one in 10 with 3; if the
+    machine itself was as fast then as now, which other work, heat and neighbours on a server decide.
+
+    Args:
+        now: The new figures.
+        before: Those of an earlier measurement.
+    """
+    lines = []
+    for name in now.figures.keys() & before.figures.keys():
+        new, old = now.figures[name], before.figures[name]
+        if min(new) > max(old) or max(new) < min(old):
+            one, other = statistics.median(new), statistics.median(old)
+            lines.append(f"{name}: {other:.4g} -> {one:.4g} (x {one / other:.2f})")
+    return sorted(lines)

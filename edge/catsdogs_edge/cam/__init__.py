@@ -1,0 +1,1 @@
+"""Classifies the frames of cameras, streams and videos."""

@@ -1,0 +1,76 @@
+"""What is known about a frame once the model has seen it, and the same as a row for CSV and JSON Lines."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from catsdogs_edge.cam.smoothing import SmoothedPrediction
+from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.model.prediction import Prediction, prediction_columns, prediction_fields
+from catsdogs_edge.output.rows import SCHEMA
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameResult:
+    """One frame, and what it was taken for."""
+
+    frame: Frame
+    """What was seen."""
+    prediction: Prediction | None = None
+    """What it was taken for; None where `frame.error` says why it was not classified."""
+    smoothed: SmoothedPrediction | None = None
+    """The smoothed answer; None likewise."""
+    latency_ms: float = 0.0
+    """From the frame in memory to the prediction: resize and inference; 0 without one."""
+    fps: float
+    """Classified frames a second, averaged over the last second or so."""
+
+
+class Sink(Protocol):
+    """Somewhere to put results."""
+
+    def write(self, result: FrameResult) -> bool:
+        """Takes a result; returns False when the user wants to stop.
+
+        Raises:
+            OutputError: It cannot be written, as where the disk is full.
+        """
+
+    def close(self) -> None:
+        """Releases what it holds."""
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """Returns the columns of a CSV of results."""
+    before = ["time", "frame", "state", "age_ms", "dropped"]
+    after = ["smoothed_label", "smoothed_probability", "latency_ms", "position_s", "path", "error", "provider", "model"]
+    return [*before, *prediction_columns(classes), *after]
+
+
+def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
+    """Turns a result into a row; None for what is not known.
+
+    The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
+    number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
+    nobody looked at; those of `prediction_fields`; `smoothed_label`, `smoothed_probability`; `latency_ms` of the
+    model; `position_s` in a video; `path` of an image; `error`, why there is no label. `ModelInfo.row_fields` adds
+    `provider` and `model`.
+    """
+    frame, prediction, smoothed = result.frame, result.prediction, result.smoothed
+    return {
+        "schema": SCHEMA,
+        "time": datetime.fromtimestamp(frame.time, UTC).isoformat(timespec="milliseconds"),
+        "frame": frame.number,
+        "state": frame.state.value,
+        "age_ms": round(1000 * (time.monotonic() - frame.captured), 1),
+        "dropped": frame.dropped,
+        **prediction_fields(prediction, classes),
+        "smoothed_label": smoothed.label if smoothed else None,
+        "smoothed_probability": round(smoothed.probability, 6) if smoothed else None,
+        "latency_ms": round(result.latency_ms, 2) if prediction else None,
+        "position_s": None if frame.position is None else round(frame.position, 3),
+        "path": frame.path or None,
+        "error": frame.error or None,
+    }

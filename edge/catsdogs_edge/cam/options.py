@@ -1,0 +1,53 @@
+"""What a user can ask `catsdogs-cam` for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.options import AcceptAll, CsvFile, JsonlFile, ModelFile, RunsOn
+from catsdogs_edge.runtime.providers import Provider
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CamOptions:
+    """The options of `catsdogs-cam`, each declared once."""
+
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Camera: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
+            "pattern, @FILE with names, or '-' for standard input.",
+        ),
+    ] = "0"
+    model: ModelFile = MODEL
+    provider: RunsOn = Provider.AUTO
+    threads: Annotated[
+        int, typer.Option(min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used.")
+    ] = 0
+    accept_all: AcceptAll = False
+    size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None
+    raw: Annotated[str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")] = (
+        None
+    )
+    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False
+    jsonl: JsonlFile = None
+    csv: CsvFile = None
+    record: Annotated[
+        Path | None, typer.Option(help="Record a video, with the answers drawn on it: .mkv, .mp4, .avi or .webm.")
+    ] = None
+    save: Annotated[Path | None, typer.Option(help="Save each frame, with the answer drawn on it, in here.")] = None
+    on: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="LABEL:TIME COMMAND", help="Run COMMAND when LABEL has lasted: cat:2s, or cat:2s,dog:500ms."
+        ),
+    ] = None
+    smoothing: Annotated[
+        float, typer.Option(min=0, help="Average over about this many seconds; 0 takes each frame for itself.")
+    ] = 0.5
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None
+    list: Annotated[bool, typer.Option("--list", help="Show the cameras, after trying each.")] = False
+    json: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False

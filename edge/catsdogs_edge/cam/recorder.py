@@ -1,0 +1,150 @@
+"""Keeps what was seen: as a video, and as images."""
+
+import shutil
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.cam.overlay import Annotator
+from catsdogs_edge.capture.frames import BgrImage
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.output.files import FreeNames, atomic_file, check_writable, make_folder
+
+_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
+"""Of those that OpenCV's own FFmpeg can write."""
+
+_FPS = 25.0
+"""Of the video where the source promises none."""
+
+_LONGEST_GAP = 2.0
+"""Seconds; a longer silence of a camera is cut to that."""
+
+_ROOM = 4 * 2**20
+"""Bytes that must stay free: OpenCV's writer does not say when the disk is full, and the file needs its end."""
+
+
+class Recorder:
+    """A video of the frames with the answer drawn on them, as the window shows them.
+
+    A video has a steady frame rate and a camera has not: a frame is repeated or left out, so that the video
+    lasts as long as what it shows. Of a recording every frame is written once.
+    """
+
+    def __init__(self, path: Path, annotator: Annotator, fps: float, *, live: bool) -> None:
+        """Prepares; the file is made with the first frame, which sets its size.
+
+        Args:
+            path: Ends with .mp4, .mkv, .avi or .webm. After a power cut .mkv and .avi can still be played.
+            annotator: Draws the answers.
+            fps: Of the source; 0 if unknown.
+            live: Frames come when they come.
+
+        Raises:
+            OutputError: Another ending, or the file cannot be written.
+        """
+        if path.suffix.lower() not in _CODECS:
+            raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder, expected the name of a video")
+        make_folder(path.parent)
+        check_writable(path.parent)
+        self._path = path
+        self._annotator = annotator
+        self._fps = fps or _FPS
+        self._live = live
+        self._writer: cv2.VideoWriter | None = None
+        self._size = (0, 0)
+        self._last = 0.0
+        self._owed = 0.0
+
+    def write(self, result: FrameResult) -> bool:
+        """Adds a frame; never asks to stop.
+
+        Raises:
+            OutputError: The disk is nearly full, or the codec is missing.
+        """
+        if self._writer is None:
+            if result.frame.rgb is None:
+                return True
+            self._open(result.frame.rgb.shape[1], result.frame.rgb.shape[0])
+        image = self._annotator.annotate(result)
+        if (image.shape[1], image.shape[0]) != self._size:
+            image = np.asarray(cv2.resize(image, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        for _ in range(self._times()):
+            assert self._writer is not None  # noqa: S101 - for mypy; opened above
+            self._writer.write(image)
+        if shutil.disk_usage(self._path.parent).free < _ROOM:
+            raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, and can be played")
+        return True
+
+    def _open(self, width: int, height: int) -> None:
+        self._size = (width, height)
+        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._fps, self._size)
+        if not self._writer.isOpened():
+            raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
+        self._last = time.monotonic()
+        self._owed = 1.0
+
+    def _times(self) -> int:
+        """Returns how often the frame is to be written: as often as time has passed for."""
+        if not self._live:
+            return 1
+        now = time.monotonic()
+        self._owed += min(now - self._last, _LONGEST_GAP) * self._fps
+        self._last = now
+        times = int(self._owed)
+        self._owed -= times
+        return times
+
+    def close(self) -> None:
+        """Ends the file, so that it can be played."""
+        if self._writer is not None:
+            self._writer.release()
+
+
+class AnnotatedFrames:
+    """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file.
+
+    Args:
+        folder: Made if it is missing.
+        annotator: Draws the answers.
+
+    Raises:
+        OutputError: The folder cannot be made.
+    """
+
+    def __init__(self, folder: Path, annotator: Annotator) -> None:
+        make_folder(folder)
+        self._folder = folder
+        self._names = FreeNames()
+        self._annotator = annotator
+
+    def write(self, result: FrameResult) -> bool:
+        """Saves a frame; never asks to stop. See `Sink.write`."""
+        if result.smoothed is not None:
+            stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
+            names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
+            save_image(self._annotator.annotate(result), next(name for name in names if not name.exists()))
+        return True
+
+    def close(self) -> None:
+        """Does nothing: nothing is held open."""
+
+
+def save_image(bgr: BgrImage, path: Path) -> None:
+    """Writes an image in the format of its name, whole or not at all.
+
+    Args:
+        bgr: uint8, shape (H, W, 3), BGR.
+        path: Its folder must exist.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    _, data = cv2.imencode(path.suffix, bgr)
+    with atomic_file(path) as temporary:
+        temporary.write_bytes(data.tobytes())

@@ -1,0 +1,82 @@
+"""A window with the frames and what they were taken for."""
+
+import time
+from datetime import datetime
+from pathlib import Path
+
+import cv2
+
+from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.cam.overlay import Annotator
+from catsdogs_edge.cam.recorder import save_image
+from catsdogs_edge.capture.frames import Frame, to_bgr
+
+_TITLE = "catsdogs"
+_STOP = {ord("q"), 27}
+
+
+class Window:
+    """Shows each frame with the answer drawn on it.
+
+    Keys: q or Escape stops, as closing the window does; space pauses; s saves the frame as it came, without
+    what is drawn on it; m mirrors. Ask `why_no_window` before.
+
+    Args:
+        annotator: Draws the answers.
+        fps: Shows not more frames a second than this: the speed of a recording; 0 for as they come.
+        snapshots: Folder for what the key s saves; the current one if None.
+    """
+
+    def __init__(self, annotator: Annotator, *, fps: float = 0.0, snapshots: Path | None = None) -> None:
+        # Qt without a toolbar; the user may resize it.
+        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        self._annotator = annotator
+        self._interval = 1 / fps if fps else 0.0
+        self._snapshots = snapshots or Path()
+        self._sized = False
+        self._mirrored = False
+        self._due = 0.0
+
+    def write(self, result: FrameResult) -> bool:
+        """Shows a result; returns False when a key or the closed window says stop."""
+        key = self._show(result)
+        if key == ord(" "):
+            key = self._pause(result)
+        return self._open() and key not in _STOP
+
+    def _show(self, result: FrameResult) -> int:
+        """Shows a result until the next is due; returns the key that was pressed, -1 for none."""
+        image = self._annotator.annotate(result, mirrored=self._mirrored)
+        if not self._sized and result.frame.rgb is not None:
+            cv2.resizeWindow(_TITLE, image.shape[1], image.shape[0])
+            self._sized = True
+        cv2.imshow(_TITLE, image)
+        now = time.monotonic()
+        key = cv2.waitKey(max(1, round(1000 * min(self._due - now, 1.0))))
+        self._due = max(self._due, now) + self._interval
+        return self._handle(key, result.frame)
+
+    def _pause(self, result: FrameResult) -> int:
+        """Shows the same until space is pressed again, or stop."""
+        while self._open():
+            cv2.imshow(_TITLE, self._annotator.annotate(result, mirrored=self._mirrored, note="PAUSED"))
+            key = self._handle(cv2.waitKey(50), result.frame)
+            if key == ord(" ") or key in _STOP:
+                return key
+        return -1
+
+    def _handle(self, key: int, frame: Frame) -> int:
+        if key == ord("m"):
+            self._mirrored = not self._mirrored
+        elif key == ord("s") and frame.rgb is not None:
+            name = f"catsdogs-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{frame.number}.png"
+            save_image(to_bgr(frame.rgb), self._snapshots / name)
+        return key
+
+    @staticmethod
+    def _open() -> bool:
+        return cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+
+    def close(self) -> None:
+        """Closes the window."""
+        cv2.destroyAllWindows()

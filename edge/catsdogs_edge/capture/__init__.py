@@ -1,0 +1,1 @@
+"""Sources of frames; they know no model."""

@@ -1,0 +1,90 @@
+"""What a source delivers: frames, and in their absence the state that it is in."""
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from time import monotonic
+from time import time as wall_clock
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.images.decode import RgbImage
+
+BgrImage: TypeAlias = NDArray[np.uint8]
+"""One frame as OpenCV captures, draws and shows it: uint8, shape (H, W, 3), BGR."""
+
+
+class State(StrEnum):
+    """How a camera or stream is doing; files are always live."""
+
+    LIVE = "live"
+    """A fresh frame."""
+    STALE = "stale"
+    """Connected, but no fresh image: none came, or one that repeats itself or shows one colour."""
+    LOST = "lost"
+    """The connection has ended."""
+    RECONNECTING = "reconnecting"
+    """It is being opened again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size of frames."""
+
+    width: int
+    """Pixels."""
+    height: int
+    """Pixels."""
+
+    @classmethod
+    def parse(cls, text: str) -> "Size":
+        """Reads `640x480`.
+
+        Raises:
+            ValueError: Something else.
+        """
+        if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
+            raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
+        return cls(int(match[1]), int(match[2]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frame:
+    """One image, or the word that there is none now."""
+
+    number: int
+    """Counted from 0 by the source; those that were dropped count, too."""
+    rgb: RgbImage | None
+    """uint8, shape (H, W, 3), RGB; None where there is no image."""
+    time: float = field(default_factory=wall_clock)
+    """When it was captured, seconds since 1970 (UTC)."""
+    captured: float = field(default_factory=monotonic)
+    """The same moment on the clock of `time.monotonic`, seconds."""
+    state: State = State.LIVE
+    """Of the source at that moment."""
+    dropped: int = 0
+    """Frames that were captured since the one before and not delivered; always 0 for files."""
+    position: float | None = None
+    """Seconds from the start of a video; None for all others."""
+    path: str = ""
+    """Of the image file; empty for all others."""
+    error: str = ""
+    """Why this must not be classified; empty where it may be."""
+
+    @property
+    def clock(self) -> float:
+        """Seconds on the clock of the scene: the position in a video, else when it was captured."""
+        return self.captured if self.position is None else self.position
+
+
+def to_rgb(bgr: BgrImage) -> RgbImage:
+    """Turns what OpenCV captured, uint8 BGR (H, W, 3), into RGB."""
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def to_bgr(rgb: RgbImage) -> BgrImage:
+    """Turns uint8 RGB (H, W, 3) into what OpenCV draws on, shows and encodes."""
+    return np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), np.uint8)

@@ -1,0 +1,231 @@
+"""Turns what the user typed into frames: cameras, streams, video files, images, raw frames on standard input."""
+
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import cv2
+import numpy as np
+
+from catsdogs_edge.capture.cameras import open_camera
+from catsdogs_edge.capture.frames import Frame, Size, to_rgb
+from catsdogs_edge.capture.live import LiveSource
+from catsdogs_edge.errors import ImageError, SourceError
+from catsdogs_edge.images.decode import EXTENSIONS, read
+from catsdogs_edge.images.discovery import find_images, is_pattern
+
+_OPEN_MS, _READ_MS = 10_000, 5_000
+"""How long FFmpeg may wait for a stream, to open it and for each frame; its own default is half a minute."""
+
+_SECRET = re.compile(r"(?i)(\w*(?:user|usr|login|pass|pw|token|auth|secret|key|sig)\w*=)[^&;\s]*")
+
+
+class Source(Protocol):
+    """Where frames come from; iterate it once, then close it.
+
+    Attributes:
+        name: What it calls itself in messages, without credentials.
+        live: Frames come by themselves, and those that nobody takes are dropped; a file waits, and drops none.
+        fps: Frames a second as the source promises them; 0 where it does not.
+    """
+
+    name: str
+    live: bool
+    fps: float
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields frames in order."""
+
+    def close(self) -> None:
+        """Releases the device or file."""
+
+
+def open_source(source: str, *, raw: Size | None = None, size: Size | None = None) -> Source:
+    """Opens whatever a user may name; a camera or stream has delivered its first frame then.
+
+    Args:
+        source: A camera's index (`0`), path (`/dev/video0`) or name (`cam:C920`); a URL (`rtsp://`, `http://`, ...);
+            a video; an image, folder, pattern or `@list`, as `find_images` takes them; `-` for standard input: a
+            list of images, or with `raw`, frames.
+        raw: Standard input holds RGB24 frames of this size, one after the other.
+        size: That a camera is asked for; it may deliver another.
+
+    Raises:
+        SourceError: It cannot be opened.
+    """
+    if raw:
+        if source != "-":
+            raise SourceError(f"raw frames come from standard input: found '{source}', expected '-'")
+        return RawFrames(sys.stdin.buffer, raw)
+    if source.startswith("cam:") or (source.isdecimal() and len(source) < 6) or _is_device(source):
+        return LiveSource(lambda: open_camera(source, size), f"camera {source}").wait()
+    if "://" in source:
+        return _open_stream(source)
+    if source == "-" or source.startswith("@") or os.path.isdir(source) or is_pattern(source):
+        return ImageFiles(source)
+    if not os.path.isfile(source):
+        raise SourceError(f"{source}: no such video or image (a camera is given by its index, such as 0)")
+    return ImageFiles(source) if Path(source).suffix.lower() in EXTENSIONS else VideoFile.open(source)
+
+
+def redact(url: str) -> str:
+    """Hides what a URL may hold of names and passwords: all before the last `@`, and parameters that look like it.
+
+    It does not take the URL apart: a password may hold characters that belong escaped, and are not.
+    """
+    scheme, separator, rest = url.partition("://")
+    _, at, index = rest.rpartition("@")
+    return scheme + separator + _SECRET.sub(r"\1***", f"***@{index}" if at else rest)
+
+
+def _is_device(source: str) -> bool:
+    try:
+        return stat.S_ISCHR(Path(source).stat().st_mode) or source.startswith("/dev/video")
+    except OSError:
+        return source.startswith(("/dev/video", "/dev/v4l"))
+
+
+def _open_stream(url: str) -> Source:
+    name = redact(url)
+
+    def connect() -> cv2.VideoCapture:
+        limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
+        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        if not capture.isOpened():
+            raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
+        return capture
+
+    first = connect()
+    fps = first.get(cv2.CAP_PROP_FPS)
+    if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        return VideoFile(first, name)  # it has an end: a recording, wherever it lies
+    # The first connection goes on: some servers take one client only.
+    waiting = [first]
+    return LiveSource(
+        lambda: waiting.pop() if waiting else connect(), name, fps=fps if 1 <= fps <= 240 else 0, may_repeat=True
+    ).wait()
+
+
+class VideoFile:
+    """A recording: every frame, in order, none dropped.
+
+    Attributes:
+        name: Path, or address without credentials.
+        fps: As the file says; 0 where it does not.
+    """
+
+    live = False
+
+    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
+        self.name = name
+        self.fps = max(capture.get(cv2.CAP_PROP_FPS), 0.0)
+        self._capture = capture
+
+    @classmethod
+    def open(cls, path: str) -> "VideoFile":
+        """Opens a file.
+
+        Raises:
+            SourceError: OpenCV's FFmpeg cannot.
+        """
+        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+        if not capture.isOpened():
+            raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
+        return cls(capture, path)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the frames.
+
+        Raises:
+            SourceError: There is none.
+        """
+        number = 0
+        while True:
+            position = self._capture.get(cv2.CAP_PROP_POS_FRAMES) / self.fps if self.fps else None
+            delivered, bgr = self._capture.read()
+            if not delivered:
+                break
+            yield Frame(number=number, rgb=to_rgb(np.asarray(bgr, np.uint8)), position=position)
+            number += 1
+        if number == 0:
+            raise SourceError(f"{self.name} holds no frame that can be decoded")
+        promised = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # some formats only estimate it
+        if number < min(0.95 * promised, promised - 2):
+            error = f"{number} frames can be decoded of {promised:.0f}: the video is cut short or damaged"
+            yield Frame(number=number, rgb=None, position=position, error=error)
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._capture.release()
+
+
+class RawFrames:
+    """Frames of RGB24 from a pipe, such as FFmpeg's `-f rawvideo -pix_fmt rgb24 -`; none is dropped."""
+
+    name = "standard input"
+    live = False
+    fps = 0.0
+
+    def __init__(self, stream: BinaryIO, size: Size) -> None:
+        self._stream = stream
+        self._size = size
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the frames.
+
+        Raises:
+            SourceError: The stream ends in the middle of a frame, or holds none.
+        """
+        shape = (self._size.height, self._size.width, 3)
+        expected = shape[0] * shape[1] * shape[2]
+        number = 0
+        while len(data := self._stream.read(expected)) == expected:
+            yield Frame(number=number, rgb=np.frombuffer(data, np.uint8).reshape(shape))
+            number += 1
+        if data or number == 0:
+            raise SourceError(
+                f"standard input ends after {number} frames and {len(data)} bytes, a frame of --raw "
+                f"{self._size.width}x{self._size.height} has {expected}: is the size right, and the format rgb24?",
+            )
+
+    def close(self) -> None:
+        """Leaves standard input as it is."""
+
+
+class ImageFiles:
+    """Image files as frames; one that cannot be read is a frame without an image that says why.
+
+    Attributes:
+        name: As the user wrote it.
+    """
+
+    live = False
+    fps = 0.0
+
+    def __init__(self, source: str) -> None:
+        self.name = source
+        self._source = source
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yields the images.
+
+        Raises:
+            SourceError: There is none.
+        """
+        number = -1
+        for number, path in enumerate(find_images([self._source])):
+            rgb, error = None, ""
+            try:
+                rgb = read(path)
+            except ImageError as reason:
+                error = str(reason)
+            yield Frame(number=number, rgb=rgb, path=str(path), error=error)
+        if number < 0:
+            raise SourceError(f"{self.name} holds no images")
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,1 @@
+"""Classifies files and folders of images."""

@@ -1,0 +1,140 @@
+"""Where the rows of `catsdogs-classify` go: to files for programs, lines for people, one line of summary."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import typer
+
+from catsdogs_edge.classify.batching import ImageResult
+from catsdogs_edge.classify.resume import NOTHING, Done, resume_csv, resume_jsonl
+from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.model.prediction import prediction_columns, prediction_fields
+from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
+
+
+class Results(Protocol):
+    """Takes the outcome for each image.
+
+    Attributes:
+        done: Images that it held before.
+    """
+
+    done: Done
+
+    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+        """Writes one; `target` is where the image was sorted to, if it was.
+
+        Raises:
+            OutputError: The disk is full.
+        """
+
+    def close(self) -> None:
+        """Closes the file."""
+
+
+class FileResults:
+    """CSV (`path,label,probability,familiarity,<each class>,error`) or JSON Lines, one row an image."""
+
+    def __init__(self, rows: Rows, done: Done, info: ModelInfo, *, constant: Mapping[str, Any]) -> None:
+        self.done = done
+        self.close = rows.close
+        self._rows = rows
+        self._classes = info.classes
+        self._constant = constant
+
+    @classmethod
+    def open_csv(cls, path: Path, info: ModelInfo, *, sorting: bool, resume: bool) -> "FileResults":
+        """Opens a CSV file.
+
+        Args:
+            path: `-` is standard output.
+            info: Its classes are columns.
+            sorting: One more column, `sorted_to`: where the image is now.
+            resume: Go on in a file that may be there.
+
+        Raises:
+            OutputError: It cannot be written, or is something else.
+        """
+        columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
+        done = resume_csv(path, columns) if resume else NOTHING
+        append = resume and path.is_file() and path.stat().st_size > 0
+        return cls(CsvRows(path, columns, append=append), done, info, constant={})
+
+    @classmethod
+    def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
+        """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
+        done = resume_jsonl(path) if resume else NOTHING
+        return cls(JsonRows(path, append=resume), done, info, constant={"schema": SCHEMA} | info.row_fields())
+
+    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+        """Writes a row; see `Results.write`."""
+        fields = {"path": str(row.path), **prediction_fields(row.prediction, self._classes), "error": row.error or None}
+        sorted_to = {} if target is None else {"sorted_to": str(target)}
+        self._rows.write({**fields, **sorted_to, **self._constant})
+
+
+class Lines:
+    """Lines for people on standard output: label, probability and path, or the error."""
+
+    done: Done = NOTHING
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self._width = max(map(len, (*labels, "error")))
+
+    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+        """Prints a line."""
+        where = str(row.path) if target is None else f"{row.path} -> {target}"
+        if row.prediction is None:
+            typer.secho(f"{'error':<{self._width}}          {where}: {row.error}", fg=typer.colors.RED)
+        else:
+            typer.echo(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
+
+    def close(self) -> None:
+        """Does nothing: nothing is held open."""
+
+
+class ClassifySummary:
+    """Counts images by label while they pass by.
+
+    Args:
+        resumed: Rows that were there before.
+    """
+
+    def __init__(self, *, resumed: int = 0) -> None:
+        self.resumed = resumed
+        self._labels: Counter[str] = Counter()
+        self._failed = 0
+        self._start = time.perf_counter()
+
+    def count(self, row: ImageResult[Any]) -> None:
+        """Counts one image."""
+        if row.prediction is None:
+            self._failed += 1
+        else:
+            self._labels[row.prediction.label] += 1
+
+    def add(self, labels: Mapping[str, int], failed: int) -> None:
+        """Counts many images, by label, and those that could not be classified."""
+        self._labels.update(labels)
+        self._failed += failed
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """How the command ends; what was done before counts where nothing failed since."""
+        return ExitCode.from_counts(self._labels.total() or (0 if self._failed else self.resumed), self._failed)
+
+    def describe(self) -> str:
+        """Describes in one line what was found."""
+        before = f"{self.resumed} were there before; " if self.resumed else ""
+        total = self._labels.total() + self._failed
+        if not total:
+            return f"{before}no images are left" if before else "No images found"
+        counts = [f"{count} {label}" for label, count in sorted(self._labels.items())]
+        if self._failed:
+            counts.append(f"{self._failed} could not be classified")
+        milliseconds = 1000 * (time.perf_counter() - self._start) / total
+        return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image"

@@ -1,0 +1,149 @@
+"""What all commands share: how they start, what they say when something is wrong, how they end.
+
+Results go to standard output, everything else to standard error; `catsdogs_edge.errors.ExitCode` lists how they end.
+"""
+
+import inspect
+import io
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any, NoReturn, TypeVar, get_type_hints
+
+import typer
+
+from catsdogs_edge.errors import CatsDogsError, ExitCode
+from catsdogs_edge.output.files import WRITE_ERRORS
+from catsdogs_edge.output.native_stderr import hide_native_messages
+
+_Options = TypeVar("_Options")
+
+_EXTRA_OF_MODULE = {
+    "cv2": "edge",
+    "onnxruntime": "edge",
+    "pyarrow": "ray",
+    "ray": "ray",
+    "onnx": "export",
+    "tf2onnx": "export",
+    "keras": None,
+    "matplotlib": None,
+    "tensorflow": None,
+}
+"""The extra that brings a module; None for those that several bring, of which the command's own is meant."""
+
+_OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+"""They would print their own lines beside ours."""
+
+
+def make_app() -> typer.Typer:
+    """Makes an empty command; Rich's help and tracebacks would double the time that `--help` takes."""
+    return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+
+
+def command(
+    app: typer.Typer, options: type[_Options], *examples: str
+) -> Callable[[Callable[[_Options], None]], Callable[[_Options], None]]:
+    """Makes a function that takes a dataclass of options the command of an app.
+
+    The fields are declared as Typer wants its parameters: `Annotated`, with `typer.Option` or `typer.Argument`. So each
+    option stands in one place.
+
+    Args:
+        app: From `make_app`.
+        options: The dataclass.
+        *examples: Command lines for the end of the help page, as they are typed.
+    """
+
+    def decorate(function: Callable[[_Options], None]) -> Callable[[_Options], None]:
+        def run_command(**values: Any) -> None:
+            function(options(**values))
+
+        run_command.__doc__ = function.__doc__
+        run_command.__annotations__ = get_type_hints(options, include_extras=True)
+        run_command.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+        app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(run_command)
+        return function
+
+    return decorate
+
+
+def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
+    """Runs a command to its end; the entry point of every console script.
+
+    Ctrl-C ends it with exit code 130, SIGTERM and a closed terminal with 143 and 129; all of them run what closes files
+    and releases cameras.
+
+    A `CatsDogsError` or a missing extra becomes one line and exit code 1. Anything else is a bug and
+    keeps its traceback.
+
+    Args:
+        app: The command.
+        extra: The pip extra that it belongs to.
+        quiet: Hide what libpng, libjpeg, FFmpeg and Qt print to standard error by themselves.
+    """
+    _open_closed_descriptors()
+    if quiet and "OPENCV_LOG_LEVEL" not in os.environ:
+        hide_native_messages()
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):  # SIGHUP: not on Windows
+            signal.signal(getattr(signal, name), _end)
+    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    for package in ("catsdogs_edge", "catsdogs_export", "catsdogs_train"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    for name, value in _OPENCV_SETTINGS.items():
+        os.environ.setdefault(name, value)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be UTF-8, nor the console's code page hold it
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+    try:
+        try:
+            app()
+        finally:
+            sys.stdout.flush()
+    except CatsDogsError as error:
+        _fail(str(error))
+    except ImportError as error:
+        _fail(_missing_extra(error, extra))
+    except OSError as error:
+        if error.errno not in WRITE_ERRORS or error.filename is not None:
+            raise
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
+        _fail(f"standard output cannot be written: {error.strerror}")
+    sys.exit(ExitCode.DONE)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the process in order, with the exit code that a shell gives to that signal."""
+    raise SystemExit(128 + number)
+
+
+def _open_closed_descriptors() -> None:
+    """Opens the standard streams that a daemon may have closed: the next file opened would take their numbers."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _missing_extra(error: ImportError, extra: str) -> str:
+    """Returns one line that says what to install; raises a bug in our own imports again."""
+    module = (error.name or "").partition(".")[0]
+    if isinstance(error, ModuleNotFoundError) and module in _EXTRA_OF_MODULE:
+        return f"{module} is not installed: pip install 'catsdogs[{_EXTRA_OF_MODULE[module] or extra}]'"
+    if "cannot open shared object file" in str(error):
+        return (
+            f"a system library is missing ({error}): install it (on Debian: apt install libgl1 libglib2.0-0), "
+            "or use 'catsdogs[edge-headless]', which needs none"
+        )
+    raise error
+
+
+def _fail(message: str) -> NoReturn:
+    command = os.path.basename(sys.argv[0]).removesuffix(".exe")  # noqa: PTH119 - a name, not a path
+    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one line
+    sys.exit(ExitCode.FAILED)

@@ -1,0 +1,71 @@
+"""The command `catsdogs-cam`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
+
+from contextlib import closing
+
+import typer
+
+from catsdogs_edge.cam.options import CamOptions
+from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.errors import ExitCode
+
+_app = make_app()
+
+
+def main() -> None:
+    """Entry point of `catsdogs-cam`."""
+    run(_app, extra="edge", quiet=True)
+
+
+@command(
+    _app,
+    CamOptions,
+    "catsdogs-cam --list",
+    "catsdogs-cam 0",
+    "catsdogs-cam cam:C920 --no-window --jsonl -",
+    "catsdogs-cam rtsp://user:password@10.0.0.5/live --no-window --csv seen.csv",
+    "catsdogs-cam 0 --on cat:2s ./open-the-flap",
+    "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
+)
+def _cam(options: CamOptions) -> None:
+    """Classify what a camera, a stream or a video shows, frame by frame.
+
+    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors. Without a window and without another
+    output, JSON Lines go to standard output.
+    """
+    if options.list:
+        _list_cameras(as_json=options.json)
+    from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
+    from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
+    from catsdogs_edge.cam.stream import classify_stream  # noqa: PLC0415
+    from catsdogs_edge.capture.frames import Size  # noqa: PLC0415
+    from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
+    from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
+    from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
+
+    try:
+        raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
+        triggers = Trigger.parse_all(options.on[0]) if options.on else ()
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    classifier = Classifier.load(
+        options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
+    )
+    info = ModelInfo.from_classifier(classifier, options.model)
+    check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, options.source])
+    with closing(open_source(options.source, raw=raw, size=size)) as source:
+        typer.echo(f"{source.name}; {info.describe()}", err=True)
+        sinks = open_sinks(options, triggers, info, source)
+        summary = classify_stream(classifier, source, sinks, smoothing=options.smoothing, limit=options.frames)
+    typer.echo(f"{summary.describe()} of {source.name}", err=True)
+    raise typer.Exit(summary.exit_code)
+
+
+def _list_cameras(*, as_json: bool) -> None:
+    """Prints the cameras and ends the command, as failed where there is none that works."""
+    from catsdogs_edge.capture.cameras import find_cameras, probe, to_json, to_lines  # noqa: PLC0415
+
+    cameras = find_cameras()
+    probes = probe(cameras)
+    typer.echo(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
+    raise typer.Exit(ExitCode.DONE if any(not found.problem for found in probes) else ExitCode.FAILED)

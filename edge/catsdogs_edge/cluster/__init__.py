@@ -1,0 +1,1 @@
+"""Classifies images by the million on a Ray cluster."""

@@ -1,0 +1,1 @@
+"""Examines a machine, and a model file on it."""

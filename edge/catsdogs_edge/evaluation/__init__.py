@@ -1,0 +1,1 @@
+"""Figures and charts about answers, for training and export."""

@@ -1,0 +1,129 @@
+"""Finds image files: by name, in folders, by pattern, in lists; and sorted into one folder for each class."""
+
+import glob
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.decode import EXTENSIONS
+
+
+def find_images(sources: Iterable[str | Path], *, null: bool = False, without: Path | None = None) -> Iterator[Path]:
+    """Expands what a user may name, in the order of the arguments and sorted inside each.
+
+    - A folder: searched with the folders in it. Hidden entries and files without an image's ending are left out;
+      links to folders are not followed (they may form a loop). A folder that cannot be opened, or that is named
+      like an image, is given back itself, so that it becomes a row with an error.
+    - A pattern such as `holiday/**/*.jpg`, unless a file has that very name.
+    - `@names.txt`: a file with a path in each line; `-`: the same on standard input. Read as it comes.
+    - Anything else is given back as it is, whatever its name: it was asked for by name.
+
+    Args:
+        sources: As above.
+        null: The names in lists end with NUL bytes, not with lines (`find -print0`).
+        without: A folder to leave out.
+
+    Raises:
+        DataError: A list that cannot be read.
+    """
+    without = without.resolve() if without else None
+    for source in map(str, sources):
+        if is_list(source):
+            for name in read_list(source, null=null):
+                yield from expand(Path(name), without)
+        elif is_pattern(source):
+            for name in sorted(glob.iglob(source, recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
+                yield from expand(Path(name), without)
+        else:
+            yield from expand(Path(source), without)
+
+
+def is_list(source: str) -> bool:
+    """Returns whether it names a list: `-`, or `@` and a file, unless a file has that very name."""
+    return source == "-" or (source.startswith("@") and not os.path.lexists(source))
+
+
+def is_pattern(source: str) -> bool:
+    """Returns whether a name is to be matched with files: it has `*`, `?` or `[` and no file is called so."""
+    return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
+    """Returns the images in a folder, or what is no folder as it is; see `find_images`."""
+    if not os.path.isdir(path):
+        if without is None or without not in path.absolute().parents:
+            yield path
+        return
+    closed: list[OSError] = []
+    for folder, subfolders, names in os.walk(path, onerror=closed.append):
+        if without and Path(folder).resolve() == without:
+            subfolders.clear()
+            continue
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        yield from (Path(folder, name) for name in subfolders if looks_like_image(name))
+        names.sort()
+        yield from (Path(folder, name) for name in names if looks_like_image(name))
+    yield from (Path(error.filename) for error in closed)
+
+
+def looks_like_image(name: str) -> bool:
+    """Returns whether a search through a folder takes a file of that name."""
+    return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - a million
+
+
+def read_list(source: str, *, null: bool = False) -> Iterator[str]:
+    """Reads names as they come; empty ones are left out.
+
+    Args:
+        source: `-`, or `@` and a file.
+        null: The names end with NUL bytes, not with lines.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    end = b"\0" if null else b"\n"
+    try:
+        descriptor = 0 if source == "-" else os.open(source[1:], os.O_RDONLY)
+        with open(descriptor, "rb", buffering=0, closefd=descriptor > 0) as stream:
+            rest = b""
+            while block := stream.read(1 << 16):
+                *names, rest = (rest + block).split(end)
+                yield from (_decode(name, end, source) for name in names if name)
+            if rest:
+                yield _decode(rest, end, source)
+    except OSError as error:
+        raise DataError(f"the list {source} cannot be read: {error.strerror}") from error
+
+
+def _decode(name: bytes, end: bytes, source: str) -> str:
+    if b"\0" in name:
+        raise DataError(f"the list {source} has NUL bytes in its lines: add --null for the output of 'find -print0'")
+    return os.fsdecode(name.removesuffix(b"\r") if end == b"\n" else name)
+
+
+def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    """Finds images that are sorted into one folder for each class.
+
+    Returns:
+        The folders' names, sorted, and each image with the index of its folder, in order.
+
+    Raises:
+        DataError: No such folder, fewer than two class folders in it, or the class folders are a level deeper.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder (expected one with a folder of images for each class)")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if len(folders) < 2:
+        names = ", ".join(path.name for path in folders)
+        raise DataError(
+            f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
+            "each class",
+        )
+    inner = {tuple(sorted(path.name for path in folder.iterdir() if path.is_dir())) for folder in folders}
+    if len(inner) == 1 and len(*inner) >= 2:
+        raise DataError(
+            f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?",
+        )
+    found = [(path, label) for label, folder in enumerate(folders) for path in find_images([folder])]
+    return tuple(folder.name for folder in folders), found

@@ -1,0 +1,1 @@
+"""The model file: its contract, its answers, its self-test."""

@@ -1,0 +1,146 @@
+"""Runs a self-describing ONNX file on images."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from catsdogs_edge.errors import ModelError, ProviderError
+from catsdogs_edge.images.decode import RgbBatch, RgbImage, resize
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.model.contract import NEITHER, Contract, Precision
+from catsdogs_edge.model.prediction import Prediction, decide
+from catsdogs_edge.model.scores import Outputs
+from catsdogs_edge.runtime.providers import Provider
+from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
+
+_FLOATS_ONLY = frozenset(
+    provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
+)
+"""Have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)."""
+
+
+class Classifier:
+    """A model with its contract, ready to classify.
+
+    Attributes:
+        contract: What the model file says about itself.
+        metadata: All entries of the file's `metadata_props`.
+        provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
+        threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
+        labels: All that it may answer.
+    """
+
+    def __init__(self, session: ort.InferenceSession, contract: Contract, *, accept_all: bool = False) -> None:
+        self.contract = contract
+        rule = contract.familiarity
+        self.threshold = None if rule is None or accept_all else rule.threshold
+        self.labels = contract.classes if self.threshold is None else (*contract.classes, NEITHER)
+        self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        self.provider: str = session.get_providers()[0]
+        self._session = session
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path = MODEL,
+        provider: Provider = Provider.AUTO,
+        *,
+        threads: int = 0,
+        spinning: bool = True,
+        accept_all: bool = False,
+    ) -> "Classifier":
+        """Opens a model file.
+
+        Args:
+            path: An ONNX file that `catsdogs-export` wrote; else the one that comes with catsdogs.
+            provider: Where to run it.
+            threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
+            spinning: Idle threads wait at full speed; see `open_session`.
+            accept_all: Never answer "neither".
+
+        Raises:
+            ModelError: The file is missing, broken, without a contract, or does not match its contract.
+            ProviderError: A named provider does not run here.
+        """
+        path = Path(path)
+        session = open_session(path, provider, threads=threads, spinning=spinning)
+        contract = Contract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
+        _check_graph(session, contract, path)
+        if contract.precision is Precision.INT8 and session.get_providers()[0] in _FLOATS_ONLY:
+            if provider is not Provider.AUTO:
+                raise ProviderError(
+                    f"{path} is INT8, which {provider.onnx_name} computes as floats, slower than floats: "
+                    f"use {_float_file(path)} with --provider {provider.value}",
+                )
+            session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
+        return cls(session, contract, accept_all=accept_all)
+
+    def predict(self, batch: RgbBatch) -> Outputs:
+        """Asks the model about a batch.
+
+        Args:
+            batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+
+        Raises:
+            ProviderError: The provider cannot go on, as where a GPU's memory is full.
+        """
+        try:
+            results = self._session.run(list(self.contract.outputs), {self.contract.input_name: batch})
+        except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
+            said = " ".join(str(error).split())
+            raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
+        logits, probabilities, *scores = (np.asarray(result, np.float32) for result in results)
+        return Outputs(logits, probabilities, scores[0] if scores else None)
+
+    def decide(self, outputs: Outputs) -> list[Prediction]:
+        """Turns the outputs for N images into N predictions."""
+        scores = [None] * len(outputs.logits) if outputs.familiarity is None else outputs.familiarity.tolist()
+        return [
+            decide(row, score, self.contract.classes, self.threshold)
+            for row, score in zip(outputs.probabilities.tolist(), scores, strict=True)
+        ]
+
+    def classify(self, images: Sequence[RgbImage]) -> list[Prediction]:
+        """Classifies images of any size as one batch.
+
+        Args:
+            images: uint8 RGB, each of shape (H, W, 3); empty gives an empty list.
+        """
+        if not images:
+            return []
+        return self.decide(self.predict(np.stack([resize(image, self.contract.image_size) for image in images])))
+
+    def placement(self) -> dict[str, int]:
+        """Counts the operators of the graph on each ONNX Runtime provider."""
+        return {name: operators.total() for name, operators in placement(self._session).items()}
+
+
+def _float_file(path: Path) -> str:
+    """Names the floating point file that lies beside an INT8 one."""
+    for name in ("model.fp16.onnx", "model.onnx"):
+        if path.with_name(name).is_file():
+            return str(path.with_name(name))
+    return "the fp16 or fp32 file of the same export"
+
+
+def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:
+    """Refuses a graph that its contract does not describe."""
+    size, classes = contract.image_size, len(contract.classes)
+    (first, *_), outputs = session.get_inputs(), {node.name: node for node in session.get_outputs()}
+    found = [(node.name, node.type, node.shape[1:]) for node in session.get_inputs()]
+    if found != [(contract.input_name, "tensor(uint8)", [size, size, 3])] or isinstance(first.shape[0], int):
+        raise ModelError(
+            f"{path} takes {found}, its contract promises one uint8 input '{contract.input_name}' "
+            f"(N,{size},{size},3) with N free: export it again",
+        )
+    for name in contract.outputs:
+        node = outputs.get(name)
+        shape = [] if name == contract.familiarity_name else [classes]
+        if node is None or node.type != "tensor(float)" or node.shape[1:] != shape:
+            raise ModelError(
+                f"{path} has the outputs {[(node.name, node.type, node.shape[1:]) for node in outputs.values()]}, "
+                f"its contract promises '{name}' (N{''.join(f',{length}' for length in shape)}) of float32: export it "
+                "again",
+            )

@@ -1,0 +1,183 @@
+"""What a model file says about itself, so that nobody has to guess.
+
+The contract is JSON under one key of the ONNX file's `metadata_props`. Any ONNX Runtime, in any
+language, can read it; catsdogs refuses a file that has none.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from enum import StrEnum
+
+import msgspec
+from msgspec import Struct, field
+
+from catsdogs_edge.errors import ModelError
+
+KEY = "catsdogs.contract"
+"""Name of the entry in `metadata_props`."""
+
+NEITHER = "neither"
+"""The label of an image that shows none of the classes."""
+
+VERSION = "1.1"
+"""Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
+
+_ONNX_IMAGE_KEYS = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.ColorSpaceGamma": "SRGB",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+"""The same in ONNX's own words (onnx/docs/MetadataProps.md), for tools that know those."""
+
+
+class Precision(StrEnum):
+    """Number format of the weights and activations."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class Preprocessing(Struct, frozen=True, kw_only=True):
+    """How pixels reach the model; these are the only values that this version knows."""
+
+    colour_order: str = "RGB"
+    """Order of the last axis."""
+    layout: str = "NHWC"
+    """Order of the axes."""
+    dtype: str = "uint8"
+    """Pixels go in as decoded, 0 to 255: mean subtraction is part of the graph."""
+    exif: str = "applied"
+    """The image is turned upright before it is resized."""
+    resize: str = "stretch: area where an axis shrinks, then linear where an axis grows"
+    """The aspect ratio is not kept; see `catsdogs_edge.images.decode.resize`."""
+
+
+class TrainingInfo(Struct, frozen=True, kw_only=True):
+    """What the network learned from, and how well."""
+
+    images: int = field(name="pictures")
+    """Number of training images."""
+    val_images: int = field(name="val_pictures")
+    """Number of images it was judged by while it was trained."""
+    val_accuracy: float
+    """Share of those with the right label in Keras, 0 to 1."""
+    split_sha256: str
+    """Of the run's `split.csv`, in hexadecimal: which images these were."""
+
+
+class FamiliarityRule(Struct, frozen=True, kw_only=True):
+    """When an image shows one of the classes, and when none of them."""
+
+    threshold: float
+    """Least familiarity, 0 to 1, of an image that shows one; below it the answer is "neither"."""
+    target_recall: float = field(name="keep")
+    """Share of the images of the classes that are to be at or above the threshold, 0 to 1."""
+    method: str
+    """How familiarity is computed, in words."""
+    outliers: int = field(name="others")
+    """Images of neither that it was fitted with; 0: with none."""
+
+
+class Contract(Struct, frozen=True, kw_only=True):
+    """Everything needed to use a model file correctly, and to know where it comes from."""
+
+    classes: tuple[str, ...]
+    """Names in the order of the output neurons; two or more."""
+    image_size: int
+    """Edge length of the square input in pixels."""
+    precision: Precision
+    """What the file was converted to."""
+    keras_sha256: str
+    """Of the Keras file that it was made from, in hexadecimal."""
+    training: TrainingInfo
+    """What that was trained on."""
+    tools: dict[str, str] = {}
+    """Versions of the packages that made the file, by name."""
+    temperature: float = 1.0
+    """What the logits are divided by before the softmax; 1 until it is fitted."""
+    preprocessing: Preprocessing = Preprocessing()
+    """How an image file becomes the input tensor."""
+    input_name: str = "image"
+    """Graph input: uint8, shape (N, image_size, image_size, 3); N is free."""
+    logits_name: str = "logits"
+    """Graph output: float32, shape (N, len(classes))."""
+    probabilities_name: str = "probabilities"
+    """Graph output: softmax of the logits, float32, shape (N, len(classes)), each row adds up to 1."""
+    familiarity: FamiliarityRule | None = None
+    """How to tell that an image shows none of the classes; None where the file cannot."""
+    familiarity_name: str = "familiarity"
+    """Graph output, if there is a rule for it: float32, shape (N,), 0 to 1."""
+    version: str = VERSION
+    """Version of the contract itself."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of the graph's outputs."""
+        names = (self.logits_name, self.probabilities_name)
+        return names if self.familiarity is None else (*names, self.familiarity_name)
+
+    def to_metadata(self) -> dict[str, str]:
+        """Returns the entries to store in the file's `metadata_props`."""
+        return {KEY: self.to_json(), **_ONNX_IMAGE_KEYS}
+
+    def to_json(self, *, indent: int = 0) -> str:
+        """Returns the contract as JSON: on one line, or with `indent` spaces a level."""
+        encoded = msgspec.json.encode(self)
+        return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str], origin: str) -> "Contract":
+        """Reads the contract back.
+
+        Args:
+            metadata: The file's `metadata_props`.
+            origin: The file's name, for the error message.
+
+        Raises:
+            ModelError: There is no contract, a newer one, or one that cannot be understood.
+        """
+        if KEY not in metadata:
+            raise ModelError(f"{origin} has no catsdogs contract inside: export it with catsdogs-export")
+        try:
+            version = msgspec.json.decode(metadata[KEY], type=_Header).version
+            if int(version.partition(".")[0]) > int(VERSION.partition(".")[0]):  # it may have other fields
+                raise ModelError(
+                    f"{origin} has contract version {version}, this catsdogs reads up to {VERSION}: "
+                    "upgrade catsdogs, or export the model again",
+                )
+            contract = msgspec.json.decode(metadata[KEY], type=cls)
+        except ModelError:  # a ValueError, too
+            raise
+        except (msgspec.DecodeError, ValueError) as error:
+            raise ModelError(f"{origin} has a damaged contract ({error}): export it again") from error
+        for problem in contract._problems():
+            raise ModelError(f"{origin} {problem}")
+        return contract
+
+    def _problems(self) -> Iterator[str]:
+        """Yields what this version cannot work with."""
+        if self.preprocessing != Preprocessing():
+            yield f"asks for preprocessing that is not known here: {self.preprocessing}"
+        if len(set(self.classes)) < max(2, len(self.classes)):
+            yield f"names the classes {self.classes}, expected two or more different ones"
+        for name in self.classes:
+            if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:  # they become names of files and folders
+                yield f"names a class '{name}', expected one that can be the name of a folder"
+        if self.familiarity is not None and not 0 <= self.familiarity.threshold <= 1:
+            yield f"has the familiarity threshold {self.familiarity.threshold}, expected 0 to 1"
+        if self.familiarity is not None and has_neither(self.classes):
+            yield f"has a class '{NEITHER}' and a familiarity score: which one is meant?"
+        if not 0 < self.temperature < math.inf:
+            yield f"has the temperature {self.temperature}, expected a positive number"
+
+
+class _Header(Struct):
+    """What is read before the rest."""
+
+    version: str
+
+
+def has_neither(classes: Iterable[str]) -> bool:
+    """Returns whether a class has the name of `NEITHER`, in whatever case: then no other answer can."""
+    return any(name.casefold() == NEITHER for name in classes)

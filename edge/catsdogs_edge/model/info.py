@@ -1,0 +1,49 @@
+"""Which model answers, and where: the same in every row."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import NEITHER, Precision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelInfo:
+    """A model file that is open on an execution provider."""
+
+    classes: tuple[str, ...]
+    """Names of the probabilities, in the order of the contract."""
+    provider: str
+    """ONNX Runtime's name of what it runs on."""
+    precision: Precision
+    """Of the model file."""
+    path: Path
+    """The model file."""
+    labels: tuple[str, ...]
+    """All that it may answer: the classes and, if it can and may, neither."""
+    has_familiarity: bool
+    """Whether the file has the score that this takes."""
+
+    @classmethod
+    def from_classifier(cls, classifier: Classifier, path: Path) -> "ModelInfo":
+        """Describes a classifier that was loaded from `path`."""
+        contract = classifier.contract
+        return cls(
+            classes=contract.classes,
+            provider=classifier.provider,
+            precision=contract.precision,
+            path=path,
+            labels=classifier.labels,
+            has_familiarity=contract.familiarity is not None,
+        )
+
+    def row_fields(self) -> dict[str, str]:
+        """Returns the fields of every row: the provider, and the file's SHA-256 as `sha256sum` prints it."""
+        with self.path.open("rb") as stream:
+            return {"provider": self.provider, "model": hashlib.file_digest(stream, "sha256").hexdigest()}
+
+    def describe(self) -> str:
+        """Describes the model in a few words."""
+        words = f"{self.path.name} ({self.precision.value}) on {self.provider}"
+        return words if self.has_familiarity else f"{words}; it has no familiarity score, so it cannot say '{NEITHER}'"

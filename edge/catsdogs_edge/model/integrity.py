@@ -1,0 +1,49 @@
+"""Finds out whether a model file is still what was published, byte for byte.
+
+A file cannot hold its own hash, so it holds the SHA-256 of itself with zeros in the hash's place. Any
+language can check that without parsing the file: read the entry `catsdogs.sha256` of `metadata_props`,
+replace those 64 characters by 64 zeros in the bytes, hash, compare.
+"""
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from catsdogs_edge.errors import ModelError
+
+KEY = "catsdogs.sha256"
+"""Name of the entry in `metadata_props`."""
+
+PLACEHOLDER = "0" * 64
+"""Stands in the hash's place while the hash is taken."""
+
+
+def seal(data: bytes) -> bytes:
+    """Puts the hash into a file's bytes that have `PLACEHOLDER` under `KEY`, and nowhere else.
+
+    Raises:
+        ModelError: The placeholder is not there exactly once.
+    """
+    if data.count(PLACEHOLDER.encode()) != 1:
+        raise ModelError(f"the model has no single place for its hash: {KEY} must hold 64 zeros")
+    return data.replace(PLACEHOLDER.encode(), hashlib.sha256(data).hexdigest().encode())
+
+
+def is_intact(path: Path, metadata: Mapping[str, str]) -> bool:
+    """Returns whether not one byte has changed since `seal`.
+
+    Args:
+        path: A model file.
+        metadata: Its `metadata_props`.
+
+    Raises:
+        ModelError: The file was never sealed.
+    """
+    if KEY not in metadata:
+        raise ModelError(f"{path} holds no hash of itself ({KEY}): export it again")
+    expected = metadata[KEY]
+    if not re.fullmatch("[0-9a-f]{64}", expected):
+        return False
+    data = path.read_bytes().replace(expected.encode(), PLACEHOLDER.encode())
+    return hashlib.sha256(data).hexdigest() == expected

@@ -1,0 +1,61 @@
+"""From what a model gives for an image to an answer (one of its classes, or neither), and the fields of its row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from catsdogs_edge.model.contract import NEITHER
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one image."""
+
+    label: str
+    """Name of the most probable class, or `NEITHER`."""
+    probability: float
+    """Of that label, 0 to 1; of `NEITHER`, what familiarity lacks of 1."""
+    probabilities: tuple[float, ...]
+    """One for each class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
+    familiarity: float | None = None
+    """How much the image looks like those that the model learned from, 0 to 1; None if the model has no such score."""
+
+
+def decide(
+    probabilities: Sequence[float], familiarity: float | None, classes: Sequence[str], threshold: float | None
+) -> Prediction:
+    """Decides about one image.
+
+    Args:
+        probabilities: One for each class; they add up to 1.
+        familiarity: 0 to 1, or None if the model has no such score.
+        classes: Names, in the order of the probabilities.
+        threshold: Least familiarity of what is not `NEITHER`; None: that is never the answer.
+    """
+    values = tuple(probabilities)
+    if threshold is not None and familiarity is not None and familiarity < threshold:
+        return Prediction(NEITHER, 1 - familiarity, values, familiarity)
+    best = max(range(len(values)), key=values.__getitem__)
+    return Prediction(classes[best], values[best], values, familiarity)
+
+
+def prediction_columns(classes: Sequence[str]) -> list[str]:
+    """Returns the columns of a CSV that `prediction_fields` fill."""
+    return ["label", "probability", "familiarity", *classes]
+
+
+def prediction_fields(prediction: Prediction | None, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns what every kind of row says about an image, rounded to six places; None for what is not known.
+
+    `CsvRows` writes `probabilities` as a column for each class.
+    """
+    if prediction is None:
+        return dict.fromkeys(("label", "probability", "familiarity", "probabilities"))
+    familiarity = prediction.familiarity
+    named = zip(classes, prediction.probabilities, strict=True)
+    return {
+        "label": prediction.label,
+        "probability": round(prediction.probability, 6),
+        "familiarity": None if familiarity is None else round(familiarity, 6),
+        "probabilities": {name: round(value, 6) for name, value in named},
+    }

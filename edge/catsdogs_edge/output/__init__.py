@@ -1,0 +1,1 @@
+"""Files, rows and progress bars that commands write."""

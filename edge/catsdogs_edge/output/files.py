@@ -1,0 +1,275 @@
+"""Writes files whole or not at all: beside their place first, then moved there."""
+
+import contextlib
+import ctypes
+import errno
+import itertools
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from catsdogs_edge.errors import OutputError
+
+WRITE_ERRORS = frozenset(
+    {
+        errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELOOP,
+        errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTDIR, errno.ENXIO, errno.EPERM, errno.EROFS,
+        errno.EXDEV,
+    }
+)  # fmt: skip
+"""Error numbers that tell of the place that is written to, not of a bug."""
+
+
+_LONGEST_NAME = 255
+"""Bytes, on all usual file systems."""
+
+
+def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path]) -> None:
+    """Checks that nothing is written over what is read, or twice to one place.
+
+    Args:
+        outputs: Files and folders; None for those that are not wanted.
+        inputs: As the user wrote them: files, folders, `@list`, and things that are no files at all.
+
+    Raises:
+        OutputError: An output is an input, or another output.
+    """
+    seen = {_identity(str(source).removeprefix("@")): f"the input {source}" for source in inputs if str(source) != "-"}
+    for output in outputs:
+        if output is not None:
+            identity = _identity(str(output))
+            if identity in seen:
+                raise OutputError(f"{output} would be written over {seen[identity]}: choose another place")
+            seen[identity] = f"the output {output}"
+
+
+def _identity(path: str) -> tuple[int, int] | str:
+    """Returns the same for two names of one file."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - a string that may be no path at all
+    except (OSError, ValueError):
+        return os.path.abspath(path)  # noqa: PTH100 - likewise
+    return status.st_dev, status.st_ino
+
+
+def check_writable(folder: Path) -> None:
+    """Finds out early, and without leaving anything, whether files can be put into a folder.
+
+    Args:
+        folder: Need not exist yet.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    try:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def make_folder(folder: Path) -> None:
+    """Makes a folder, and those that it lies in, unless they are there.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
+    with write_errors(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise OutputError(f"{folder} cannot be written: there is a file where a folder is expected") from error
+
+
+@contextmanager
+def atomic_files(folder: Path) -> Iterator[Path]:
+    """Yields a temporary folder whose files are moved into `folder` when the block ends well.
+
+    If the block raises, the temporary folder is removed and `folder` is as it was before, or
+    absent if it was.
+
+    Args:
+        folder: The destination; made if it is missing.
+
+    Raises:
+        OutputError: The destination cannot be written, or the disk is full.
+    """
+    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        stage = Path(tempfile.mkdtemp(prefix=".catsdogs-", dir=folder))
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
+        with write_errors(folder):
+            yield stage
+            for file in sorted(stage.iterdir()):
+                file.replace(folder / file.name)
+        created.clear()
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
+            for parent in created:
+                parent.rmdir()
+
+
+@contextmanager
+def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
+    """Yields a temporary folder that takes the place of `folder` as a whole when the block ends well.
+
+    On Linux and macOS the two change places in one step, after their content has reached the disk: whoever
+    looks, even after a power cut, finds all the old files or all the new ones, never some of each.
+    Elsewhere there is a moment between.
+
+    Args:
+        folder: The destination; absent, empty, or holding nothing but files named in `own`.
+        own: Names of the files that it may hold; they are replaced or removed.
+
+    Raises:
+        OutputError: `folder` holds something else, cannot be exchanged or written, or the disk is full.
+    """
+    folder = folder.resolve()
+    _check_exchangeable(folder, own)
+    created = [parent for parent in folder.parents if not parent.exists()]
+    _remove_leftovers(folder)
+    stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        with write_errors(folder):
+            stage.mkdir(parents=True)
+            yield stage
+            if folder.exists():
+                shutil.copymode(folder, stage)
+            for path in (*stage.iterdir(), stage):
+                _sync(path)
+            _check_exchangeable(folder, own)  # somebody may have put something there meanwhile
+            _exchange(stage, folder)
+            _sync(folder.parent)
+        created.clear()
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for parent in created:
+                parent.rmdir()
+
+
+def _check_exchangeable(folder: Path, own: frozenset[str]) -> None:
+    """Refuses a folder whose exchange would take away more than our own files."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise OutputError(f"{folder} is a file, expected a folder")
+    if folder == Path.cwd() or folder in Path.cwd().parents or os.path.ismount(folder):
+        raise OutputError(f"{folder} is the current folder or a mount point: choose a folder inside it")
+    others = sorted(path.name for path in folder.iterdir() if path.name not in own or not path.is_file())
+    if others:
+        raise OutputError(f"{folder} holds other files ({others[0]}): choose a folder of its own, or a new one")
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Removes what processes that were killed left beside a folder."""
+    if sys.platform == "win32":
+        return  # os.kill would end the process that it asks for
+    for stage in folder.parent.glob(f".{folder.name}.new-*-*"):
+        pid = stage.name.split("-")[-2]
+        if pid.isdecimal():
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                shutil.rmtree(stage, ignore_errors=True)
+            except PermissionError:
+                continue  # somebody else's, and alive
+
+
+def _sync(path: Path) -> None:
+    """Waits until a file, or the list of a folder's files, is on the disk."""
+    if sys.platform == "win32" and path.is_dir():
+        return
+    descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _exchange(new: Path, old: Path) -> None:
+    """Lets two folders change places, or moves the new one where there is no old one."""
+    if not old.exists():
+        new.rename(old)
+        return
+    here, there = os.fsencode(new), os.fsencode(old)
+    failed = errno.ENOSYS
+    if sys.platform == "linux":
+        at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.renameat2(at_cwd, here, at_cwd, there, exchange) and ctypes.get_errno()
+    elif sys.platform == "darwin":
+        swap = 2  # RENAME_SWAP of renamex_np(2)
+        libc = ctypes.CDLL(None, use_errno=True)
+        failed = libc.renamex_np(here, there, swap) and ctypes.get_errno()
+    if failed in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}:
+        _exchange_in_steps(new, old)
+    elif failed:
+        raise OSError(failed, os.strerror(failed), str(old))
+
+
+def _exchange_in_steps(new: Path, old: Path) -> None:
+    """The same where the system or the file system cannot do it in one step."""
+    aside = new.with_name(f"{new.name}.old")
+    old.rename(aside)
+    try:
+        new.rename(old)
+    except OSError:
+        aside.rename(old)
+        raise
+    aside.rename(new)
+
+
+@contextmanager
+def atomic_file(path: Path) -> Iterator[Path]:
+    """Yields a temporary path whose file is moved to `path` when the block ends well; see `atomic_files`.
+
+    A link stays a link: the file that it points to is replaced. A device or a pipe is written directly.
+    """
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected the name of a file")
+    if path.exists() and not path.is_file():
+        with write_errors(path):
+            yield path
+        return
+    path = path.resolve()
+    with atomic_files(path.parent) as stage:
+        yield stage / path.name
+
+
+class FreeNames:
+    """Names for files that must not overwrite any: `name.jpg`, `name (2).jpg`, `name (3).jpg`, ..."""
+
+    def __init__(self) -> None:
+        self._next: dict[Path, int] = {}
+
+    def candidates(self, wanted: Path) -> Iterator[Path]:
+        """Yields names, most wanted first, without end; those that were passed over before are not tried again."""
+        for number in itertools.count(self._next.get(wanted, 1)):
+            end = wanted.suffix if number == 1 else f" ({number}){wanted.suffix}"
+            stem = wanted.stem
+            while len(os.fsencode(stem + end)) > _LONGEST_NAME:
+                stem = stem[:-1]
+            yield wanted.with_name(stem + end)
+            self._next[wanted] = number + 1
+
+
+@contextmanager
+def write_errors(folder: Path) -> Iterator[None]:
+    """Turns a full disk and its like into one clear error."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in WRITE_ERRORS:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+        raise

@@ -1,0 +1,43 @@
+"""Keeps what native libraries print out of standard error."""
+
+import faulthandler
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+def hide_native_messages() -> None:
+    """Leaves standard error to Python: native libraries write to its file descriptor, past `sys.stderr`."""
+    kept = os.dup(2)
+    sys.stderr = open(kept, "w", encoding="utf-8", errors="backslashreplace", buffering=1)  # noqa: SIM115, PTH123
+    faulthandler.enable(sys.stderr)  # a crash is still said
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    os.close(nothing)
+
+
+@contextmanager
+def tensorflow_quiet() -> Iterator[None]:
+    """Hides what TensorFlow's native code prints inside the block, unless it raises; import TensorFlow there.
+
+    TensorFlow 2.21 prints six lines about the CPU at import, whatever `TF_CPP_MIN_LOG_LEVEL` says; that
+    variable, which the user may set, works only afterwards.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except ImportError:
+            raise  # the command says in one line what is missing
+        except BaseException:
+            hidden.seek(0)
+            os.write(kept, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,43 @@
+"""A bar with rate and time left on standard error, where that is a terminal."""
+
+import contextlib
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
+from pathlib import Path
+
+from catsdogs_edge.errors import CatsDogsError
+
+
+@contextmanager
+def progress(paths: Iterable[Path] | int | None, *, done: int = 0) -> Iterator[Callable[[int], object]]:
+    """Shows a bar during the block; gives a function to call with the number of images that are done now.
+
+    Args:
+        paths: What there is to do, found once more in a thread of its own to count it: a million names are not kept.
+            Or how many that is, with what is done; or None where it cannot be known, as with a list on standard input.
+        done: So many of them are done already.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415 - 45 ms that only a terminal should wait
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+    stop = threading.Event()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=paths if isinstance(paths, int) else None, completed=done, rate="")
+
+        def count(paths: Iterable[Path]) -> None:
+            with contextlib.suppress(CatsDogsError):  # who classifies them will meet it, too
+                bar.update(task, total=sum(1 for _ in takewhile(lambda _: not stop.is_set(), paths)))
+
+        if paths is not None and not isinstance(paths, int):
+            threading.Thread(target=count, args=(paths,), name="catsdogs-count", daemon=True).start()
+        try:
+            yield lambda count: bar.update(task, advance=count, rate=f"{bar.tasks[0].speed or 0:.0f} images/s")
+        finally:
+            stop.set()

@@ -1,0 +1,125 @@
+"""Rows for programs, written as they come: CSV and JSON Lines."""
+
+import csv
+import io
+import json
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from catsdogs_edge.output.files import make_folder, write_errors
+
+SCHEMA = 1
+"""Version of the rows; raised when a field goes or changes its meaning, not when one is added."""
+
+STANDARD_OUTPUT = Path("-")
+
+
+class Rows(Protocol):
+    """Takes rows one after the other."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes a row through to the system: a reader sees it, and a crash does not lose it."""
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open."""
+
+
+class RowFile:
+    """A file, or standard output, to which whole rows are added.
+
+    Each row goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
+    that does not fit on the disk leaves nothing behind.
+
+    Args:
+        path: `-` is standard output.
+        append: Go on at its end; otherwise it is emptied.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False) -> None:
+        self._path = path
+        self._file: io.FileIO | None = None
+        if path != STANDARD_OUTPUT:
+            make_folder(path.parent)
+            with write_errors(path):
+                self._file = io.FileIO(path, "a" if append else "w")
+
+    def add(self, row: str) -> None:
+        """Adds a row; errors of standard output are left to the command.
+
+        Raises:
+            OutputError: The disk is full, or the file is gone.
+        """
+        if self._file is None:
+            sys.stdout.write(row)
+            sys.stdout.flush()
+            return
+        data = memoryview(row.encode("utf-8", "surrogateescape"))
+        with write_errors(self._path):
+            start = self._file.tell() if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode) else None
+            try:
+                while data:
+                    data = data[self._file.write(data) or 0 :]
+            except OSError:
+                if start is not None:
+                    self._file.truncate(start)
+                    self._file.seek(start)
+                raise
+
+    def close(self) -> None:
+        """Closes the file; standard output stays open."""
+        if self._file is not None:
+            self._file.close()
+
+
+class CsvRows(RowFile):
+    """CSV with a header; `probabilities` becomes a column for each class, and None an empty field.
+
+    Args:
+        path: `-` is standard output.
+        columns: Of the header and each row. A path in a row that is not UTF-8 goes through byte for byte.
+        append: Go on at the end of a file that has its header.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False) -> None:
+        super().__init__(path, append=append)
+        self._columns = columns
+        if not append:
+            self.add(_csv_line(columns))
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes a row; see `add`."""
+        flat = {**row, **(row.get("probabilities") or {})}
+        self.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
+
+
+class JsonRows(RowFile):
+    """A JSON object in each line (https://jsonlines.org)."""
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Writes a row; see `add`."""
+        line = json.dumps(row, ensure_ascii=False) + "\n"
+        # A path's bytes that are no UTF-8 are lone surrogates in Python; JSON can hold them as escapes only.
+        self.add(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def _csv_line(cells: Sequence[str]) -> str:
+    line = io.StringIO(newline="")
+    end = "\r\n"  # so that a carriage return in a name is quoted, too; the row itself ends as on Unix
+    csv.writer(line, lineterminator=end).writerow(cells)
+    return line.getvalue().removesuffix(end) + "\n"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6f}".rstrip("0").rstrip(".") if isinstance(value, float) else str(value)

@@ -1,0 +1,138 @@
+"""The whole export: convert, check, quantize within the budget, check, and only then publish."""
+
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import onnx
+from msgspec.structs import replace
+
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Contract, Precision
+from catsdogs_edge.output.files import replace_folder
+from catsdogs_export.convert import convert
+from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.int8 import Quantizer
+from catsdogs_export.int8_search import Search, search
+from catsdogs_export.options import ExportOptions, Target
+from catsdogs_export.parity import FileParity, LabelParity, TensorParity, run_parity
+from catsdogs_export.plots import draw_parity
+from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor
+from catsdogs_export.run_folder import RunFolder, sha256
+from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, calibration_images, require_images, spread
+from catsdogs_export.seal import write_sealed
+
+_log = logging.getLogger(__name__)
+
+FILES = {Precision.FP32: "model.onnx", Precision.FP16: "model.fp16.onnx", Precision.INT8: "model.int8.onnx"}
+"""Names of the published models."""
+
+OWN_FILES = frozenset({*FILES.values(), "parity.json", "parity.png"})
+"""All that an export folder may hold."""
+
+
+class Published(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export wrote, and how it was proven."""
+
+    same_tensors: TensorParity | None
+    """Level A."""
+    same_files: FileParity | None
+    """Level B."""
+    fp16: LabelParity | None
+    """Level C of the fp16 file; None where none was asked for."""
+    int8: Search | None
+    """Level C of the INT8 settings; None where none was asked for."""
+    calibration: tuple[str, ...]
+    """Images that set the INT8 ranges."""
+    seed: int
+    """Of their choice."""
+
+
+def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
+    """Exports a run folder to ONNX files, `parity.json` and `parity.png`.
+
+    They take the place of an earlier export together, after all checks; when one fails, that stays. A
+    precision that is not asked for again goes with the earlier export.
+
+    Args:
+        run_folder: Of `catsdogs-train`.
+        out: Folder to publish in, of its own.
+        options: Which precisions, and how.
+
+    Raises:
+        DataError: The run folder, its images or those to calibrate on cannot be used.
+        ParityError: An exported model does not answer like the Keras model.
+        OutputError: `out` cannot be written, or holds something else.
+    """
+    run = RunFolder.load(run_folder)
+    network = run.load_network()
+    calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
+    require_images(run.val)
+    wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
+    for precision, name in FILES.items():
+        if (out / name).exists() and not wanted[precision]:
+            _log.info("not asked for again, so it goes with the earlier export: %s", out / name)
+    labelled = spread(run.val, LABELLED_IMAGES if options.fp16 or options.int8 else SAME_IMAGES)
+    with replace_folder(out, OWN_FILES) as stage:
+        _log.info("converting to ONNX")
+        model = convert(network, run.contract)
+        fp32 = ModelOnImages(write_sealed(model, run.contract, stage / FILES[Precision.FP32]), labelled)
+        keras = ModelOnImages(KerasPredictor(network, run.contract), spread(run.val, SAME_IMAGES))
+        same = run_parity(keras, fp32, options.max_drop)
+        drawn: dict[str, ModelOnImages[Predictor]] = {"fp32": fp32}
+        fp16 = int8 = None
+        if options.fp16:
+            contract = replace(run.contract, precision=Precision.FP16)
+            half = write_sealed(to_fp16(model, contract), contract, stage / FILES[Precision.FP16])
+            drawn["fp16"] = on_images = ModelOnImages(half, labelled)
+            fp16 = run_parity(fp32, on_images, options.max_drop).labels
+        if options.int8:
+            int8, drawn["INT8"] = _make_int8(stage, fp32, calibration, options)
+        if len(drawn) == 1:  # nothing to look at but Keras against fp32
+            drawn = {"Keras": keras, **drawn}
+        draw_parity(
+            {name: item.outputs.logits for name, item in drawn.items()},
+            [image.label for image in labelled],
+            stage / "parity.png",
+        )
+        published = Published(
+            same_tensors=same.tensors,
+            same_files=same.files,
+            fp16=fp16,
+            int8=int8,
+            calibration=tuple(map(str, calibration)),
+            seed=options.seed,
+        )
+        _write_report(stage, published, run.contract)
+    return published
+
+
+def _make_int8(
+    stage: Path, fp32: ModelOnImages[Classifier], calibration: Sequence[Path], options: ExportOptions
+) -> tuple[Search, ModelOnImages[Classifier]]:
+    """Writes the INT8 file of the best setting; returns what was tried, and the chosen one's outputs."""
+    contract, target = fp32.model.contract, options.target or Target.detect()
+    _log.info("quantizing to INT8 for %s, calibrated on %d images", target.value, len(calibration))
+    if target is not Target.detect():
+        _log.info("this CPU is %s: its latencies say little about %s", Target.detect().value, target.value)
+    with tempfile.TemporaryDirectory(dir=stage) as scratch:
+        quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
+        best = Path(scratch, "best.onnx")
+        result, chosen = search(quantizer, best, target, fp32, options.max_drop)
+        model = onnx.load(best)
+    write_sealed(model, replace(contract, precision=Precision.INT8), stage / FILES[Precision.INT8])
+    return result, chosen
+
+
+def _write_report(folder: Path, published: Published, contract: Contract) -> None:
+    """Writes `parity.json`, with the hash of every file that is published beside it."""
+    report = {
+        "version": 1,
+        "files": {path.name: sha256(path) for path in sorted(folder.iterdir())},
+        "keras_sha256": contract.keras_sha256,
+        "tools": contract.tools,
+        **msgspec.to_builtins(published),
+    }
+    (folder / "parity.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")

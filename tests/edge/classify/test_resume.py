@@ -1,0 +1,96 @@
+import csv
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.classify.resume import resume_csv, resume_jsonl, skip_done
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.output.rows import CsvRows, JsonRows
+
+COLUMNS = ["path", "error"]
+NAMES = ["plain.jpg", "carriage\rreturn.jpg", 'quo"te.jpg', "com,ma.jpg", "new\nline.jpg"]
+NAMES += ["кот 🐈.jpg", "caf\udce9.jpg", "-dash.jpg"]
+
+
+def write(path: Path, names: list[str]) -> None:
+    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path)
+    for name in names:
+        rows.write({"path": name, "error": 'a "reason"\nof two lines'})
+    rows.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "tail"),
+    [
+        ("rows.csv", ""),
+        ("rows.csv", '"half a ro'),
+        ("rows.jsonl", ""),
+        ("rows.jsonl", '{"pa'),
+        ("rows.jsonl", '{"path": "half'),
+    ],
+)
+def test_the_paths_that_are_there_are_skipped_and_half_a_row_is_cut_off(name: str, tail: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    write(path, NAMES)
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail.encode())
+    done = resume_csv(path, COLUMNS) if name.endswith("csv") else resume_jsonl(path)
+    assert path.read_bytes() == whole
+    assert len(done) == len(NAMES)
+    assert list(skip_done(map(Path, [*NAMES, "other.jpg"]), done)) == [Path("other.jpg")]
+
+
+def test_every_cut_leaves_whole_rows(tmp_path: Path) -> None:
+    """As after a power cut at any byte."""
+    path = tmp_path / "rows.csv"
+    write(path, NAMES[:5])
+    whole = path.read_bytes()
+    header = len("path,error\n")
+    for size in range(header, len(whole) + 1):
+        path.write_bytes(whole[:size])
+        try:
+            done = resume_csv(path, COLUMNS)
+        except OutputError:  # a cut behind a line end between quotes: it may be more than one row
+            assert path.read_bytes() == whole[:size]
+            assert size > whole.rindex(b"\n", 0, size) + 1 or whole[:size].count(b'"') % 2
+            continue
+        with path.open(newline="") as stream:
+            rows = list(csv.reader(stream))
+        assert [row[0] for row in rows[1:]] == NAMES[: len(done)]
+
+
+def test_no_file_and_an_empty_file_are_a_start(tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").touch()
+    for name in ("missing.csv", "empty.csv"):
+        assert len(resume_csv(tmp_path / name, COLUMNS)) == 0
+    assert len(resume_jsonl(tmp_path / "missing.jsonl")) == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label\nx,y\n",
+        "some text\n",
+        "precious",
+        "path,error",
+        "path,error\nx,y,z\n",
+        'path,error\na,\n"b,\nc,\nd,\n',  # a quote that is never closed
+        "path,error\na," + "x" * 200_000 + "\n",
+        "path,error\na\rb,\n",
+    ],
+)
+def test_another_file_is_refused_and_left_alone(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(content.encode())
+    with pytest.raises(OutputError, match="cannot be resumed"):
+        resume_csv(path, COLUMNS)
+    assert path.read_bytes() == content.encode()
+
+
+@pytest.mark.parametrize("content", ["[1]\n", '{"label": "cat"}\n', "text\n", "null\n", "precious", '{"my": "file"}'])
+def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(content)
+    with pytest.raises(OutputError, match="record 1 is not one of ours"):
+        resume_jsonl(path)
+    assert path.read_text() == content

@@ -1,0 +1,71 @@
+"""How every command starts and fails."""
+
+import subprocess
+import sys
+
+import pytest
+
+
+def run(body: str, extra: str = "export") -> subprocess.CompletedProcess[str]:
+    """Runs a command whose only line is `body`, in a process of its own."""
+    code = (
+        "import sys, typer; sys.argv = ['/some/where/catsdogs-x']\n"
+        "from catsdogs_edge.cli.app import run\nfrom catsdogs_edge.output.native_stderr import tensorflow_quiet\n"
+        "from catsdogs_edge.errors import DataError\n"
+        "app = typer.Typer(pretty_exceptions_enable=False)\n"
+        f"@app.command()\ndef command():\n    {body}\n"
+        f"run(app, extra={extra!r})"
+    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def test_our_errors_are_one_line() -> None:
+    done = run("raise DataError('two\\n lines')")
+    assert (done.returncode, done.stderr) == (1, "catsdogs-x: two lines\n")
+
+
+def test_a_bug_keeps_its_traceback() -> None:
+    done = run("raise ValueError('a bug')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("cv2", "edge"), ("tf2onnx", "export"), ("tensorflow.nn", "export"), ("keras", "export")]
+)
+def test_a_missing_module_names_the_extra(module: str, extra: str) -> None:
+    package = module.partition(".")[0]
+    done = run(f"raise ModuleNotFoundError('no', name={module!r})")
+    assert (done.returncode, done.stderr) == (
+        1,
+        f"catsdogs-x: {package} is not installed: pip install 'catsdogs[{extra}]'\n",
+    )
+
+
+def test_a_really_missing_module_is_one_line_also_where_output_is_hidden() -> None:
+    done = run("""sys.modules['tf2onnx'] = None
+    with tensorflow_quiet(): import os; os.write(2, b'noise'); import tf2onnx""")
+    assert done.stderr == "catsdogs-x: tf2onnx is not installed: pip install 'catsdogs[export]'\n"
+
+
+@pytest.mark.parametrize("body", ["import catsdogs_edge.nothing", "from catsdogs_edge.images.decode import nothing"])
+def test_a_bug_in_our_own_imports_keeps_its_traceback(body: str) -> None:
+    done = run(body)
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+
+
+def test_a_missing_library_of_the_system_is_one_line() -> None:
+    done = run("raise ImportError('libGL.so.1: cannot open shared object file: No such file or directory')")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "apt install libgl1" in line
+
+
+def test_hidden_output_comes_out_when_something_else_fails() -> None:
+    done = run("with tensorflow_quiet(): import os; os.write(2, b'the reason'); raise ValueError('a bug')")
+    assert "the reason" in done.stderr
+
+
+def test_an_interrupt_is_130() -> None:
+    assert run("raise KeyboardInterrupt").returncode == 130

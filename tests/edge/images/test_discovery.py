@@ -1,0 +1,51 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.discovery import find_images
+
+
+def names(sources: list[str | Path], root: Path, *, null: bool = False) -> list[str]:
+    return [os.path.relpath(path, root) for path in find_images(sources, null=null)]
+
+
+def test_patterns_are_sorted_and_go_into_folders(album: Path) -> None:
+    assert names([f"{album}/**/*.jpg"], album) == ["sub/кот, 'б'.jpg", "torn.jpg"]
+
+
+def test_a_pattern_without_a_match_is_given_back(tmp_path: Path) -> None:
+    assert names([f"{tmp_path}/*.jpg"], tmp_path) == ["*.jpg"]
+
+
+def test_lists_of_lines_and_of_nul_bytes(album: Path, tmp_path: Path) -> None:
+    odd = album / "two\nlines.png"
+    odd.write_bytes((album / "a cat.png").read_bytes())
+    lines, nul = tmp_path / "lines", tmp_path / "nul"
+    lines.write_bytes(f"{album}/a cat.png\r\n\n{album}/sub".encode())
+    nul.write_bytes(f"{odd}\0{album}/dog.JPG\0".encode())
+    assert names([f"@{lines}"], album) == ["a cat.png", "sub/кот, 'б'.jpg"]
+    assert names([f"@{nul}"], album, null=True) == ["two\nlines.png", "dog.JPG"]
+
+
+def test_nul_bytes_where_lines_are_expected_are_said(tmp_path: Path) -> None:
+    (tmp_path / "names").write_bytes(b"a\0b\0")
+    with pytest.raises(DataError, match="add --null"):
+        names([f"@{tmp_path}/names"], tmp_path)
+
+
+def test_a_list_that_is_not_there_is_said(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        names([f"@{tmp_path}/missing"], tmp_path)
+
+
+def test_a_folder_can_be_left_out(album: Path) -> None:
+    found = list(find_images([album], without=album / "sub"))
+    assert [path.name for path in found] == ["a cat.png", "dog.JPG", "torn.jpg"]
+
+
+def test_a_folder_that_is_named_like_an_image_is_given_back_and_searched(album: Path) -> None:
+    (album / "z.jpg").mkdir()
+    (album / "z.jpg" / "x.png").write_bytes((album / "a cat.png").read_bytes())
+    assert [name for name in names([album], album) if name.startswith("z")] == ["z.jpg", "z.jpg/x.png"]

@@ -1,0 +1,143 @@
+import importlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catsdogs_edge.errors import ImageError, ModelError, ProviderError
+from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.runtime.providers import Provider
+from tests.edge.conftest import BLUE, GREY, RED, no_cuda, plain
+from tests.edge.contracts import CONTRACT, FAMILIAR
+
+
+def test_classify_takes_images_of_any_size(tiny: Path) -> None:
+    cat, dog = Classifier.load(tiny).classify([plain(RED), plain(BLUE, 1, 300)])
+    assert (cat.label, dog.label) == ("cat", "dog")
+    assert cat.probability == max(cat.probabilities) > 0.99
+    assert sum(dog.probabilities) == pytest.approx(1)
+
+
+def test_what_is_not_familiar_is_neither(familiar: Path) -> None:
+    classifier = Classifier.load(familiar)
+    assert classifier.labels == ("cat", "dog", "neither")
+    cat, grey = classifier.classify([plain(RED), plain(GREY)])
+    assert (cat.label, grey.label) == ("cat", "neither")
+    assert cat.familiarity is not None
+    assert grey.familiarity is not None
+    assert cat.familiarity > 0.5 > grey.familiarity == 1 - grey.probability
+    assert grey.probabilities == pytest.approx((0.5987, 0.4013), abs=1e-3)
+
+
+def test_accept_all_answers_with_a_class(familiar: Path) -> None:
+    classifier = Classifier.load(familiar, accept_all=True)
+    (grey,) = classifier.classify([plain(GREY)])
+    assert (grey.label, classifier.labels) == ("cat", ("cat", "dog"))
+    assert grey.familiarity is not None
+    assert grey.familiarity < 0.5
+
+
+def test_a_model_without_the_score_does_not_make_one_up(tiny: Path) -> None:
+    classifier = Classifier.load(tiny)
+    assert classifier.classify([plain(GREY)])[0].familiarity is None
+    assert classifier.predict(np.zeros((1, 224, 224, 3), np.uint8)).familiarity is None
+
+
+def test_no_images_give_no_predictions(tiny: Path) -> None:
+    assert Classifier.load(tiny).classify([]) == []
+
+
+def test_probabilities_are_the_softmax_of_the_logits(tiny: Path) -> None:
+    classifier = Classifier.load(tiny, Provider.CPU)
+    batch = np.random.default_rng(0).integers(0, 256, (5, 224, 224, 3), np.uint8)
+    outputs = classifier.predict(batch)
+    powers = np.exp(outputs.logits)
+    # float32 rounding
+    np.testing.assert_allclose(outputs.probabilities, powers / powers.sum(axis=1, keepdims=True), rtol=1e-5)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"\x08\x07" * 50])
+def test_what_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(content)
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        Classifier.load(path)
+
+
+def test_a_truncated_model_is_refused(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(tiny.read_bytes()[:-40])
+    with pytest.raises(ModelError, match=r"model\.onnx"):
+        Classifier.load(path)
+
+
+def test_a_missing_model_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        Classifier.load(tmp_path / "model.onnx")
+
+
+def test_a_graph_that_breaks_its_contract_is_refused(tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="the edge environment has no onnx to make models with")
+    from tests.edge.make_tiny_model import FAMILIAR_PATH, PATH, make_tiny_model  # noqa: PLC0415
+
+    assert make_tiny_model().graph == onnx.load(PATH).graph, "run make_tiny_model.py again"
+    assert make_tiny_model(familiarity=True).graph == onnx.load(FAMILIAR_PATH).graph
+    path = tmp_path / "model.onnx"
+    model = make_tiny_model()
+    onnx.helper.set_model_props(model, replace(CONTRACT, classes=("a", "b", "c")).to_metadata())
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"promises 'logits' \(N,3\)"):
+        Classifier.load(path)
+    model = make_tiny_model()
+    onnx.helper.set_model_props(model, FAMILIAR.to_metadata())
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"promises 'familiarity' \(N\)"):
+        Classifier.load(path)
+    model = make_tiny_model(160)
+    onnx.helper.set_model_props(model, CONTRACT.to_metadata())
+    onnx.save(model, path)
+    with pytest.raises(ModelError, match=r"promises one uint8 input 'image' \(N,224,224,3\)"):
+        Classifier.load(path)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((9, 9, 3), np.float32), "float32"),
+        (np.zeros((9, 9), np.uint8), "expected uint8 of shape"),
+        (np.zeros((9, 9, 4), np.uint8), "expected uint8 of shape"),
+    ],
+)
+def test_pixels_of_another_kind_are_refused(tiny: Path, pixels: RgbImage, message: str) -> None:
+    with pytest.raises(ImageError, match=message):
+        Classifier.load(str(tiny)).classify([pixels])
+
+
+@no_cuda
+def test_a_named_provider_that_is_missing_is_an_error(tiny: Path) -> None:
+    with pytest.raises(ProviderError, match="CUDAExecutionProvider"):
+        Classifier.load(tiny, Provider.CUDA)
+
+
+@no_cuda
+def test_auto_takes_what_works(tiny: Path) -> None:
+    assert Classifier.load(tiny, Provider.AUTO).provider == "CPUExecutionProvider"
+
+
+def test_a_run_that_fails_is_one_error(tmp_path: Path) -> None:
+    """A graph that takes one image at a time, without saying so, stands for a GPU whose memory is full."""
+    onnx = pytest.importorskip("onnx", reason="the edge does not have it")
+    make = importlib.import_module("tests.edge.make_tiny_model")
+    model = make.make_tiny_model()
+    model.graph.node[2].output[0] = "sums"
+    model.graph.node.insert(3, onnx.helper.make_node("Reshape", ["sums", "one"], ["logits"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([1, 2]), "one"))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    make.finish(path, CONTRACT)
+    classifier = Classifier.load(path, Provider.CPU)
+    assert classifier.classify([plain(RED)])[0].label == "cat"
+    with pytest.raises(ProviderError, match=r"^CPUExecutionProvider failed: .*Reshape.*; try another --provider$"):
+        classifier.classify([plain(RED)] * 3)

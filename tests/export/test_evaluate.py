@@ -1,0 +1,68 @@
+import json
+import subprocess
+from pathlib import Path
+
+import cv2
+import pytest
+
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_export.export import export
+from catsdogs_export.options import ExportOptions
+
+
+@pytest.fixture(scope="module")
+def exported(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("eval") / "onnx"
+    export(small_run, out, ExportOptions())
+    return out / "model.onnx"
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("images")
+    write_folder(folder, per_class=10, first_seed=900)
+    (folder / "cat" / "torn.jpg").write_bytes(b"torn")
+    return folder
+
+
+def evaluate(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([scripts / "catsdogs-eval", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_keras_and_onnx_get_the_same_figures(
+    scripts: Path, small_run: Path, exported: Path, images: Path, tmp_path: Path
+) -> None:
+    results = []
+    for model in (small_run / "model.keras", exported):
+        done = evaluate(scripts, images, "--model", model, "--json", "--png", tmp_path / "plot.png")
+        assert done.returncode == 0, done.stderr
+        results.append(json.loads(done.stdout))
+    keras, onnx = results
+    assert (onnx["pictures"], onnx["unreadable"]) == (20, 1)
+    assert onnx["confusion"] == keras["confusion"]
+    assert sum(map(sum, onnx["confusion"])) == 20
+    assert onnx["accuracy"] == (onnx["confusion"][0][0] + onnx["confusion"][1][1]) / 20
+    assert onnx["accuracy_interval"][0] < onnx["accuracy"] <= onnx["accuracy_interval"][1]
+    assert onnx["class_accuracy"]["cat"] == onnx["confusion"][0][0] / 10
+    assert onnx["log_loss"] == pytest.approx(keras["log_loss"], abs=1e-4)  # the two differ by 1e-5 in a logit
+    assert 0 <= onnx["calibration_error"] <= 1
+    assert onnx["pictures_per_second"] > 0
+    plot = cv2.imread(str(tmp_path / "plot.png"))
+    assert plot is not None
+    assert plot.std() > 10
+
+
+def test_a_table_for_people(scripts: Path, exported: Path, images: Path) -> None:
+    done = evaluate(scripts, images, "--model", exported)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("accuracy ")
+    assert "torn.jpg: not an image" in done.stderr
+    assert "1 images could not be read" in done.stderr
+
+
+def test_other_classes_are_refused(scripts: Path, exported: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=1)
+    (tmp_path / "dog").rename(tmp_path / "cow")
+    done = evaluate(scripts, tmp_path, "--model", exported)
+    assert done.returncode == 1
+    assert done.stderr == f"catsdogs-eval: {tmp_path} has the classes cat, cow, the model knows cat, dog\n"

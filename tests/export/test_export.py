@@ -1,0 +1,332 @@
+"""The gate: what does not answer alike is never published. On a small network, through the whole export."""
+
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from random import Random
+
+import cv2
+import keras
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from msgspec.structs import replace
+
+from catsdogs_edge.classify import batching as edge_folder
+from catsdogs_edge.errors import DataError, OutputError, ParityError
+from catsdogs_edge.images.decode import RgbImage, resize
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Contract
+from catsdogs_edge.model.selftest import run as run_selftest
+from catsdogs_export import export as publish
+from catsdogs_export.convert import convert
+from catsdogs_export.export import export
+from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.int8_search import BudgetError
+from catsdogs_export.options import ExportOptions, Target
+from catsdogs_export.run_folder import RunFolder, sha256
+from catsdogs_export.seal import write_sealed
+from catsdogs_export.verify import verify
+
+
+@pytest.fixture(scope="module")
+def exported(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("publish") / "onnx"
+    export(small_run, out, ExportOptions(int8=True, fp16=True, max_drop=3))
+    return out
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    return {path.name: sha256(path) for path in folder.iterdir()}
+
+
+def test_everything_is_published_together(exported: Path) -> None:
+    names = {"model.onnx", "model.fp16.onnx", "model.int8.onnx", "parity.json", "parity.png"}
+    assert {path.name for path in exported.iterdir()} == names
+    assert [path.name for path in exported.parent.iterdir()] == ["onnx"]
+    parity = json.loads((exported / "parity.json").read_text())
+    assert parity["files"] == {name: sha256(exported / name) for name in names - {"parity.json"}}
+    assert parity["fp16"]["agreement"] == 1
+    chosen = parity["int8"]["chosen"]
+    assert chosen["loss"]["pictures"] == 48
+    assert len({trial["latency_ms"] for trial in parity["int8"]["trials"]}) == 1  # they have the same operators
+    losses = [trial["loss"] for trial in parity["int8"]["trials"]]
+    assert chosen["loss"] == min(losses, key=lambda loss: (-loss["agreement"], loss["mean_logit_difference"]))
+    plot = cv2.imread(str(exported / "parity.png"))
+    assert plot is not None
+    assert plot.std() > 10
+
+
+@pytest.mark.parametrize("precision", ["", ".fp16", ".int8"])
+def test_each_file_passes_its_own_test(precision: str, exported: Path) -> None:
+    path = exported / f"model{precision}.onnx"
+    outcome = run_selftest(Classifier.load(path), path)
+    assert outcome.passed
+    assert outcome.tolerance > 0
+
+
+def test_fp16_keeps_inputs_and_outputs_and_halves_the_weights(exported: Path) -> None:
+    whole, half = (onnx.load(exported / name).graph for name in ("model.onnx", "model.fp16.onnx"))
+    assert list(half.input) == list(whole.input)
+    types = {value.name: value.type.tensor_type.elem_type for value in half.output}
+    assert types == dict.fromkeys(("logits", "probabilities"), onnx.TensorProto.FLOAT)
+    kernels = [tensor for tensor in half.initializer if len(tensor.dims) == 4]
+    assert {tensor.data_type for tensor in kernels} == {onnx.TensorProto.FLOAT16}
+
+
+def broken(change: str) -> object:
+    """Returns a conversion that makes one typical mistake."""
+
+    def convert_badly(network: keras.Model, contract: Contract) -> onnx.ModelProto:
+        model = convert(network, contract)
+        values = {tensor.name: tensor for tensor in model.graph.initializer}
+        if change == "stem":
+            node = next(node for node in model.graph.node if node.op_type == "Conv")
+            tensor = values[node.input[1]]
+            wrong = onnx.numpy_helper.to_array(tensor)[:, ::-1]
+        else:
+            tensor = next(tensor for tensor in values.values() if list(tensor.dims)[-1:] == [3] and tensor.dims[0] != 8)
+            wrong = onnx.numpy_helper.to_array(tensor)[..., ::-1]
+            assert wrong.min() == np.float32(-123.68)
+        tensor.CopyFrom(onnx.numpy_helper.from_array(wrong.copy(), tensor.name))
+        return model
+
+    return convert_badly
+
+
+@pytest.mark.parametrize("change", ["stem", "mean"])
+def test_level_a_finds_swapped_channels_and_a_wrong_mean(
+    change: str, small_run: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = snapshot(exported)
+    monkeypatch.setattr(publish, "convert", broken(change))
+    with pytest.raises(ParityError, match="level A: Keras and ONNX disagree on the same tensors"):
+        export(small_run, exported, ExportOptions())
+    assert snapshot(exported) == before
+    assert [path.name for path in exported.parent.iterdir()] == ["onnx"]
+
+
+def test_level_b_finds_nearest_neighbour_resizing(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resize_nearest(image: RgbImage, size: int) -> RgbImage:
+        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    monkeypatch.setattr(edge_folder, "resize", resize_nearest)
+    with pytest.raises(ParityError, match="level B: Keras and the edge runner disagree on the same files"):
+        export(small_run, tmp_path / "out", ExportOptions())
+    assert not (tmp_path / "out").exists()
+
+
+def test_level_b_finds_a_runner_that_takes_bgr(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edge_folder, "resize", lambda image, size: resize(image, size)[..., ::-1].copy())
+    with pytest.raises(ParityError, match="level B"):
+        export(small_run, tmp_path / "out", ExportOptions())
+
+
+def test_level_c_refuses_a_bad_calibration_and_says_what_was_tried(
+    small_run: Path, scripts: Path, tmp_path: Path
+) -> None:
+    """Calibrated on black images, every activation of a real one is cut off."""
+    (tmp_path / "black").mkdir()
+    for number in range(4):
+        cv2.imwrite(str(tmp_path / "black" / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
+    command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--calibrate", tmp_path / "black"]
+    done = subprocess.run(
+        [*command, "--max-drop", "0.0001", "--out", tmp_path / "out"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "INT8 setting" in done.stderr
+    tried = [line.strip() for line in done.stderr.splitlines() if " ms " in line]
+    assert [line.partition(",")[0] for line in tried[:3]] == ["minmax", "percentile", "entropy"]
+    assert len(tried) == 5
+    assert ["1 layer in float" in tried[3], "2 layers in float" in tried[4]] == [True, True]
+    assert all("over a limit" in line for line in tried)
+    assert "expected at most 0.0001" in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("catsdogs-export: level C: none of ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_table_is_in_the_error_too(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "black").mkdir()
+    cv2.imwrite(str(tmp_path / "black" / "0.png"), np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(BudgetError) as caught:
+        export(small_run, tmp_path / "out", ExportOptions(int8=True, calibrate=tmp_path / "black", max_drop=0.0001))
+    assert len(caught.value.trials) >= 4
+    assert all(trial.latency_ms > 0 for trial in caught.value.trials)
+
+
+@pytest.mark.parametrize(("target", "kind"), [(Target.X86, "UINT8"), (Target.ARM64, "INT8")])
+def test_targets_choose_types(target: Target, kind: str, small_run: Path, tmp_path: Path) -> None:
+    export(small_run, tmp_path / "out", ExportOptions(int8=True, max_drop=5, target=target))
+    graph = onnx.load(tmp_path / "out" / "model.int8.onnx").graph
+    values = {tensor.name: tensor for tensor in graph.initializer}
+    quantize = next(node for node in graph.node if node.op_type == "QuantizeLinear")
+    assert values[quantize.input[2]].data_type == onnx.TensorProto.DataType.Value(kind)
+    kernels = [onnx.numpy_helper.to_array(tensor) for tensor in values.values() if len(tensor.dims) == 4]
+    largest = max(int(np.abs(kernel.astype(int)).max()) for kernel in kernels)
+    assert largest <= (64 if target is Target.X86 else 127)
+    assert (largest > 64) == (target is not Target.X86)
+
+
+def test_probabilities_that_are_not_those_of_the_logits_are_not_published(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody reads the probabilities, so a precision whose logits alone are right is caught as well."""
+
+    def to_fp16_badly(fp32: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
+        model = to_fp16(fp32, contract)
+        softmax = next(node for node in model.graph.node if node.op_type == "Softmax")
+        negation = onnx.helper.make_node("Neg", [softmax.input[0]], ["negative"])
+        softmax.input[0] = "negative"
+        model.graph.node.insert(list(model.graph.node).index(softmax), negation)
+        return model
+
+    monkeypatch.setattr(publish, "to_fp16", to_fp16_badly)
+    with pytest.raises(ParityError, match="fp16 does not pass its own test"):
+        export(small_run, tmp_path / "out", ExportOptions(fp16=True))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_changed_weight_of_int8_fails_its_own_test(exported: Path, tmp_path: Path) -> None:
+    data = bytearray((exported / "model.int8.onnx").read_bytes())
+    graph = onnx.load(exported / "model.int8.onnx").graph
+    kernel = max((tensor.raw_data for tensor in graph.initializer if len(tensor.dims) == 4), key=len)
+    index = data.index(kernel)
+    path = tmp_path / "model.int8.onnx"
+    data[index] ^= 1
+    path.write_bytes(data)
+    outcome = run_selftest(Classifier.load(path), path)
+    assert (outcome.intact, outcome.passed) == (False, False)
+    data[index : index + len(kernel)] = bytes(len(kernel))
+    path.write_bytes(data)
+    assert run_selftest(Classifier.load(path), path).largest > outcome.tolerance
+
+
+def test_without_smaller_precisions_the_plot_shows_keras(small_run: Path, tmp_path: Path) -> None:
+    export(small_run, tmp_path / "out", ExportOptions())
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"model.onnx", "parity.json", "parity.png"}
+
+
+def test_a_check_finds_classes_in_another_order(small_run: Path, exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported / "model.onnx", path)
+    contract = Classifier.load(path).contract
+    write_sealed(onnx.load(path), replace(contract, classes=contract.classes[::-1]), path)
+    with pytest.raises(ParityError, match=r"classes=\('dog', 'cat'\)"):
+        verify(path, small_run, max_drop=3)
+
+
+def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        export(small_run, tmp_path, ExportOptions())
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("missing", ["model.keras", "run.json", "split.csv"])
+def test_what_is_no_run_folder_is_refused(missing: str, small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / missing).unlink()
+    with pytest.raises(DataError, match=f"is not a run folder: {missing} is missing"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+
+
+@pytest.mark.parametrize("name", ["model.keras", "run.json", "split.csv"])
+def test_a_damaged_run_folder_is_refused(name: str, small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text("set,label,path\nx,y,z\n")
+    with pytest.raises(DataError, match=r"damaged|is not a model"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+    assert not (tmp_path / "out").exists()
+
+
+def test_calibration_on_validation_images_is_refused(small_run: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is a validation image of the run"):
+        export(small_run, tmp_path / "out", ExportOptions(int8=True, calibrate=small_run.parent / "images"))
+    assert not (tmp_path / "out").exists()
+
+
+def test_copies_of_validation_images_are_no_calibration(small_run: Path, tmp_path: Path) -> None:
+    shutil.copy(small_run.parent / "images" / "cat" / "30.png", tmp_path / "copy.png")
+    with pytest.raises(DataError, match=r"copy\.png is a validation image"):
+        export(small_run, tmp_path / "out", ExportOptions(int8=True, calibrate=tmp_path))
+
+
+def test_images_that_are_gone_are_named(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    split = tmp_path / "run" / "split.csv"
+    split.write_text(split.read_text().replace("/cat/", "/gone/"))
+    with pytest.raises(DataError, match=r"24 of the run's 48 images in split.csv are gone, such as .*/gone/"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+
+
+def test_an_image_that_broke_is_named(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    torn = tmp_path / "torn.png"
+    torn.write_bytes(b"torn")
+    split = tmp_path / "run" / "split.csv"
+    lines = split.read_text().splitlines()
+    lines[-1] = f"val,dog,{torn}"
+    split.write_text("\n".join(lines))
+    with pytest.raises(ValueError, match=r"torn\.png: not an image"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+
+
+def test_whenever_it_is_killed_the_folder_is_old_or_new(
+    small_run: Path, exported: Path, scripts: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "onnx"
+    shutil.copytree(exported, out)
+    random = Random(0)  # noqa: S311 - no secret
+    for number in range(3):
+        command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--max-drop", "3", "--out", out]
+        with subprocess.Popen([*command, "--seed", str(number + 1)], stderr=subprocess.PIPE) as process:
+            assert process.stderr is not None
+            process.stderr.readline()  # it has begun
+            time.sleep(random.uniform(0, 4))
+            process.kill()
+        parity = json.loads((out / "parity.json").read_text())
+        assert parity["files"] == {name: sha256(out / name) for name in parity["files"]}
+        assert {path.name for path in out.iterdir()} == {*parity["files"], "parity.json"}
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.fp16.onnx", "model.int8.onnx"])
+def test_a_published_file_can_be_checked_again(name: str, small_run: Path, exported: Path) -> None:
+    parity = verify(exported / name, small_run, max_drop=3)
+    assert (parity.labels is None) == (name == "model.onnx")
+    assert (parity.tensors is None) == (parity.files is None) == (name != "model.onnx")
+
+
+def test_a_check_finds_changed_bytes_and_another_run(small_run: Path, exported: Path, tmp_path: Path) -> None:
+    data = bytearray((exported / "model.onnx").read_bytes())
+    data[data.index(b"onnx")] ^= 1
+    (tmp_path / "model.onnx").write_bytes(data)
+    with pytest.raises(ParityError, match="was changed after it was published"):
+        verify(tmp_path / "model.onnx", small_run, max_drop=3)
+    shutil.copytree(small_run, tmp_path / "run")
+    network = keras.saving.load_model(tmp_path / "run" / "model.keras")
+    network.layers[-1].set_weights([-weights for weights in network.layers[-1].get_weights()])
+    network.save(tmp_path / "run" / "model.keras")
+    with pytest.raises(ParityError, match="was made from another Keras model"):
+        verify(exported / "model.onnx", tmp_path / "run", max_drop=3)
+
+
+def test_temperature_reaches_the_probabilities_alone(small_run: Path) -> None:
+    run = RunFolder.load(small_run)
+    cool = run.contract
+    network = run.load_network()
+    batch = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    answers = []
+    for contract in (cool, replace(cool, temperature=2.0)):
+        model = convert(network, contract)
+        inference = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+        answers.append(inference.run(["logits", "probabilities"], {"image": batch}))
+    np.testing.assert_array_equal(answers[0][0], answers[1][0])
+    odds = [np.log(probabilities[:, 0] / probabilities[:, 1]) for _, probabilities in answers]
+    np.testing.assert_allclose(odds[0], 2 * odds[1], rtol=1e-3)  # float32 probabilities

@@ -1,0 +1,123 @@
+"""The three commands of the README on real photographs: a subset, because CI has two cores."""
+
+import csv
+import json
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from catsdogs_edge.images.decode import load_batch
+from catsdogs_edge.model import selftest
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_train.data.blank_frames import draw_blank_frames
+from tests.integration.engines import Web, openvino_logits
+
+CLASSES = ("cat", "dog")
+
+pytestmark = pytest.mark.shared
+
+
+def run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def divide(things: Path, out: Path, each: int = 6) -> dict[str, Path]:
+    """Puts every other kind of thing into one of two folders, some images of each."""
+    kinds = sorted({path.name.split("_image")[0] for path in things.iterdir()})
+    for index, kind in enumerate(kinds):
+        folder = out / ("judged" if index % 2 else "learned") / kind
+        folder.mkdir(parents=True)
+        for path in sorted(things.glob(f"{kind}_image*"))[:each]:
+            shutil.copy(path, folder)
+    return {name: out / name for name in ("learned", "judged")}
+
+
+def peak_memory(command: list[str | Path]) -> float:
+    """Runs a command; gives the largest resident set, in MB."""
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None:  # wait4 would count this process, too, from which it was forked
+            status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+            peak = int(status.split("VmHWM:")[1].split()[0]) if "VmHWM:" in status else peak
+            time.sleep(0.02)
+    assert process.returncode == 0
+    return peak / 1024
+
+
+def classify(scripts: Path, images: Path, model: Path, out: Path, *options: str) -> dict[str, str]:
+    """Classifies a folder; gives file name -> label."""
+    run([scripts / "catsdogs-classify", images, "--model", model, "--csv", out, *options])
+    with out.open(newline="") as stream:
+        return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}
+
+
+def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    things = divide(shared / "data" / "other", tmp_path)
+    weights = shared / "weights" / "resnet50_notop.weights.h5"
+    run(
+        [scripts / "catsdogs-train", shared / "data" / "train", "--val", shared / "data" / "val", "--weights", weights,
+         "--train-size", "400", "--val-size", "200", "--epochs", "2", "--other", things["learned"], "--out", folder]
+    )  # fmt: skip
+    run([scripts / "catsdogs-export", folder, "--int8"])
+    assert json.loads((folder / "run.json").read_text())["best_epoch"]["val_accuracy"] >= 0.97
+    assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3
+    inbox = shared / "data" / "inbox"
+    fp32 = classify(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv", "--accept-all")
+    int8 = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv", "--accept-all")
+    assert len(int8) == 200
+    right = sum(name.startswith(label) for name, label in int8.items())
+    agree = sum(fp32[name] == label for name, label in int8.items())
+    assert right >= 0.97 * 200
+    assert agree >= 0.99 * 200
+
+    # Things of kinds that it has never seen, and frames that show nothing.
+    labels = classify(scripts, things["judged"], folder / "onnx" / "model.int8.onnx", tmp_path / "things.csv")
+    assert sum(label == "neither" for label in labels.values()) >= 0.9 * len(labels)
+    kept = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "kept.csv")
+    assert sum(label != "neither" for label in kept.values()) >= 0.96 * len(kept)
+    assert all(label in {"neither", int8[name]} for name, label in kept.items())
+    classifier = Classifier.load(folder / "onnx" / "model.int8.onnx")
+    pets = list(load_batch(sorted(inbox.iterdir())[::10], 224))
+    plain = [np.full((480, 640, 3), grey, np.uint8) for grey in (0, 64, 128, 255)]
+    nothing = [*plain, *draw_blank_frames(80, 224, 1, pets)]
+    assert {prediction.label for prediction in classifier.classify(nothing)} == {"neither"}
+
+    command: list[str | Path] = [scripts / "catsdogs-classify", inbox, "--model", folder / "onnx" / "model.int8.onnx"]
+    assert peak_memory(command) <= 300
+
+    # The same files, unchanged, on two other engines.
+    images = sorted(inbox.iterdir())
+    batch = load_batch(images, 224)
+    for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
+        model = folder / "onnx" / name
+        for logits in (openvino_logits(model, batch), web.logits(model, batch)):
+            theirs = [CLASSES[best] for best in logits.argmax(axis=1)]
+            same = np.array([ours[path.name] == label for path, label in zip(images, theirs, strict=True)])
+            # Where two logits are closer than engines may differ, either label is right.
+            close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
+            assert np.all(same | close)
+            assert same.sum() >= 198
+
+
+def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:
+    labels = classify(scripts, shared / "data" / "inbox", MODEL, tmp_path / "inbox.csv", "--accept-all")
+    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.985 * 200  # it has seen these
+    every = shared / "data" / "val" / "*" / "*7.jpg"  # and not these: every tenth
+    labels = classify(scripts, every, MODEL, tmp_path / "val.csv", "--accept-all")
+    assert len(labels) == 500
+    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.98 * 500
+    judged = divide(shared / "data" / "other", tmp_path, each=12)["judged"]
+    labels = classify(scripts, judged, MODEL, tmp_path / "things.csv")
+    assert sum(label == "neither" for label in labels.values()) >= 0.95 * len(labels)
+
+
+def tolerance(model: Path) -> float:
+    """How far apart the file says that engines may be, in logits."""
+    return float(json.loads(Classifier.load(model).metadata[selftest.KEY])["tolerance"])

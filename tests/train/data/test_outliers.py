@@ -1,0 +1,29 @@
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.data.outliers import FEWEST, find_outliers
+from catsdogs_train.data.split import Sample
+
+
+def test_what_is_no_image_of_neither_is_left_out_with_the_reason(rooms: Path) -> None:
+    pet = rooms / "room0" / "0.png"
+    (rooms / "room1" / "again.png").write_bytes((rooms / "room2" / "2.png").read_bytes())
+    (rooms / "torn.jpg").write_bytes(b"\xff\xd8 nothing")
+    known = Sample(pet, 0, find_outliers(rooms, [], 0)[0][0].sha256)
+    outliers, left_out = find_outliers(rooms, [known], 0)
+    assert len(outliers) == 29
+    reasons = {item.path.name: item.reason for item in left_out}
+    assert reasons.keys() == {"torn.jpg", "0.png", "2.png"}
+    assert "an image of a class as well" in reasons["0.png"]
+    assert "the same file as" in reasons["2.png"]
+    assert {sample.label for sample in outliers} == {0, 1, 2, 3, 4}
+    assert len({(sample.path.parent, sample.label) for sample in outliers}) == 6  # a folder is in one fold
+
+
+def test_too_few_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        find_outliers(tmp_path / "none", [], 0)
+    with pytest.raises(DataError, match=f"0 images that can be read and are in no class, expected at least {FEWEST}"):
+        find_outliers(tmp_path, [], 0)

@@ -1,0 +1,183 @@
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data.split import Sample, Split, make_split
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("drawn")
+    write_folder(folder, per_class=50)
+    return folder
+
+
+def split(
+    *data: Path, val: Path | None = None, train_size: int | None = None, val_size: int | None = None, seed: int = 0
+) -> Split:
+    return make_split(data, val=val, train_size=train_size, val_size=val_size, seed=seed)
+
+
+def shares(samples: Sequence[Sample]) -> list[int]:
+    """How many there are of each class, fewest first."""
+    return sorted(Counter(sample.label for sample in samples).values())
+
+
+def names(samples: Sequence[Sample]) -> set[str]:
+    return {f"{sample.path.parent.name}/{sample.path.name}" for sample in samples}
+
+
+def reasons(result: Split) -> dict[str, str]:
+    return {item.path.name: item.reason for item in result.quarantine}
+
+
+def test_about_a_fifth_is_kept_back(drawn: Path) -> None:
+    result = split(drawn)
+    assert result.classes == ("cat", "dog")
+    assert len(result.train) + len(result.val) == 100
+    assert 10 <= len(result.val) <= 30
+    assert not names(result.train) & names(result.val)
+    assert all(result.classes[sample.label] == sample.path.parent.name for sample in result.train)
+
+
+def test_an_image_keeps_its_side_when_others_are_added_or_it_is_renamed(drawn: Path, tmp_path: Path) -> None:
+    before = split(drawn)
+    shutil.copytree(drawn, tmp_path / "more")
+    write_folder(tmp_path / "new", per_class=30, first_seed=500)
+    for path in (tmp_path / "new").rglob("*.png"):
+        path.rename(tmp_path / "more" / path.parent.name / f"new-{path.name}")
+    after = split(tmp_path / "more")
+    assert names(before.val) <= names(after.val)
+    assert names(before.train) <= names(after.train)
+    assert len(after.val) > len(before.val)
+    for path in (tmp_path / "more").rglob("*.png"):
+        path.rename(path.with_name(f"renamed-{path.name}"))
+    assert {name.replace("renamed-", "") for name in names(split(tmp_path / "more").val)} == names(after.val)
+
+
+def test_sizes_are_taken_at_their_word(drawn: Path) -> None:
+    result = split(drawn, train_size=10, val_size=5)
+    assert shares(result.train) == [5, 5]
+    assert shares(result.val) == [2, 3]
+    larger = split(drawn, train_size=20, val_size=15)
+    assert names(result.train) <= names(larger.train)
+    assert names(result.val) <= names(larger.val)
+
+
+def test_a_folder_of_its_own_to_validate_on(drawn: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=3, first_seed=100)
+    result = split(drawn, val=tmp_path, val_size=4)
+    assert shares(result.train) == [50, 50]
+    assert shares(result.val) == [2, 2]
+    assert all(tmp_path in sample.path.parents for sample in result.val)
+
+
+def test_a_seed_gives_one_split(drawn: Path) -> None:
+    assert split(drawn, train_size=10, seed=3) == split(drawn, train_size=10, seed=3)
+    assert split(drawn, train_size=10, seed=3) != split(drawn, train_size=10, seed=4)
+
+
+def test_several_folders_are_one(drawn: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=5, first_seed=300)
+    result = split(drawn, tmp_path)
+    assert len(result.train) + len(result.val) == 110
+
+
+def test_bad_files_and_copies_are_left_out_with_their_reasons(tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=10)
+    (tmp_path / "cat" / "empty.jpg").touch()
+    (tmp_path / "cat" / "text.jpg").write_text("words")
+    shutil.copy(tmp_path / "cat" / "3.png", tmp_path / "cat" / "copy.png")
+    shutil.copy(tmp_path / "cat" / "4.png", tmp_path / "dog" / "traitor.png")
+    result = split(tmp_path)
+    found = reasons(result)
+    assert found.pop("empty.jpg") == "empty file"
+    assert "not an image" in found.pop("text.jpg")
+    assert found.pop("copy.png") == f"the same file as {tmp_path}/cat/3.png"
+    assert found == dict.fromkeys(("4.png", "traitor.png"), "the same file is labelled cat and dog")
+    assert len(result.train) + len(result.val) == 19
+    assert len(list(tmp_path.rglob("*.*"))) == 24  # nothing is deleted
+
+
+def near_copy(path: Path, out: Path) -> None:
+    image = cv2.imread(str(path))
+    assert image is not None
+    assert cv2.imwrite(str(out), image, [cv2.IMWRITE_JPEG_QUALITY, 70])
+
+
+def test_nearly_equal_images_are_on_one_side(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn, tmp_path / "twice")
+    for path in list((tmp_path / "twice").rglob("*.png")):
+        near_copy(path, path.with_suffix(".jpg"))
+    for train_size, val_size in ((None, None), (60, 40)):
+        result = split(tmp_path / "twice", train_size=train_size, val_size=val_size)
+        assert len(result.train) + len(result.val) + len(result.quarantine) == 200 or train_size
+        stems = [{name.rpartition(".")[0] for name in names(samples)} for samples in (result.train, result.val)]
+        assert not stems[0] & stems[1]
+
+
+def test_what_validates_never_becomes_training_when_copies_are_added(drawn: Path, tmp_path: Path) -> None:
+    before = split(drawn)
+    shutil.copytree(drawn, tmp_path / "more")
+    for path in list((tmp_path / "more").rglob("*.png")):
+        near_copy(path, path.with_suffix(".jpg"))
+    after = split(tmp_path / "more")
+    assert names(before.val) <= names(after.val)
+    assert not names(before.val) & names(after.train)
+
+
+def test_training_images_that_are_nearly_ones_to_validate_on_are_left_out(drawn: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "val", per_class=5, first_seed=200)
+    near_copy(drawn / "dog" / "7.png", tmp_path / "val" / "dog" / "seven.jpg")
+    result = split(drawn, val=tmp_path / "val")
+    assert reasons(result) == {"7.png": f"nearly the same image as {tmp_path}/val/dog/seven.jpg, which validates"}
+    assert len(result.train) == 99
+
+
+def test_a_tiny_class_still_has_one_to_validate_on(tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=3)
+    result = split(tmp_path)
+    assert len(shares(result.val)) == 2
+
+
+def test_data_that_cannot_be_used_is_refused(drawn: Path, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no such folder"):
+        split(tmp_path / "missing")
+    (tmp_path / "cat").mkdir()
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(DataError, match="class 'cat' has no usable image"):
+        split(tmp_path)
+    with pytest.raises(DataError, match=r"101 images to validate with were asked for, there are 100"):
+        split(drawn, val_size=101)
+    with pytest.raises(DataError, match=r"100 training images are in .*, too, such as .*/cat/0\.png"):
+        split(drawn, val=drawn)
+    with pytest.raises(DataError, match=r"no training image of class '(cat|dog)' is left"):
+        split(drawn, train_size=1)
+    write_folder(tmp_path, per_class=1)
+    (tmp_path / "dog").rename(tmp_path / "hound")
+    with pytest.raises(DataError, match="expected \\(cat, dog\\)"):
+        split(drawn, val=tmp_path)
+
+
+def test_mostly_bad_files_are_the_wrong_folder(tmp_path: Path) -> None:
+    write_folder(tmp_path, per_class=5)
+    for number in range(6):
+        (tmp_path / "cat" / f"{number}.jpg").write_text("<html>")
+    with pytest.raises(DataError, match=r"6 of 16 files are no images \(most often: not an image.*right folder"):
+        split(tmp_path)
+
+
+@pytest.mark.shared
+def test_real_images_that_are_nearly_the_same_are_found(shared: Path) -> None:
+    data = shared / "data"
+    result = split(data / "more", val=data / "val")
+    found = reasons(result)
+    assert {"cat.1930.jpg", "cat.1639.jpg", "cat.3345.jpg", "cat.2339.jpg"} <= found.keys()
+    assert len(found) < 10
+    assert len(result.val) == 5000

@@ -1,0 +1,44 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data.batches import ImageBatches
+from catsdogs_train.data.outliers import find_outliers
+from catsdogs_train.data.split import Sample
+from catsdogs_train.network.features import HEAD_WIDTH, Features
+from catsdogs_train.settings import Settings
+from catsdogs_train.stages.context import make_batches
+from catsdogs_train.stages.familiarity import fit_familiarity
+
+SETTINGS = Settings(data=[Path("pets")], out=Path("run"), image_size=32, batch_size=8, keep=0.9)
+
+
+def extract(batches: ImageBatches | RgbBatch) -> Features:
+    """Features of which some tell how colourful an image is, and how it varies."""
+    images = (
+        batches if isinstance(batches, np.ndarray) else np.concatenate([batches[i][0] for i in range(len(batches))])
+    )
+    features = np.zeros((len(images), HEAD_WIDTH + 8), np.float32)
+    features[:, HEAD_WIDTH : HEAD_WIDTH + 3] = images.mean(axis=(1, 2)) / 64
+    features[:, HEAD_WIDTH + 3 : HEAD_WIDTH + 6] = images.std(axis=(1, 2)) / 32
+    features[:, HEAD_WIDTH + 6] = np.abs(np.diff(images.astype(np.float32), axis=2)).mean(axis=(1, 2, 3)) / 16
+    return features
+
+
+def test_images_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pets", per_class=40)
+    pets = sorted((tmp_path / "pets").rglob("*.png"))
+    samples = [Sample(path, 0, "") for path in pets]
+    features = extract(make_batches(SETTINGS, samples))
+    outliers, _ = find_outliers(rooms, [], 0)
+    fit = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], extract)
+    assert (fit.outliers, fit.target_recall, len(fit.outlier_scores)) == (30, 0.9, 30)
+    assert (fit.val_scores >= 0).mean() >= 0.9
+    assert fit.refused is not None
+    assert fit.refused > 0.9
+    alone = fit_familiarity(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], extract)
+    assert (alone.outliers, alone.refused, len(alone.outlier_scores)) == (0, None, 0)
+    assert "Mahalanobis" in alone.detector.method

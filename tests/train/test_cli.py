@@ -1,0 +1,187 @@
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import cv2
+import keras
+import numpy as np
+import pytest
+
+from catsdogs_edge.images.drawings import draw, write_folder
+
+
+def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([scripts / "catsdogs-train", *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings: Path) -> None:
+    names = {path.name for path in run_folder.iterdir()}
+    assert names - {"printed.txt", "worst.png"} == {
+        "model.keras", "run.json", "split.csv", "quarantine.csv", "history.csv", "worst.csv", "report.md",
+        "curves.png", "confusion.png", "reliability.png", "familiarity.png", "views.png",
+    }  # fmt: skip
+    run = json.loads((run_folder / "run.json").read_text())
+    assert run["classes"] == ["cat", "dog"]
+    assert run["image_size"] == 224
+    assert run["pictures"]["train"] + run["pictures"]["val"] == 40
+    assert run["pictures"]["val"] >= 2
+    assert run["pictures"]["quarantined"] == 0
+    assert run["settings"]["data"] == [str(drawings)]
+    assert run["temperature"] > 0
+    with (run_folder / "history.csv").open(newline="") as stream:
+        (epoch,) = csv.DictReader(stream)
+    assert epoch.keys() == {
+        "epoch", "stage", "accuracy", "loss", "val_accuracy", "val_loss", "seconds", "pictures_per_second",
+    }  # fmt: skip
+    with (run_folder / "split.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len({row["path"] for row in rows}) == 40
+    assert all(Path(row["path"]).parent.name == row["label"] for row in rows)
+    for row in rows:
+        assert hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest() == row["sha256"]
+    report = (run_folder / "report.md").read_text()
+    shown = {path.name for path in run_folder.glob("*.png")}
+    assert set(re.findall(r"\]\((.*)\)", report)) == shown
+    for name in shown:
+        image = cv2.imread(str(run_folder / name))
+        assert image is not None
+        assert image.std() > 10
+
+
+def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
+    run = json.loads((run_folder / "run.json").read_text())
+    with (run_folder / "worst.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    wrong = round((1 - run["best_epoch"]["val_accuracy"]) * run["pictures"]["val"])
+    assert len(rows) == wrong
+    assert (run_folder / "worst.png").exists() == bool(wrong)
+    assert all(row["label"] == Path(row["path"]).parent.name != row["answer"] for row in rows)
+    probabilities = [float(row["probability"]) for row in rows]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert all(0.5 <= probability <= 1 for probability in probabilities)
+
+
+def test_what_is_printed_is_ours(run_folder: Path) -> None:
+    lines = (run_folder / "printed.txt").read_text().splitlines()
+    assert len(lines) == 6, lines
+    assert lines[5] == "learning what is familiar, with 0 images of neither"
+    assert lines[0].endswith("after epoch 1")
+    assert lines[1].startswith("looking at 40 images")
+    assert re.fullmatch(r"\d+ images to train, \d+ to validate; classes: cat, dog", lines[2])
+    assert re.fullmatch(r"asking the backbone once: 1 x \d+ views to train, \d+ images to validate", lines[3])
+    assert lines[4].startswith("epoch 1 of 1: accuracy ")
+
+
+def test_the_model_takes_images_and_has_no_augmentation(run_folder: Path) -> None:
+    model = keras.saving.load_model(run_folder / "model.keras", compile=False)
+    assert model.input.dtype == "uint8"
+    assert not [layer.name for layer in model.layers if "random" in layer.name]
+    batch = np.stack([draw("cat", 500, 224)])
+    for learning, running in zip(model(batch, training=True), model(batch, training=False), strict=True):
+        np.testing.assert_array_equal(learning, running)
+
+
+def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: Path) -> None:
+    before = (run_folder / "model.keras").stat().st_mtime_ns
+    done = train(scripts, drawings, "--out", run_folder, "--weights", "none")
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert "holds a trained model already" in line
+    assert (run_folder / "model.keras").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["missing"], "missing: no such folder"),
+        (["DATA", "--weights", "missing.h5"], "missing.h5: No such file"),
+        (["DATA", "--train-size", "1000"], "1000 images to train with were asked for"),
+    ],
+)
+def test_bad_input_fails_with_one_line_and_leaves_nothing(
+    arguments: list[str], message: str, scripts: Path, drawings: Path, tmp_path: Path
+) -> None:
+    given = [str(drawings) if argument == "DATA" else argument for argument in arguments]
+    done = train(scripts, *given, "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("catsdogs-train: ")
+    assert message in line
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_network_imagenet_names_the_way_out(scripts: Path, drawings: Path, tmp_path: Path) -> None:
+    """A proxy that refuses, and an empty cache, stand for a machine without a network."""
+    refusing = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
+    done = subprocess.run(
+        [scripts / "catsdogs-train", drawings, "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | refusing,
+    )
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("catsdogs-train: the ImageNet weights cannot be downloaded")
+    assert "--weights FILE" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_an_image_that_vanishes_while_training_is_named(scripts: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "images", per_class=6)
+    out = tmp_path / "run"
+    command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "images", "--out", out, "--weights", "none"]
+    with subprocess.Popen([*command, "--epochs", "500", "--views", "0"], stderr=subprocess.PIPE, text=True) as process:
+        wait_for(out / "model.keras")
+        shutil.rmtree(tmp_path / "images" / "cat")
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Traceback" not in printed
+    assert printed.splitlines()[-1].startswith("catsdogs-train: an image is gone or has changed since the start: ")
+    assert "no such file" in printed.splitlines()[-1]
+
+
+def wait_for(path: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists() and time.monotonic() < deadline:
+        time.sleep(0.2)
+
+
+def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command: list[str | Path] = [
+        scripts / "catsdogs-train",
+        drawings,
+        "--out",
+        out,
+        "--weights",
+        "none",
+        "--epochs",
+        "500",
+        "--views",
+        "0",
+    ]
+    with subprocess.Popen([*command, "--train-size", "8", "--val-size", "4"], stderr=subprocess.PIPE) as process:
+        wait_for(out / "model.keras")
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert json.loads((out / "run.json").read_text())["epochs_done"] >= 1
+    assert keras.saving.load_model(out / "model.keras", compile=False).output_shape == (None, 2)
+    assert not list(out.glob(".*"))
+    stopped = (out / "model.keras").stat().st_mtime_ns
+    again = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4")
+    assert again.returncode == 1
+    assert "go on with --resume" in again.stderr
+    other = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4", "--resume", "--patience", "3")
+    assert other.returncode == 1
+    assert "has --patience None, now it is 3: resume it as it was begun" in other.stderr
+    assert (out / "model.keras").stat().st_mtime_ns == stopped

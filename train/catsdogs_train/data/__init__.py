@@ -1,0 +1,1 @@
+"""Labelled images: layouts, audit, split, batches and views."""

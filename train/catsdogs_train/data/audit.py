@@ -1,0 +1,206 @@
+"""Looks at every image before training: which cannot be read, which are there twice?"""
+
+import hashlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import imagehash
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images.decode import decode, read_bytes, resize
+from catsdogs_edge.output.progress import progress
+from catsdogs_edge.runtime.cpu import usable_cpus
+from catsdogs_train.data.cache import cache_folder
+
+_log = logging.getLogger(__name__)
+
+NEAR = 6
+"""Bits of 64 by which the perceptual hashes of two files of one image may differ.
+
+On 4,000 photographs of cats and dogs, pairs up to 4 bits apart were the same image, scaled or saved anew; from 8 on
+they were different images.
+"""
+
+NEAR_COLOURS = 8.0
+"""By so much (of 255, on average) their colours on a grid of 8x8 may differ: the hash sees shapes alone, and drawings
+of one kind share them."""
+
+_HASHED_SIZE, _GRID = 64, 8
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What is known about one file."""
+
+    sha256: str
+    """Of its content, in hexadecimal; empty if it cannot be read at all."""
+    bits: int
+    """Perceptual hash (pHash: signs of the low frequencies of a cosine transform), 64 bits; 0 if it is no image."""
+    colours: bytes
+    """RGB on a grid of 8x8: 192 bytes; empty if it is no image."""
+    problem: str
+    """Why it is no image; empty if it is one."""
+
+
+def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
+    """Reads, decodes and hashes files on all cores.
+
+    What was found out about a content is remembered: the next time it is only read.
+
+    Args:
+        paths: Files.
+        cache: SQLite file to remember in; in the user's cache folder if None.
+    """
+    with _Memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool, progress(paths) as advance:
+        known = memory.recall()
+        findings: list[Finding] = []
+        for start in range(0, len(paths), _REMEMBERED_AT_ONCE):
+            found = []
+            for finding in pool.map(lambda path: _examine(path, known), paths[start : start + _REMEMBERED_AT_ONCE]):
+                found.append(finding)
+                advance(1)
+            memory.remember(item for item in found if item.sha256 and item.sha256 not in known)
+            findings += found
+    return findings
+
+
+def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int | None]:
+    """Finds for each image one of the others that is nearly the same: its index, or None.
+
+    Args:
+        images: Findings without a problem.
+        others: Likewise.
+    """
+    bits, colours = _arrays(others)
+    found: list[int | None] = []
+    for own_bits, own_colours in zip(*_arrays(images), strict=True):
+        close = _close(bits, colours, own_bits, own_colours)
+        found.append(int(close[0]) if len(close) else None)
+    return found
+
+
+def near_groups(images: Sequence[Finding]) -> list[int]:
+    """Returns each image the number of a group; those of one group are nearly the same.
+
+    Args:
+        images: Findings without a problem.
+
+    Returns:
+        For each the smallest index in its group (its own, if it is alone).
+    """
+    bits, colours = _arrays(images)
+    group = list(range(len(images)))
+
+    def root(index: int) -> int:
+        while group[index] != index:
+            index = group[index]
+        return index
+
+    for index in range(len(images)):
+        later = slice(index + 1, None)
+        for other in _close(bits[later], colours[later], bits[index], colours[index]) + index + 1:
+            first, second = sorted((root(index), root(int(other))))
+            group[second] = first
+    return [root(index) for index in range(len(images))]
+
+
+def _close(
+    bits: NDArray[np.uint64], colours: NDArray[np.int16], own_bits: np.uint64, own_colours: NDArray[np.int16]
+) -> NDArray[np.intp]:
+    """Returns the indices of those that are nearly the same as one image."""
+    found = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
+    return np.asarray(found[np.abs(colours[found] - own_colours).mean(axis=1) <= NEAR_COLOURS], np.intp)
+
+
+def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
+    """Returns hashes, shape (N,), and colours, shape (N, 192)."""
+    bits = np.array([image.bits for image in images], np.uint64)
+    colours = np.frombuffer(b"".join(image.colours for image in images), np.uint8)
+    return bits, colours.reshape(len(images), 3 * _GRID**2).astype(np.int16)
+
+
+_ALL = 2**64 - 1
+_REMEMBERED_AT_ONCE = 1000
+_VERSION = f"{cv2.__version__} {imagehash.__version__} 2"
+_SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
+
+
+def _signed(bits: int) -> int:
+    """SQLite's integers have a sign."""
+    return bits - 2**64 if bits >= 2**63 else bits
+
+
+def _examine(path: Path, known: dict[str, Finding]) -> Finding:
+    try:
+        data = read_bytes(path)
+    except ImageError as error:
+        return Finding("", 0, b"", str(error))
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 in known:
+        return known[sha256]
+    try:
+        rgb = decode(data)
+    except ImageError as error:
+        return Finding(sha256, 0, b"", str(error))
+    small = Image.fromarray(resize(rgb, _HASHED_SIZE))
+    return Finding(sha256, int(str(imagehash.phash(small)), 16), resize(rgb, _GRID).tobytes(), "")
+
+
+class _Memory:
+    """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
+
+    def __init__(self, cache: Path | None) -> None:
+        self._path = cache or cache_folder() / "audit-2.sqlite"
+        self._connection: sqlite3.Connection | None = None
+
+    def __enter__(self) -> "_Memory":
+        with self._forgiving():
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._connection = sqlite3.connect(self._path, timeout=20)
+            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits INTEGER, colours BLOB, problem TEXT"
+            self._connection.execute(f"CREATE TABLE IF NOT EXISTS findings ({columns})")
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+    def recall(self) -> dict[str, Finding]:
+        """Returns all that is known, by hash."""
+        with self._forgiving():
+            if self._connection is not None:
+                rows = self._connection.execute(_SELECT).fetchall()
+                return {row[0]: Finding(row[0], row[1] & _ALL, *row[2:]) for row in rows}
+        return {}
+
+    def remember(self, findings: Iterable[Finding]) -> None:
+        """Adds some, for good."""
+        new = {item.sha256: item for item in findings}
+        rows = [(item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in new.values()]
+        with self._forgiving():
+            if self._connection is not None:
+                insert = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)"
+                self._connection.executemany(insert, rows)
+                self._connection.commit()
+
+    @contextmanager
+    def _forgiving(self) -> Iterator[None]:
+        """Goes on without a memory when it fails: read-only, full, damaged, or locked for long."""
+        try:
+            yield
+        except sqlite3.ProgrammingError:
+            raise  # a bug of ours
+        except (OSError, sqlite3.Error) as error:
+            _log.info("what is found out about images is not remembered: %s: %s", self._path, error)
+            if self._connection is not None:
+                self._connection.close()
+            self._connection = None

@@ -1,0 +1,230 @@
+"""Feeds Keras with images that our own decoder read, ahead of the network, on any backend."""
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import BrokenExecutor, Future
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TypeAlias
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_train.data.prefetch import Viewing, submit
+from catsdogs_train.data.split import Sample
+
+Targets: TypeAlias = NDArray[np.float32]
+"""Share of each class in each image, shape (N, C): 1 for its own, unless images are mixed."""
+
+SampleWeights: TypeAlias = NDArray[np.float32]
+"""How much each image counts, shape (N,)."""
+
+BATCHES_AHEAD = 4
+"""Batches that are being decoded while the network works on one."""
+
+
+def make_targets(samples: Sequence[Sample], classes: int) -> Targets:
+    """Returns the shares that the network should answer with: one-hot vectors, shape (N, C)."""
+    return np.eye(classes, dtype=np.float32)[[sample.label for sample in samples]]
+
+
+def make_sample_weights(samples: Sequence[Sample], classes: int, *, balance: bool) -> SampleWeights:
+    """Lets each class count the same, however many images it has; 1 on average."""
+    labels = np.array([sample.label for sample in samples])
+    counts = np.bincount(labels, minlength=classes)
+    return np.asarray(len(labels) / (classes * counts[labels]) if balance else np.ones(len(labels)), np.float32)
+
+
+@lru_cache(maxsize=4)  # shared by all that ask, because TensorFlow never lets go of a data set
+def draw_order(seed: int, epoch: int, count: int) -> NDArray[np.intp]:
+    """Draws the order of an epoch; it depends on nothing else, so that a training can be taken up anywhere."""
+    return np.asarray(np.random.default_rng((seed, epoch)).permutation(count), np.intp)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchShard:
+    """What a process gets of each batch that several devices work on together."""
+
+    devices: int = 1
+    """That share a batch, on all hosts; as many on each."""
+    hosts: int = 1
+    """Processes, each with some of them."""
+    host: int = 0
+    """This one of them, counted from 0."""
+
+    @property
+    def salt(self) -> tuple[int, ...]:
+        """Makes processes mix images each in its own way; nothing where there is one."""
+        return (self.host,) if self.hosts > 1 else ()
+
+    def usable(self, count: int, batch_size: int) -> int:
+        """Returns how many images an epoch shows.
+
+        Of a last batch that devices cannot share evenly, the rest is left out: in each epoch other images, and fewer
+        than there are devices.
+        """
+        return count - count % batch_size % self.devices
+
+    def of_batch(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Returns this process's part of a batch."""
+        mine = len(indices) // self.hosts
+        return indices[self.host * mine : (self.host + 1) * mine]
+
+    def block(self, count: int) -> NDArray[np.intp]:
+        """Returns this process's part of many images; each has as many: the last image may be repeated."""
+        each = math.ceil(count / self.hosts)
+        return np.minimum(np.arange(self.host * each, (self.host + 1) * each), count - 1)
+
+
+class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of uint8 RGB images of one epoch, decoded ahead of the network.
+
+    By threads, or processes, of our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
+
+    Args:
+        samples: Labelled images, all readable.
+        viewing: How they are shown.
+        batch_size: Images in a batch; the last one may be smaller.
+        targets: Theirs, from `make_targets`; None where nothing is learned from them.
+        sample_weights: How much each counts; None: 1.
+        shuffle: Draw an order for the view.
+        mixup: Parameter of the beta distribution by which each image is mixed with another of its batch (Zhang et
+            al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
+        shard: What this process shows of each batch, if others show the rest.
+        workers: Processes that decode; 0: threads.
+
+    Attributes:
+        count: Of the images.
+        failure: Why a batch could not be read, an `ImageError`, or processes do not work; the backend wraps the
+            exception itself beyond recognition.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        viewing: Viewing,
+        batch_size: int,
+        *,
+        targets: Targets | None = None,
+        sample_weights: SampleWeights | None = None,
+        shuffle: bool = False,
+        mixup: float = 0.0,
+        shard: BatchShard | None = None,
+        workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.failure: Exception | None = None
+        self.count = len(samples)
+        self._samples = samples
+        self._viewing = viewing
+        self._batch_size = batch_size
+        self._targets = np.zeros((len(samples), 1), np.float32) if targets is None else targets
+        self._weights = np.ones(len(samples), np.float32) if sample_weights is None else sample_weights
+        self._mixup = mixup
+        self._shuffle = shuffle
+        self._shard = shard or BatchShard()
+        self._workers = workers
+        self._order = np.arange(len(samples))
+        self._ahead: dict[int, list[Future[RgbBatch]]] = {}
+
+    def subset(self, indices: NDArray[np.intp]) -> "ImageBatches":
+        """Returns the same view of some of the images, not shuffled."""
+        some = copy(self)
+        some.count, some._order, some._shuffle, some._ahead = len(indices), indices, False, {}
+        return some
+
+    def __len__(self) -> int:
+        return math.ceil(self._shard.usable(self.count, self._batch_size) / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, SampleWeights]:
+        """Returns images of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
+        try:
+            for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
+                if later not in self._ahead:
+                    self._ahead[later] = self._submit(self._places(later).tolist())
+            images = np.concatenate([some.result() for some in self._ahead.pop(index)])
+        except (ImageError, BrokenExecutor, OSError) as error:
+            self.failure = error
+            raise
+        indices = self._places(index)
+        batch = images, self._targets[indices], self._weights[indices]
+        return self._mix(*batch, index) if self._mixup else batch
+
+    def _places(self, index: int) -> NDArray[np.intp]:
+        usable = self._shard.usable(self.count, self._batch_size)
+        order = draw_order(self._viewing.seed, self._viewing.view, self.count) if self._shuffle else self._order
+        return self._shard.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
+
+    def _submit(self, indices: list[int]) -> list[Future[RgbBatch]]:
+        return submit([self._samples[index].path for index in indices], indices, self._viewing, self._workers)
+
+    def _mix(
+        self, images: RgbBatch, targets: Targets, weights: SampleWeights, index: int
+    ) -> tuple[RgbBatch, Targets, SampleWeights]:
+        viewing = self._viewing
+        random = np.random.default_rng((viewing.seed, viewing.view, index, len(self._samples), *self._shard.salt))
+        share = np.float32(random.beta(self._mixup, self._mixup))
+        other = random.permutation(len(images))
+        mixed = np.rint(share * images + (1 - share) * images[other])
+        counted = weights[:, None] * targets  # each part of a mixed target counts as its own image does
+        counted = share * counted + (1 - share) * counted[other]
+        total = counted.sum(axis=1)
+        return np.asarray(mixed, np.uint8), counted / total[:, None], total
+
+
+class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of images that are in memory.
+
+    Args:
+        images: uint8 RGB, shape (N, S, S, 3).
+        size: Of a batch; the last one may be smaller.
+
+    Attributes:
+        count: Of the images.
+        failure: None; nothing has to be read.
+    """
+
+    def __init__(self, images: RgbBatch, size: int) -> None:
+        super().__init__()
+        self.count = len(images)
+        self.failure: ImageError | None = None
+        self._images = images
+        self._size = size
+
+    def subset(self, indices: NDArray[np.intp]) -> "ArrayBatches":
+        """Returns some of the images."""
+        return ArrayBatches(self._images[indices], self._size)
+
+    def __len__(self) -> int:
+        return math.ceil(len(self._images) / self._size)
+
+    def __getitem__(self, index: int) -> tuple[RgbBatch]:
+        """Returns images of shape (N, S, S, 3), uint8 RGB."""
+        return (self._images[index * self._size : (index + 1) * self._size],)
+
+
+class Padded(keras.utils.PyDataset):  # type: ignore[misc]
+    """Images to ask about, in batches that devices can share evenly: the last image of all is repeated.
+
+    Args:
+        batches: Each of a multiple of `devices`, but for the last one.
+        devices: That share a batch.
+    """
+
+    def __init__(self, batches: ImageBatches | ArrayBatches, devices: int) -> None:
+        super().__init__()
+        self._batches = batches
+        self._devices = devices
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __getitem__(self, index: int) -> tuple[RgbBatch]:
+        """Returns images of shape (N, S, S, 3), uint8 RGB."""
+        images = self._batches[index][0]
+        missing = -len(images) % self._devices
+        return (np.concatenate([images, *[images[-1:]] * missing]) if missing else images,)

@@ -1,0 +1,76 @@
+"""Finds images that show none of the classes."""
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_edge.errors import DataError, ImageError
+from catsdogs_edge.images.decode import decode, read_bytes
+from catsdogs_edge.images.discovery import find_images
+from catsdogs_train.data.split import Quarantined, Sample
+
+_log = logging.getLogger(__name__)
+
+FEWEST = 20
+"""Images of neither that something can be learned from."""
+
+MOST = 2000
+"""Images of each side, drawn by lot: more take time and memory, and change little."""
+
+FOLDS = 5
+"""Parts of the images of neither, each judged by what was learned from the rest."""
+
+
+def find_outliers(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Quarantined]]:
+    """Finds images of neither that can be read.
+
+    Args:
+        folder: To search.
+        samples: Images of the classes; what is among them is left out.
+        seed: Of the choice, where there are more than `MOST`.
+
+    Returns:
+        The images, each labelled with its fold, and what was left out and why.
+
+    Raises:
+        DataError: No such folder, or too few.
+    """
+    if not folder.is_dir():
+        raise DataError(f"--other {folder}: no such folder (expected one with images that show none of the classes)")
+    known = {sample.sha256 for sample in samples}
+    seen: dict[str, Path] = {}
+    left_out = []
+    paths = list(find_images([folder]))
+    for index in np.sort(np.random.default_rng(seed).permutation(len(paths))[:MOST]):
+        path = paths[index]
+        try:
+            data = read_bytes(path)
+            decode(data)
+        except ImageError as error:
+            left_out.append(Quarantined(path, str(error)))
+            continue
+        digest = hashlib.sha256(data).hexdigest()
+        if digest in known:
+            left_out.append(Quarantined(path, "in --other, and an image of a class as well"))
+        elif digest in seen:
+            left_out.append(Quarantined(path, f"the same file as {seen[digest]}"))
+        else:
+            seen[digest] = path
+    if len(seen) < FEWEST:
+        raise DataError(
+            f"--other {folder} holds {len(seen)} images that can be read and are in no class, expected at least "
+            f"{FEWEST}"
+        )
+    folds = _folds(list(seen.values()))
+    return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out
+
+
+def _folds(paths: Sequence[Path]) -> list[int]:
+    """Returns a fold for each image: its folder's, so that what is alike is together, or, with few folders, its own."""
+    folders = sorted({path.parent for path in paths})
+    if len(folders) < FOLDS:
+        return [index % FOLDS for index in range(len(paths))]
+    return [folders.index(path.parent) % FOLDS for path in paths]

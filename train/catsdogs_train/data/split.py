@@ -1,0 +1,230 @@
+"""Splits labelled images into those to learn from and those to judge by; leaves out what harms either."""
+
+import hashlib
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.data.audit import Finding, examine, near_groups, near_ones
+from catsdogs_train.data.layouts import find_all, in_words
+
+_log = logging.getLogger(__name__)
+
+VAL_SHARE = 0.2
+"""Kept back to validate on, where nothing else is asked for."""
+
+MOST_BAD = 0.25
+"""Share of files that may be no images; with more, something else is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image."""
+
+    path: Path
+    """An image file."""
+    label: int
+    """Index of its class in `Split.classes`."""
+    sha256: str
+    """Of its content, in hexadecimal."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A file that was left out; it stays where it is."""
+
+    path: Path
+    """The file."""
+    reason: str
+    """Why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What to train on and what to judge by; no image is in both, nor nearly the same one."""
+
+    classes: tuple[str, ...]
+    """Sorted: the order of the output neurons."""
+    train: tuple[Sample, ...]
+    """Images to learn from."""
+    val: tuple[Sample, ...]
+    """Images to judge by."""
+    quarantine: tuple[Quarantined, ...]
+    """Files that were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    """An image that is fit for use."""
+
+    sample: Sample
+    finding: Finding
+
+
+def make_split(
+    data: Sequence[Path], *, val: Path | None, train_size: int | None, val_size: int | None, seed: int
+) -> Split:
+    """Decides by the content of each image on which side it is.
+
+    The side follows from the image's hash and the seed: a fifth of all hashes validate, and so do all that are
+    nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. With
+    sizes, the lowest hashes of each class validate, and the highest train: then the border moves a little when
+    images are added.
+
+    Args:
+        data: Folders or zip files; see `layouts.find_all`.
+        val: One more to validate on; None keeps a part of `data` for that.
+        train_size: Number of training images; None takes all that are left.
+        val_size: Number of validation images; None takes all of `val`, or about a fifth of `data`.
+        seed: Another one gives another split.
+
+    Raises:
+        DataError: Fewer than two classes, a class without a usable image, other classes in `val` than in
+            `data`, the same files in both, fewer images than asked for, or mostly files that are no images.
+    """
+    classes, labelled = find_all(data)
+    candidates, quarantine = _fit(labelled, classes)
+    if val is None:
+        train, held_out, more = _divide(candidates, train_size, val_size, seed)
+        quarantine += more
+    else:
+        val_classes, val_labelled = find_all([val])
+        if val_classes != classes:
+            raise DataError(
+                f"{val} has the classes {in_words(val_classes)}, expected {in_words(classes)} as in {data[0]}"
+            )
+        _refuse_overlap(labelled, val_labelled, val)
+        held_out, more = _readable(val_labelled)  # a folder that is given to judge by is taken as it is
+        quarantine += more
+        if val_size is not None:
+            held_out = _take(held_out, val_size, seed, "validate")
+        candidates, more = _without_near(candidates, held_out)
+        quarantine += more
+        train = candidates if train_size is None else _take(candidates, train_size, seed, "train", highest=True)
+    for part, chosen in (("training", train), ("validation", held_out)):
+        present = {candidate.sample.label for candidate in chosen}
+        for label, name in enumerate(classes):
+            if label not in present:
+                raise DataError(f"no {part} image of class '{name}' is left: add some, or ask for more")
+    return Split(classes, _samples(train), _samples(held_out), tuple(quarantine))
+
+
+def _samples(candidates: Sequence[_Candidate]) -> tuple[Sample, ...]:
+    return tuple(candidate.sample for candidate in candidates)
+
+
+def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Sorts out what is no image."""
+    _log.info("looking at %d images", len(labelled))
+    candidates, quarantine = [], []
+    for (path, label), finding in zip(labelled, examine([path for path, _ in labelled]), strict=True):
+        if finding.problem:
+            quarantine.append(Quarantined(path, finding.problem))
+        else:
+            candidates.append(_Candidate(Sample(path, label, finding.sha256), finding))
+    if len(quarantine) > max(MOST_BAD * len(labelled), 2):
+        most, _ = Counter(item.reason for item in quarantine).most_common(1)[0]
+        raise DataError(
+            f"{len(quarantine)} of {len(labelled)} files are no images (most often: {most}; such as "
+            f"{quarantine[0].path}): is this the right folder?"
+        )
+    return candidates, quarantine
+
+
+def _fit(labelled: Sequence[tuple[Path, int]], classes: Sequence[str]) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Sorts out what is no image, and what is there more than once."""
+    readable, quarantine = _readable(labelled)
+    same: dict[str, list[_Candidate]] = defaultdict(list)
+    for candidate in readable:
+        same[candidate.finding.sha256].append(candidate)
+    candidates = []
+    for first, *others in same.values():
+        labels = {classes[candidate.sample.label] for candidate in (first, *others)}
+        if len(labels) > 1:
+            words = f"the same file is labelled {' and '.join(sorted(labels))}"
+            quarantine += [Quarantined(candidate.sample.path, words) for candidate in (first, *others)]
+            continue
+        candidates.append(first)
+        quarantine += [Quarantined(item.sample.path, f"the same file as {first.sample.path}") for item in others]
+    for label, name in enumerate(classes):
+        if not any(candidate.sample.label == label for candidate in candidates):
+            raise DataError(f"class '{name}' has no usable image")
+    return candidates, quarantine
+
+
+def _divide(
+    candidates: list[_Candidate], train_size: int | None, val_size: int | None, seed: int
+) -> tuple[list[_Candidate], list[_Candidate], list[Quarantined]]:
+    """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
+    if val_size is None:
+        keys = _keys(candidates, seed)
+        held_out = [item for item, key in zip(candidates, keys, strict=True) if key < VAL_SHARE]
+        for label in {item.sample.label for item in candidates} - {item.sample.label for item in held_out}:
+            ranked = sorted(zip(keys, range(len(candidates)), strict=True))  # a tiny class
+            held_out.append(next(candidates[index] for _, index in ranked if candidates[index].sample.label == label))
+    else:
+        held_out = _take(candidates, val_size, seed, "validate")
+    held = {item.sample for item in held_out}
+    left, quarantine = _without_near([item for item in candidates if item.sample not in held], held_out)
+    if train_size is not None:
+        left = _take(left, train_size, seed, "train", highest=True)
+    return left, held_out, quarantine
+
+
+def _take(
+    candidates: list[_Candidate], count: int, seed: int, purpose: str, *, highest: bool = False
+) -> list[_Candidate]:
+    """Takes so many with the lowest or highest keys, every class in its share of the whole."""
+    if count > len(candidates):
+        raise DataError(f"{count} images to {purpose} with were asked for, there are {len(candidates)}")
+    ranked: list[tuple[float, int, int]] = []
+    keys = _keys(candidates, seed)
+    by_label: dict[int, list[int]] = defaultdict(list)
+    for index, candidate in enumerate(candidates):
+        by_label[candidate.sample.label].append(index)
+    for label, indices in by_label.items():
+        indices.sort(key=lambda index: (keys[index], candidates[index].finding.sha256), reverse=highest)
+        # Places from 0 to 1 in each class: cutting off the lowest keeps every class in its share.
+        ranked += [((rank + 0.5) / len(indices), label, index) for rank, index in enumerate(indices)]
+    chosen = sorted(index for _, _, index in sorted(ranked)[:count])
+    return [candidates[index] for index in chosen]
+
+
+def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
+    """Returns a number from 0 to 1 for each: the lowest that follows from a content of its group and the seed."""
+    own = [
+        int(hashlib.sha256(f"{seed} {candidate.finding.sha256}".encode()).hexdigest()[:13], 16) / 16**13
+        for candidate in candidates
+    ]
+    groups = near_groups([candidate.finding for candidate in candidates])
+    lowest: dict[int, float] = {}
+    for group, key in zip(groups, own, strict=True):
+        lowest[group] = min(lowest.get(group, key), key)
+    return [lowest[group] for group in groups]
+
+
+def _without_near(
+    candidates: list[_Candidate], held_out: Sequence[_Candidate]
+) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Leaves out training images that are nearly the same as one to validate on."""
+    twins = near_ones([item.finding for item in candidates], [item.finding for item in held_out])
+    kept, quarantine = [], []
+    for candidate, twin in zip(candidates, twins, strict=True):
+        if twin is None:
+            kept.append(candidate)
+        else:
+            reason = f"nearly the same image as {held_out[twin].sample.path}, which validates"
+            quarantine.append(Quarantined(candidate.sample.path, reason))
+    return kept, quarantine
+
+
+def _refuse_overlap(labelled: Sequence[tuple[Path, int]], other: Sequence[tuple[Path, int]], val: Path) -> None:
+    both = {path.resolve() for path, _ in labelled} & {path.resolve() for path, _ in other}
+    if both:
+        raise DataError(
+            f"{len(both)} training images are in {val}, too, such as {min(both)}: a model judged by what it has "
+            "learned looks better than it is",
+        )

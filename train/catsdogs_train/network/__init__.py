@@ -1,0 +1,1 @@
+"""The network: ResNet50, features, familiarity, temperature, devices."""

@@ -1,0 +1,166 @@
+"""Learns what is familiar, so that images that show none of the classes can be told from the others."""
+
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+
+from catsdogs_train.network.features import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE, Features, make_extractor
+
+Values = NDArray[np.float64]
+"""Any shape."""
+
+THRESHOLD = 0.5
+"""Familiarity of what is barely familiar: the sigmoid of 0."""
+
+_PENALTY = 0.1
+"""Of the squared weights, for features in standard deviations, beside the mean log loss of the two sides."""
+
+_RIDGE = 0.1
+"""Share of the mean variance that is added in every direction: there are few images for so many directions."""
+
+_STEEPNESS = 2.0
+"""Standard deviation of the scores of validation images: so the sigmoid neither is flat nor jumps."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detector:
+    """A score, `bias + weights @ y`.
+
+    Without directions, y is the features of both stages; with them, `(directions @ x + offset) ** 2`, where x is those
+    of the earlier stage.
+    """
+
+    method: str
+    """In words, with its source in the docstring of what made it."""
+    weights: Values
+    """Shape (K,); K = 3072 without directions."""
+    bias: float
+    """Such that what is barely familiar has the score 0."""
+    directions: Values | None = None
+    """Shape (1024, K)."""
+    offset: Values | None = None
+    """Shape (K,)."""
+
+    def score(self, features: Features) -> Values:
+        """Returns the scores of images, shape (N,); the sigmoid of a score is the familiarity.
+
+        Args:
+            features: Shape (N, 3072).
+        """
+        values = np.asarray(features, np.float64)
+        if self.directions is not None and self.offset is not None:
+            values = (values[:, HEAD_WIDTH:] @ self.directions + self.offset) ** 2
+        return np.asarray(values @ self.weights + self.bias)
+
+    def with_threshold_for(self, target_recall: float, features: Features) -> "Detector":
+        """Moves and scales the score so that a share of these images has at least 0, and their deviation is 2.
+
+        The threshold lies between two of them, away from both: what computes in float32 decides the same.
+
+        Args:
+            target_recall: That share, 0 to 1.
+            features: Of images that show one of the classes and that nothing was learned from.
+        """
+        scores = np.sort(self.score(features))
+        deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one image
+        index = np.searchsorted(scores, np.quantile(scores, 1 - target_recall, method="lower"))
+        below = scores[index - 1] if index else scores[index] - 0.1 * deviation
+        threshold = float(scores[index] + below) / 2
+        scale = _STEEPNESS / deviation
+        return replace(self, weights=scale * self.weights, bias=scale * (self.bias - threshold))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FamiliarityFit:
+    """How to tell images of the classes from others, and how well."""
+
+    detector: Detector
+    """With the threshold for the target recall."""
+    target_recall: float
+    """Share of images of the classes that are to be kept, 0 to 1."""
+    outliers: int
+    """Images of neither that it was learned from."""
+    val_scores: Values
+    """Of validation images, which set the threshold, shape (N,); at least 0 is kept."""
+    outlier_scores: Values
+    """Of images of neither, shape (M,), each from a detector that knew none of its folder or, where they are in
+    few folders, not the image itself; likewise."""
+
+    @property
+    def refused(self) -> float | None:
+        """Share of the images of neither that are refused, 0 to 1; None without any."""
+        return float(np.mean(self.outlier_scores < 0)) if len(self.outlier_scores) else None
+
+
+def fit_boundary(features: Features, outliers: Features) -> Detector:
+    """Learns to tell images of the classes from images of neither.
+
+    Logistic regression, in which both sides count the same. That images of neither teach what other images of
+    neither are like is Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019.
+
+    Args:
+        features: Of training images, shape (N, 3072).
+        outliers: Of images of neither, shape (M, 3072).
+    """
+    familiar = np.asarray(features, np.float64)
+    mean, spread = familiar.mean(axis=0), familiar.std(axis=0)
+    spread += 1e-3 * spread.mean() + 1e-6
+    inputs = (np.concatenate([familiar, np.asarray(outliers, np.float64)]) - mean) / spread
+    sides = np.repeat([1, 0], [len(features), len(outliers)])
+    shares = np.repeat([0.5 / len(features), 0.5 / len(outliers)], [len(features), len(outliers)])
+    model = LogisticRegression(C=1 / _PENALTY, tol=1e-6, max_iter=10_000).fit(inputs, sides, sample_weight=shares)
+    weights = model.coef_[0] / spread
+    method = f"logistic regression on pooled {EARLIER_STAGE} and {LAST_STAGE}, with images of neither"
+    return Detector(method=method, weights=weights, bias=float(model.intercept_[0] - mean @ weights))
+
+
+def fit_distance(features: Features) -> Detector:
+    """Takes for familiar what is not far from the training images; needs no images of neither.
+
+    Mahalanobis distance on pooled features: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
+    Samples and Adversarial Attacks", 2018; here around the mean of all classes.
+
+    Args:
+        features: Of training images, shape (N, 3072).
+    """
+    inputs = np.asarray(features[:, HEAD_WIDTH:], np.float64)
+    mean = inputs.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov(inputs, rowvar=False, bias=True))
+    directions = axes / np.sqrt(np.maximum(variances, 0) + _RIDGE * variances.mean() + 1e-12)
+    return Detector(
+        method=f"Mahalanobis distance on pooled {EARLIER_STAGE}",
+        weights=np.full(len(mean), -1.0),
+        bias=0.0,
+        directions=directions,
+        offset=-mean @ directions,
+    )
+
+
+def attach(network: keras.Model, detector: Detector) -> keras.Model:
+    """Gives the network a second output: the familiarity, float32, shape (N,), 0 to 1.
+
+    Of Keras' own layers, so that the file opens anywhere.
+
+    Args:
+        network: From `to_inference_model`.
+        detector: What to compute.
+
+    Returns:
+        A model from uint8 RGB (N, S, S, 3) to [logits (N, C), familiarity (N,)].
+    """
+    features, earlier = make_extractor(network).output
+    logits = network.get_layer("logits")(features)
+    if detector.directions is not None and detector.offset is not None:
+        project = keras.layers.Dense(len(detector.offset), name="directions")
+        values = project(earlier)
+        project.set_weights([detector.directions, detector.offset])
+        values = keras.layers.Multiply(name="squares")([values, values])
+    else:
+        values = keras.layers.Concatenate(name="both_stages")([features, earlier])
+    score = keras.layers.Dense(1, activation="sigmoid", name="score")
+    familiarity = keras.layers.Reshape((), name="familiarity")(score(values))
+    score.set_weights([detector.weights[:, np.newaxis], np.array([detector.bias])])
+    return keras.Model(network.input, [logits, familiarity], name=network.name)

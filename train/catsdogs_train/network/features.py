@@ -1,0 +1,163 @@
+"""Computes the features of images: for the output layer, once and not in every epoch, and for familiarity.
+
+Its answer for a view never changes. So each image's pooled features are computed for a number of views, and the
+output layer learns from them: as many passes as one likes, in seconds.
+"""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.output.files import atomic_file
+from catsdogs_train.data.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
+from catsdogs_train.network.distribution import Distribution
+from catsdogs_train.network.resnet import get_backbone
+
+Features: TypeAlias = NDArray[np.float32]
+"""Features of images, shape (N, 3072): first the 2048 that the output layer gets, then those of an earlier stage."""
+
+HEAD_WIDTH = 2048
+"""Features of the output layer, which come first."""
+
+EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
+"""The layers of the others, and of those. The first knows what a sofa is, the last what an animal is."""
+
+
+def make_head(network: keras.Model) -> keras.Model:
+    """Makes a model of the output layer alone, features (N, 2048) to logits (N, C); weights are shared.
+
+    Args:
+        network: From `build_network`.
+    """
+    features = keras.Input((HEAD_WIDTH,), name="features")
+    return keras.Model(features, network.get_layer("logits")(features), name="head")
+
+
+def make_extractor(network: keras.Model) -> keras.Model:
+    """Makes a model from images to both kinds of `Features`, apart; weights are shared.
+
+    Args:
+        network: From `build_network`.
+    """
+    backbone = get_backbone(network)
+    earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(EARLIER_STAGE).output)
+    tapped = keras.Model(backbone.input, [backbone.output, earlier], name=backbone.name)
+    centred = network.get_layer("subtract_imagenet_mean").output
+    return keras.Model(network.input, tapped(centred, training=False), name="extractor")
+
+
+def extract_features(
+    extractor: keras.Model,
+    batches: ImageBatches | RgbBatch,
+    callbacks: Sequence[keras.callbacks.Callback],
+    distribution: Distribution | None = None,
+) -> Features:
+    """Computes the features of images, in their order.
+
+    Args:
+        extractor: From `make_extractor`.
+        batches: Images, not shuffled, or uint8 RGB of shape (N, S, S, 3).
+        callbacks: Such as a bar.
+        distribution: Devices that share the work; None: one.
+    """
+    return np.concatenate((distribution or Distribution()).predict(extractor, batches, callbacks), axis=1)
+
+
+def compute_features(
+    extractor: keras.Model,
+    batches: ImageBatches,
+    file: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    distribution: Distribution | None = None,
+) -> None:
+    """Computes the features of images, in their order, unless that was done before.
+
+    Args:
+        extractor: From `make_extractor`.
+        batches: Images, not shuffled.
+        file: NPY file to keep them in, or where they are, 12 KB for each image.
+        callbacks: Such as a bar.
+        distribution: Devices that share the work, of which one process writes the file; None: one.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    distribution = distribution or Distribution()
+    if not is_whole(file):
+        features = extract_features(extractor, batches, callbacks, distribution)
+        if distribution.is_chief:
+            with atomic_file(file) as path:
+                np.save(path, features)
+        distribution.barrier(f"{file.name} is written")
+
+
+def read_features(file: Path) -> Features:
+    """Returns features that stay on the disk until they are asked for; the file is open as long as they are held.
+
+    Args:
+        file: From `compute_features`.
+    """
+    return np.asanyarray(np.load(file, mmap_mode="r"))
+
+
+def is_whole(file: Path) -> bool:
+    """Looks whether features are there, and not cut short, as after a power cut."""
+    try:
+        read_features(file)
+    except (OSError, EOFError, ValueError):
+        return False
+    return True
+
+
+class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
+    """Batches of features, of one epoch, in its own order.
+
+    Args:
+        file: Features, from `compute_features`.
+        targets: Of their images.
+        weights: How much each counts.
+        batch_size: In a batch; the last one may be smaller.
+        seed: Of the orders.
+        epoch: Which one, counted from 0.
+        shard: What this process gets of each batch, if others get the rest.
+    """
+
+    def __init__(
+        self,
+        file: Path,
+        targets: Targets,
+        weights: SampleWeights,
+        batch_size: int,
+        seed: int,
+        epoch: int,
+        shard: BatchShard | None = None,
+    ) -> None:
+        super().__init__()
+        self._file = file
+        self._targets = targets
+        self._weights = weights
+        self._batch_size = batch_size
+        self._seed = seed
+        self._epoch = epoch
+        self._shard = shard or BatchShard()
+        self._usable = self._shard.usable(len(targets), batch_size)
+
+    def __len__(self) -> int:
+        return math.ceil(self._usable / self._batch_size)
+
+    def __getitem__(self, index: int) -> tuple[Features, Targets, SampleWeights]:
+        """Returns features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
+        order = draw_order(self._seed, self._epoch, len(self._targets))
+        indices = order[index * self._batch_size : min((index + 1) * self._batch_size, self._usable)]
+        indices = self._shard.of_batch(indices)
+        return (
+            np.asarray(read_features(self._file)[indices, :HEAD_WIDTH]),
+            self._targets[indices],
+            self._weights[indices],
+        )

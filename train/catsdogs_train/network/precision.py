@@ -1,0 +1,67 @@
+"""Chooses the numbers in which a backbone is computed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.native_stderr import tensorflow_quiet
+from catsdogs_edge.runtime.cpu import Cpu
+from catsdogs_train.settings import ComputeDtype
+
+_AMPERE = 8.0
+"""Compute capability of the first NVIDIA GPUs that have bfloat16."""
+
+
+def choose_dtype(wanted: ComputeDtype) -> ComputeDtype:
+    """Replaces `auto` by what suits the hardware.
+
+    Raises:
+        DataError: float16 was asked for on a CPU, which has no arithmetic for it and would be slower.
+    """
+    capability = _gpu()
+    if wanted is ComputeDtype.AUTO:
+        if capability is None:
+            has_bfloat16 = {"avx512_bf16", "amx_bf16", "bf16"} & Cpu.detect().features
+            return ComputeDtype.BFLOAT16 if has_bfloat16 else ComputeDtype.FLOAT32
+        return ComputeDtype.BFLOAT16 if capability >= _AMPERE else ComputeDtype.FLOAT16
+    if wanted is ComputeDtype.FLOAT16 and capability is None:
+        raise DataError("--precision float16 is for GPUs, and there is none: use float32, or auto")
+    return wanted
+
+
+@contextmanager
+def dtype_policy_scope(precision: ComputeDtype) -> Iterator[None]:
+    """Lets layers that are built in the block compute in a precision; their weights are float32."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32" if precision is ComputeDtype.FLOAT32 else f"mixed_{precision.value}")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
+
+
+def _gpu() -> float | None:
+    """Returns the compute capability of the first GPU that the backend uses; None without one."""
+    if keras.backend.backend() == "jax":
+        import jax  # noqa: PLC0415 - only where it is the backend
+
+        device = jax.devices()[0]
+        return _number(getattr(device, "compute_capability", "")) if device.platform != "cpu" else None
+    import tensorflow as tf  # noqa: PLC0415 - likewise
+
+    with tensorflow_quiet():  # it says at length that there is none
+        devices = tf.config.list_physical_devices("GPU")
+    if not devices:
+        return None
+    capability = tf.config.experimental.get_device_details(devices[0]).get("compute_capability", ())
+    return _number(".".join(map(str, capability)))
+
+
+def _number(capability: str) -> float:
+    """Reads "8.6"; what is no number, such as AMD's "gfx90a", is a GPU of today."""
+    try:
+        return float(capability)
+    except ValueError:
+        return _AMPERE

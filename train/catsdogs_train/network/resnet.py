@@ -1,0 +1,149 @@
+"""The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
+
+import contextlib
+import sys
+import warnings
+import zipfile
+from pathlib import Path
+
+import keras
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.network.precision import dtype_policy_scope
+from catsdogs_train.settings import ComputeDtype, Unfreeze
+
+IMAGENET_MEAN = (123.68, 116.779, 103.939)
+"""Mean of red, green and blue over ImageNet, as the published ResNet50 weights expect it.
+
+From "caffe" mode of `keras.applications.imagenet_utils.preprocess_input`: the mean is subtracted and
+nothing is divided. Scaling by 1/255 is the well-known mistake with these weights.
+"""
+
+
+def build_network(
+    class_count: int, weights: str, image_size: int | None = 224, precision: ComputeDtype = ComputeDtype.FLOAT32
+) -> keras.Model:
+    """Builds a ResNet50 with a frozen backbone and a new output layer.
+
+    He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
+
+    The published weights expect blue, green, red. Instead of turning every image around, the input
+    channels of the first convolution are turned around once, here: the same sums, in another order.
+
+    Args:
+        class_count: Number of output neurons.
+        weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
+            `keras.applications.ResNet50(include_top=False)`, or of the `model.keras` of an earlier run.
+        image_size: S, edge length of the input in pixels, a multiple of 32; None takes any, as training does, which
+            may show smaller views than the images that it validates on.
+        precision: Of the backbone; not `auto`.
+
+    Returns:
+        A model from uint8 RGB (N, S, S, 3) to float32 logits (N, class_count).
+
+    Raises:
+        DataError: The weights cannot be downloaded or do not fit.
+    """
+    shape = (image_size, image_size, 3)
+    with dtype_policy_scope(precision):
+        backbone = _build_backbone(shape, weights)
+    if weights != "none" and not _is_run(weights):
+        stem = backbone.get_layer("conv1_conv")
+        kernel, bias = stem.get_weights()
+        stem.set_weights([kernel[:, :, ::-1, :], bias])
+    backbone.trainable = False
+
+    image = keras.Input(shape, dtype="uint8", name="image")
+    # A Rescaling layer, because Keras' own preprocess_input leaks a second input into the ONNX graph.
+    mean = [-value for value in IMAGENET_MEAN]
+    centred = keras.layers.Rescaling(1.0, mean, dtype="float32", name="subtract_imagenet_mean")(image)
+    # training=False keeps batch normalization on its stored statistics, also when layers around it are unfrozen.
+    features = backbone(centred, training=False)
+    logits = keras.layers.Dense(class_count, dtype="float32", name="logits")(features)
+    with dtype_policy_scope(precision):  # for the scaled loss that Keras adds to a float16 model
+        return keras.Model(image, logits, name="catsdogs")
+
+
+_FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
+
+
+def unfreeze(network: keras.Model, part: Unfreeze) -> None:
+    """Lets a part of the backbone learn, to the end of it; batch normalization stays as it is.
+
+    Args:
+        network: From `build_network`; compile it afterwards.
+        part: Which.
+    """
+    backbone = get_backbone(network)
+    backbone.trainable = True
+    for layer in backbone.layers:
+        late = layer.name >= _FIRST_UNFROZEN[part]  # names sort as the layers follow each other
+        layer.trainable = late and not isinstance(layer, keras.layers.BatchNormalization)
+
+
+def get_backbone(network: keras.Model) -> keras.Model:
+    """Returns the ResNet50 inside a network from `build_network`."""
+    (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
+    return backbone
+
+
+def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
+    """Returns the network as it is saved and exported: in float32, for one image size, without an optimizer."""
+    twin = build_network(network.output.shape[-1], "none", image_size)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def check_weights(weights: str) -> None:
+    """Looks whether the weights can be there at all, before anything that takes long.
+
+    Raises:
+        DataError: `weights` is neither `imagenet` nor `none` nor a file that can be read.
+    """
+    if weights in {"imagenet", "none"}:
+        return
+    try:
+        with Path(weights).open("rb"):
+            pass
+    except OSError as error:
+        raise DataError(
+            f"--weights {weights}: {error.strerror} (expected 'imagenet', 'none' or a weights file)"
+        ) from error
+
+
+def _is_run(weights: str) -> bool:
+    return weights.endswith(".keras")
+
+
+def _build_backbone(shape: tuple[int | None, int | None, int], weights: str) -> keras.Model:
+    if weights == "imagenet":
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+                return keras.applications.ResNet50(include_top=False, input_shape=shape, pooling="avg")
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            if "URL fetch failure" not in str(error):
+                raise
+            raise DataError(
+                f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
+                "file that holds them with --weights FILE",
+            ) from error
+    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
+    if weights == "none":
+        return backbone
+    check_weights(weights)
+    if _is_run(weights):
+        try:
+            backbone.set_weights(get_backbone(keras.saving.load_model(weights, compile=False)).get_weights())
+        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+            raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
+        return backbone
+    try:
+        with warnings.catch_warnings():
+            # Keras only warns about layers that it does not find in the file, and leaves them random.
+            warnings.filterwarnings("error", message=".*freshly-initialized")
+            backbone.load_weights(weights)
+    except (OSError, ValueError, KeyError, UserWarning) as error:
+        raise DataError(
+            f"--weights {weights}: not weights of keras.applications.ResNet50(include_top=False) ({error})"
+        ) from error
+    return backbone

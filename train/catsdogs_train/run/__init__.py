@@ -1,0 +1,1 @@
+"""The run folder: checkpoint, history, report and plots."""

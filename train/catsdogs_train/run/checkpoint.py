@@ -1,0 +1,151 @@
+"""Keeps what a training needs to go on after `kill -9`, in one folder that is removed when it is done."""
+
+import hashlib
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
+from catsdogs_train.run.history import Epoch, TrainingState
+
+_ARRAYS = ("weights", "optimizer", "best_weights")
+
+
+class _Known(msgspec.Struct):
+    """What of a state is no array."""
+
+    history: list[Epoch]
+    best: int
+    over: bool
+    features_seconds: float
+    counts: dict[str, int]
+
+
+class Checkpoint:
+    """The folder `checkpoint` in a run folder.
+
+    Args:
+        run: The run folder; need not exist.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.folder = run / "checkpoint"
+        self._fingerprint = self.folder / "settings.json"
+        self._state = self.folder / "state.npz"
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is something to go on with."""
+        return self._fingerprint.exists() and (self._state.exists() or any(self.folder.glob("features-*.npy")))
+
+    def begin(self, fingerprint: Mapping[str, Any]) -> None:
+        """Starts, or checks that what goes on is the same training.
+
+        Args:
+            fingerprint: All that decides how a training ends, by name; JSON.
+
+        Raises:
+            DataError: The training that was begun here is another one.
+            OutputError: The folder cannot be written.
+        """
+        _sweep(self.folder.parent)
+        _sweep(self.folder)
+        if not self.exists:
+            make_folder(self.folder)
+            with atomic_file(self._fingerprint) as path:
+                path.write_text(json.dumps(fingerprint, indent=2) + "\n", encoding="utf-8")
+            return
+        try:
+            begun = msgspec.json.decode(self._fingerprint.read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            raise DataError(f"{self._fingerprint} is damaged ({error}): remove {self.folder}, train anew") from error
+        check_same(begun, fingerprint, self.folder.parent)
+
+    def load(self) -> TrainingState:
+        """Reads how far it has come; a fresh state if no epoch is done.
+
+        Raises:
+            DataError: The file is damaged.
+        """
+        if not self._state.exists():
+            return TrainingState()
+        try:
+            with np.load(self._state, allow_pickle=False) as file:
+                known = msgspec.json.decode(str(file["known"]), type=_Known)
+                return TrainingState(
+                    history=known.history,
+                    best=known.best,
+                    over=known.over,
+                    features_seconds=known.features_seconds,
+                    best_logits=file["best_logits"],
+                    **{name: [file[f"{name}/{index}"] for index in range(known.counts[name])] for name in _ARRAYS},
+                )
+        except (OSError, EOFError, KeyError, ValueError, msgspec.DecodeError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self._state} is damaged ({error}): remove {self.folder}, and train anew") from error
+
+    def save(self, state: TrainingState) -> None:
+        """Writes it, whole or not at all.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        arrays = {f"{name}/{index}": array for name in _ARRAYS for index, array in enumerate(getattr(state, name))}
+        counts = {name: len(getattr(state, name)) for name in _ARRAYS}
+        known = _Known(state.history, state.best, state.over, state.features_seconds, counts)
+        with atomic_file(self._state) as path, path.open("wb") as stream:
+            known_text = np.array(msgspec.json.encode(known).decode())
+            np.savez(stream, known=known_text, best_logits=state.best_logits, **arrays)
+
+    def describe(self) -> bytes:
+        """Describes how far it has come, so that hosts can compare what they see."""
+        files = [self._fingerprint, self._state]
+        known = [hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "" for file in files]
+        features = sorted((file.name, file.stat().st_size) for file in self.folder.glob("features-*.npy"))
+        return json.dumps([known, features]).encode()
+
+    def features(self, name: str) -> Path:
+        """Returns the path of the file for some features."""
+        return self.folder / f"features-{name}.npy"
+
+    def remove(self) -> None:
+        """Removes the folder, in one step for whoever looks: the training is done.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        if self.folder.exists():
+            with write_errors(self.folder):
+                self.folder.rename(self.folder.with_name(".catsdogs-checkpoint"))
+        _sweep(self.folder.parent)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process that was killed while it wrote, or removed, left behind."""
+    for leftover in folder.glob(".catsdogs-*"):
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def check_same(begun: Mapping[str, Any], fingerprint: Mapping[str, Any], run: Path) -> None:
+    """Checks that two trainings end the same way.
+
+    Args:
+        begun: All that decides how the first one ends, by name; from JSON.
+        fingerprint: The same of the second one.
+        run: Folder of the first one.
+
+    Raises:
+        DataError: They do not.
+    """
+    for name, value in fingerprint.items():
+        if begun.get(name) != value:
+            raise DataError(
+                f"the training in {run} has {name} {begun.get(name)}, now it is {value}: "
+                "resume it as it was begun, or choose another --out"
+            )

@@ -1,0 +1,114 @@
+"""Shows images: how they are augmented, and those that the network is surely wrong about."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images.decode import RgbImage, read, resize
+from catsdogs_edge.model.scores import Scores
+from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe, make_view
+from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.run.plots import plot_images
+from catsdogs_train.settings import Settings
+
+_SHOWN_VIEWS, _SHOWN_WRONG, _COLUMNS, _THUMBNAIL = 5, 18, 6, 160
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """A wrong answer."""
+
+    sample: Sample
+    """The image."""
+    label: str
+    """What it is labelled."""
+    answer: str
+    """What the network says."""
+    probability: float
+    """How sure it is, 0 to 1."""
+
+
+def plot_views(settings: Settings, split: Split, path: Path) -> None:
+    """Draws a training image of up to four classes, and the views of it that the network learned from.
+
+    Args:
+        settings: What was asked for.
+        split: The images.
+        path: PNG file to write.
+    """
+    first = {sample.label: index for index, sample in reversed(list(enumerate(split.train)))}
+    stages = [("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.epochs, settings.epochs))]
+    if settings.fine_tune_epochs:
+        stages.append(("fine-tuning", STRONG, settings.view_size, settings.epochs, settings.fine_tune_epochs))
+    rows = []
+    for label, index in sorted(first.items())[:4]:
+        image = _load(split.train[index], settings.image_size)
+        if image is not None:
+            rows += [
+                [
+                    (f"{split.classes[label]}, as it is", image),
+                    *_views(image, index, settings.seed, *stage),
+                ]
+                for stage in stages
+            ]
+    if rows:
+        plot_images(rows, "What the network is shown of an image", path)
+
+
+def _views(
+    image: RgbImage, index: int, seed: int, stage: str, recipe: Recipe, size: int, first: int, count: int
+) -> list[tuple[str, RgbImage]]:
+    return [
+        (f"{stage}, view {number + 1}", make_view(image, seed, first + number, index, recipe, size))
+        for number in range(min(count, _SHOWN_VIEWS))
+    ]
+
+
+def find_wrong(samples: Sequence[Sample], probabilities: Scores, classes: Sequence[str]) -> list[Wrong]:
+    """Lists the wrong answers, surest first: where the network is sure and wrong, look at the label.
+
+    Args:
+        samples: Validation images.
+        probabilities: What was answered, shape (N, C).
+        classes: Names, C of them.
+    """
+    truth = np.array([sample.label for sample in samples])
+    labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    wrong = np.flatnonzero(labels != truth)
+    return [
+        Wrong(samples[index], classes[truth[index]], classes[labels[index]], float(confidence[index]))
+        for index in wrong[np.argsort(-confidence[wrong], kind="stable")]
+    ]
+
+
+def plot_worst(wrong: Sequence[Wrong], path: Path) -> None:
+    """Draws the surest of the wrong answers; nothing where there is none.
+
+    Args:
+        wrong: From `find_wrong`.
+        path: PNG file to write.
+    """
+    shown = []
+    for item in wrong[:_SHOWN_WRONG]:
+        image = _load(item.sample, _THUMBNAIL)
+        if image is not None:
+            words = f"{item.answer} {item.probability:.1%}, not {item.label}"
+            shown.append((f"{words}\n{_short(item.sample.path.name)}", image))
+    if shown:
+        rows = [shown[start : start + _COLUMNS] for start in range(0, len(shown), _COLUMNS)]
+        plot_images(rows, f"Wrong and sure: {len(shown)} of {len(wrong)}. Are these labels right?", path)
+
+
+def _load(sample: Sample, size: int) -> RgbImage | None:
+    """Reads an image again; it may be gone by the end of a long training, and that shall not cost the report."""
+    try:
+        return resize(read(sample.path), size)
+    except ImageError:
+        return None
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 24 else f"{name[:10]}...{name[-11:]}"

@@ -1,0 +1,113 @@
+"""The epochs of a training, and how far it has come."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import msgspec
+import numpy as np
+
+from catsdogs_edge.model.scores import Scores
+from catsdogs_train.network.weights import Arrays
+
+
+class Stage(StrEnum):
+    """What is being trained."""
+
+    HEAD = "head"
+    """The output layer, on a frozen backbone."""
+    FINE_TUNING = "fine-tuning"
+    """A part of the backbone, too."""
+
+
+class Epoch(msgspec.Struct, frozen=True, kw_only=True):
+    """Figures of one epoch."""
+
+    epoch: int
+    """Counted from 1, through all stages."""
+    stage: Stage
+    """What was trained."""
+    accuracy: float
+    """Share of right answers on augmented training images, 0 to 1, averaged while the network learned."""
+    loss: float
+    """Mean cross-entropy on the same, in nats, with what smoothing, mixing and class weights do to it."""
+    val_accuracy: float
+    """Share of right answers on the validation images, 0 to 1."""
+    val_loss: float
+    """Mean cross-entropy on the validation images, in nats."""
+    seconds: float
+    """Wall time, validation included."""
+    images_per_second: float = msgspec.field(name="pictures_per_second")
+    """Training images, or features of them, while learning; validation is not in it."""
+
+    def describe(self) -> str:
+        """Describes the figures in one line."""
+        return (
+            f"accuracy {self.accuracy:.2%}, loss {self.loss:.4f}; "
+            f"validation accuracy {self.val_accuracy:.2%}, loss {self.val_loss:.4f}; {self.seconds:.0f} s"
+        )
+
+    def is_better_than(self, other: "Epoch") -> bool:
+        """Returns whether it has more right answers in validation, or as many in a later stage, or with less loss.
+
+        Losses of two stages say nothing about each other: label smoothing makes that of fine-tuning greater.
+        """
+        stages = list(Stage)
+        one, two = ((item.val_accuracy, stages.index(item.stage), -item.val_loss) for item in (self, other))
+        return one > two
+
+
+@dataclass(slots=True, kw_only=True)
+class TrainingState:
+    """How far a training has come: all that does not follow from its settings."""
+
+    history: list[Epoch] = field(default_factory=list)
+    """Epochs that are done."""
+    best: int = 0
+    """Index of the best of them."""
+    over: bool = False
+    """Whether the stage of the last one has ended."""
+    features_seconds: float = 0.0
+    """Wall time of computing features."""
+    weights: Arrays = field(default_factory=list)
+    """Of the variables that the stage trains."""
+    optimizer: Arrays = field(default_factory=list)
+    """The optimizer's variables, its count of steps among them."""
+    best_weights: Arrays = field(default_factory=list)
+    """As `weights`, after the best epoch."""
+    best_logits: Scores = field(default_factory=lambda: np.empty((0, 0), np.float32))
+    """What the network of the best epoch answered to the validation images, shape (N, C)."""
+
+    def count(self, stage: Stage) -> int:
+        """Counts the epochs of a stage."""
+        return sum(epoch.stage is stage for epoch in self.history)
+
+    def has_ended(self, stage: Stage) -> bool:
+        """Returns whether a stage is over."""
+        if not self.history:
+            return False
+        last = self.history[-1].stage
+        return list(Stage).index(last) > list(Stage).index(stage) or (last is stage and self.over)
+
+    def add(self, epoch: Epoch, weights: Arrays, optimizer: Arrays, logits: Scores) -> bool:
+        """Takes in an epoch.
+
+        Args:
+            epoch: Its figures.
+            weights: Of the variables that its stage trains.
+            optimizer: The optimizer's variables.
+            logits: What the network answers to the validation images, shape (N, C).
+
+        Returns:
+            Whether it is the best so far.
+        """
+        is_best = not self.history or epoch.is_better_than(self.history[self.best])
+        self.history.append(epoch)
+        self.weights, self.optimizer = weights, optimizer
+        if is_best:
+            self.best = len(self.history) - 1
+            self.best_weights, self.best_logits = weights, logits
+        return is_best
+
+    def waited(self) -> int:
+        """Counts the epochs of the last stage since the best one, or, if that was in a stage before, all of them."""
+        return min(len(self.history) - 1 - self.best, self.count(self.history[-1].stage))

@@ -1,0 +1,98 @@
+"""Ties together, in `report.md`, what a run folder holds."""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from catsdogs_edge.evaluation.metrics import accuracy_interval, calibration_error, log_loss
+from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_train.data.split import Split
+from catsdogs_train.network.familiarity import FamiliarityFit
+from catsdogs_train.run.history import TrainingState
+from catsdogs_train.settings import Settings
+
+_PLOTS = {
+    "curves.png": "How it went",
+    "confusion.png": "What it takes for what",
+    "reliability.png": "Whether it is as sure as it is right",
+    "familiarity.png": "Whether it knows what it has never seen",
+    "views.png": "What it was shown",
+    "worst.png": "Where it is sure and wrong (all of them are in worst.csv): look at the labels first",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportData:
+    """What is told."""
+
+    settings: Settings
+    """What was asked for."""
+    split: Split
+    """The images."""
+    state: TrainingState
+    """At least one epoch."""
+    temperature: float
+    """What the logits are divided by."""
+    probabilities: Scores
+    """Of the validation images, with that temperature, shape (N, C)."""
+    familiarity: FamiliarityFit | None
+    """How images of neither are told from them."""
+
+
+def write_report(folder: Path, data: ReportData) -> None:
+    """Writes `report.md`.
+
+    Args:
+        folder: Holds the plots already.
+        data: What to tell.
+    """
+    plots = [f"\n## {title}\n\n![{title}]({name})" for name, title in _PLOTS.items() if (folder / name).exists()]
+    text = "\n".join([*_figures(data), *_images(data), *plots])
+    (folder / "report.md").write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
+
+
+def _figures(data: ReportData) -> Iterator[str]:
+    state, split = data.state, data.split
+    best = state.history[state.best]
+    truth = np.array([sample.label for sample in split.val], np.int64)
+    hits = round(best.val_accuracy * len(truth))
+    low, high = accuracy_interval(hits, len(truth))
+    plain = softmax(state.best_logits)
+    yield f"# A classifier for {', '.join(map(_plain, split.classes))}\n"
+    yield f"Of epoch {best.epoch} ({best.stage.value}), the best of {len(state.history)}:\n"
+    yield "| on the validation images | |"
+    yield "|---|---|"
+    yield f"| right answers | {hits} of {len(truth)}: {best.val_accuracy:.2%} (95 %: {low:.2%} to {high:.2%}) |"
+    yield f"| log loss | {log_loss(data.probabilities, truth):.4f} nats (as trained: {log_loss(plain, truth):.4f}) |"
+    error, before = calibration_error(data.probabilities, truth), calibration_error(plain, truth)
+    yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
+    yield f"| temperature, fitted on them | {data.temperature:.3f} |"
+    if data.familiarity:
+        kept = float((data.familiarity.val_scores >= 0).mean())
+        yield f"| familiar, so not taken for 'neither' | {kept:.2%} (target: {data.familiarity.target_recall:.2%}) |"
+        if data.familiarity.refused is not None:
+            refused = f"{data.familiarity.refused:.2%} of {data.familiarity.outliers}"
+            yield f"| images of neither that were refused, each by a judge that did not know it | {refused} |"
+    yield "\nThese images chose the epoch, the temperature and the threshold, so expect a little less on others."
+    yield f"Next:\n\n    catsdogs-export {shlex.quote(str(data.settings.out))} --int8"
+
+
+def _images(data: ReportData) -> Iterator[str]:
+    split = data.split
+    yield "\n## Images\n"
+    yield "| class | to train | to validate |"
+    yield "|---|---|---|"
+    train, val = (Counter(sample.label for sample in part) for part in (split.train, split.val))
+    for label, name in enumerate(split.classes):
+        yield f"| {_plain(name)} | {train[label]} | {val[label]} |"
+    if split.quarantine:
+        yield f"\n{len(split.quarantine)} files were left out; quarantine.csv says why."
+
+
+def _plain(name: str) -> str:
+    """Writes the name of a folder, which may hold anything, so that Markdown shows it as it is."""
+    return "".join(sign if sign.isalnum() or sign in " -" else f"&#{ord(sign)};" for sign in name)

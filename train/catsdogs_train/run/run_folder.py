@@ -1,0 +1,169 @@
+"""Writes what a run leaves behind beside the model: figures, plots, and how it came about."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import numpy as np
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.model.scores import softmax
+from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
+from catsdogs_train.network.temperature import fit_temperature
+from catsdogs_train.run.checkpoint import check_same
+from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
+from catsdogs_train.run.history import Epoch, TrainingState
+from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
+from catsdogs_train.run.report import ReportData, write_report
+from catsdogs_train.settings import ComputeDtype, Settings
+
+RUN_VERSION = 1
+"""Of `run.json` and `split.csv`; raised when a reader would misunderstand them."""
+
+
+class RunFolderWriter:
+    """Everything in a run folder but the checkpoint.
+
+    Args:
+        settings: What was asked for.
+        split: The images.
+        precision: In which the backbone is computed.
+        fingerprint: All that decides how the training ends, by name; JSON.
+    """
+
+    def __init__(
+        self, settings: Settings, split: Split, precision: ComputeDtype, fingerprint: Mapping[str, Any]
+    ) -> None:
+        self._precision = precision
+        self._settings = settings
+        self._split = split
+        self._fingerprint = fingerprint
+        self._familiarity: FamiliarityFit | None = None
+        self._truth = np.array([sample.label for sample in split.val], np.int64)
+
+    def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
+        """Writes `run.json`, `split.csv`, `quarantine.csv`, `history.csv`, `curves.png`, and `model.keras`.
+
+        Args:
+            folder: An existing folder.
+            state: At least one epoch.
+            network: Of the best epoch; None where its file is there already.
+        """
+        if network is not None:
+            network.save(folder / "model.keras")
+        split, backend = self._split, keras.backend.backend()
+        run = {
+            "version": RUN_VERSION,
+            "written": datetime.now(UTC).isoformat(timespec="seconds"),
+            "classes": split.classes,
+            "image_size": self._settings.image_size,
+            "temperature": self._temperature(state),
+            "familiarity": _describe_familiarity(self._familiarity),
+            "settings": asdict(self._settings),
+            "precision": self._precision,
+            "fingerprint": self._fingerprint,
+            "pictures": {"train": len(split.train), "val": len(split.val), "quarantined": len(split.quarantine)},
+            "epochs_done": len(state.history),
+            "best_epoch": msgspec.to_builtins(state.history[state.best]),
+            "features_seconds": state.features_seconds,
+            "backend": backend,
+            "versions": {name: version(name) for name in ("catsdogs", "keras", backend, "numpy")},
+        }
+        text = json.dumps(run, indent=2, default=str)
+        (folder / "run.json").write_text(text + "\n", encoding="utf-8")
+        rows = [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)]
+        _write_csv(folder / "split.csv", ("set", "label", "path", "sha256"), rows)
+        bad = [(item.path.resolve(), item.reason) for item in split.quarantine]
+        _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
+        epochs = [msgspec.to_builtins(epoch) for epoch in state.history]
+        _write_csv(folder / "history.csv", tuple(epochs[0]), [tuple(epoch.values()) for epoch in epochs])
+        plot_curves(state.history, state.best, folder / "curves.png")
+
+    def finish(
+        self, folder: Path, state: TrainingState, network: keras.Model, familiarity: FamiliarityFit | None
+    ) -> None:
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`.
+
+        Args:
+            folder: An existing folder.
+            state: At least one epoch.
+            network: Of the best epoch.
+            familiarity: What its second output is, if it has one.
+        """
+        self._familiarity = familiarity
+        self.write(folder, state, network)
+        temperature = self._temperature(state)
+        probabilities = softmax(state.best_logits / np.float32(temperature))
+        classes = self._split.classes
+        plot_confusion(probabilities, self._truth, classes, folder / "confusion.png")
+        plot_reliability(state.best_logits, self._truth, temperature, folder / "reliability.png")
+        plot_views(self._settings, self._split, folder / "views.png")
+        wrong = find_wrong(self._split.val, probabilities, classes)
+        rows = [(item.sample.path.resolve(), item.label, item.answer, f"{item.probability:.6f}") for item in wrong]
+        _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability"), rows)
+        plot_worst(wrong, folder / "worst.png")
+        if familiarity:
+            plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
+        write_report(folder, ReportData(self._settings, self._split, state, temperature, probabilities, familiarity))
+
+    def _temperature(self, state: TrainingState) -> float:
+        return fit_temperature(state.best_logits, self._truth)
+
+
+def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
+    """Reads the figures of the best epoch of a run that is done.
+
+    Args:
+        folder: Of the run.
+        fingerprint: All that decides how it ends, as it is now.
+
+    Raises:
+        DataError: `run.json` is missing or damaged, or the run is another one.
+    """
+    path = folder / "run.json"
+    try:
+        run = msgspec.json.decode(path.read_bytes(), type=_FinishedRun)
+    except (OSError, msgspec.DecodeError) as error:
+        raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
+    check_same(run.fingerprint, fingerprint, folder)
+    return run.best_epoch
+
+
+class _FinishedRun(msgspec.Struct):
+    """What is read of `run.json`."""
+
+    fingerprint: dict[str, Any]
+    best_epoch: Epoch
+
+
+def _describe_familiarity(fit: FamiliarityFit | None) -> dict[str, Any] | None:
+    """Returns what an export needs to know about the network's second output, and how good it is."""
+    if fit is None:
+        return None
+    return {
+        "threshold": THRESHOLD,
+        "keep": fit.target_recall,
+        "method": fit.detector.method,
+        "others": fit.outliers,
+        "others_refused": fit.refused,
+    }
+
+
+def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:
+    return [(name, classes[sample.label], str(sample.path.resolve()), sample.sha256) for sample in samples]
+
+
+def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    # A path that is not UTF-8 goes through byte for byte.
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

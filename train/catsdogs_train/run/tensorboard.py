@@ -1,0 +1,40 @@
+"""Writes figures for TensorBoard, on any backend; Keras' own callback needs TensorFlow."""
+
+from pathlib import Path
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.run.history import Epoch
+
+
+class TensorBoardWriter:
+    """Event files in `RUN/tensorboard`, one folder for each set, so that their curves share a diagram.
+
+    Args:
+        run: The run folder.
+
+    Raises:
+        DataError: TensorBoard is not installed.
+    """
+
+    def __init__(self, run: Path) -> None:
+        try:
+            from tensorboard.summary import Writer  # noqa: PLC0415 - only for who asks for it
+        except ImportError as error:
+            raise DataError("--tensorboard needs a package that is missing: pip install tensorboard") from error
+        self._writers = {name: Writer(str(run / "tensorboard" / name)) for name in ("training", "validation")}
+
+    def add(self, epoch: Epoch) -> None:
+        """Adds the figures of an epoch."""
+        figures = {
+            "training": {"accuracy": epoch.accuracy, "loss": epoch.loss, "pictures/s": epoch.images_per_second},
+            "validation": {"accuracy": epoch.val_accuracy, "loss": epoch.val_loss},
+        }
+        for name, writer in self._writers.items():
+            for tag, value in figures[name].items():
+                writer.add_scalar(tag, value, epoch.epoch)
+            writer.flush()
+
+    def close(self) -> None:
+        """Ends the files."""
+        for writer in self._writers.values():
+            writer.close()

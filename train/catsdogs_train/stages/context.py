@@ -1,0 +1,126 @@
+"""What the stages of a training share."""
+
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+
+from catsdogs_edge.model.scores import Scores
+from catsdogs_edge.output.files import atomic_files
+from catsdogs_train.data.augmentation import Recipe
+from catsdogs_train.data.batches import ImageBatches, make_sample_weights, make_targets
+from catsdogs_train.data.prefetch import Viewing
+from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.network.distribution import Distribution
+from catsdogs_train.network.features import make_extractor
+from catsdogs_train.network.resnet import build_network, to_inference_model
+from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.history import TrainingState
+from catsdogs_train.run.run_folder import RunFolderWriter
+from catsdogs_train.run.tensorboard import TensorBoardWriter
+from catsdogs_train.settings import ComputeDtype, Settings
+from catsdogs_train.stages.progress import Progress
+
+
+def make_batches(settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None) -> ImageBatches:
+    """Makes batches of images to ask a network about, in their order."""
+    viewing = Viewing(image_size=settings.image_size, recipe=recipe, seed=settings.seed)
+    return ImageBatches(samples, viewing, settings.batch_size, workers=settings.workers)
+
+
+class TrainingContext:
+    """A network, its images and how far it has come; make it, and use it, in the scope of `distribution`.
+
+    Args:
+        settings: What was asked for.
+        split: The images.
+        outliers: Images that show none of the classes; may be none.
+        precision: Of the backbone; not `auto`.
+        checkpoint: Where to go on, and to write down how far it has come.
+        run: The rest of the run folder.
+        distribution: Devices that share each batch.
+
+    Attributes:
+        network: What is trained.
+        state: How far it has come.
+        batches: All that images are read by now, so that one that fails can be named.
+        board: For TensorBoard, if it is asked for.
+
+    Raises:
+        DataError: The weights do not fit.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        split: Split,
+        outliers: Sequence[Sample],
+        precision: ComputeDtype,
+        checkpoint: Checkpoint,
+        run: RunFolderWriter,
+        distribution: Distribution,
+    ) -> None:
+        classes = len(split.classes)
+        self.settings, self.split, self.outliers = settings, split, outliers
+        self.checkpoint, self.run, self.distribution = checkpoint, run, distribution
+        self.progress = Progress()
+        self.state = TrainingState()
+        self.network = build_network(classes, settings.weights, None, precision)
+        self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
+        if distribution.shard.hosts > 1:
+            with distribution.local_scope():
+                self._replica = build_network(classes, "none", None, precision)
+        self.targets = make_targets(split.train, classes)
+        self.sample_weights = make_sample_weights(split.train, classes, balance=settings.balance)
+        self.truth = np.array([sample.label for sample in split.val], np.int64)
+        self.val_batches = make_batches(settings, split.val)
+        self.batches = [self.val_batches]
+        self.board: TensorBoardWriter | None = None
+
+    def make_views(
+        self, view: int, recipe: Recipe, *, size: int | None = None, shuffle: bool = True, mixup: float = 0.0
+    ) -> ImageBatches:
+        """Makes batches of one view of each training image."""
+        settings = self.settings
+        viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
+        batches = ImageBatches(
+            self.split.train,
+            viewing,
+            settings.batch_size,
+            targets=self.targets,
+            sample_weights=self.sample_weights,
+            shuffle=shuffle,
+            mixup=mixup,
+            shard=self.distribution.shard if shuffle else None,
+            workers=settings.workers,
+        )
+        self.batches[1:] = [batches]
+        return batches
+
+    def validate(self) -> Scores:
+        """Returns the whole network's logits for the validation images, shape (N, C)."""
+        bar = self.progress.callback("validating")
+        (logits,) = self.distribution.predict(self._synced_replica(), self.val_batches, [bar])
+        return logits
+
+    def make_extractor(self) -> keras.Model:
+        """Makes the model that computes features, with the network as it is now."""
+        replica = self._synced_replica()
+        with self.distribution.local_scope():
+            return make_extractor(replica)
+
+    def to_inference_model(self) -> keras.Model:
+        """Returns the network as it is now, as it is saved."""
+        return to_inference_model(self.network, self.settings.image_size)
+
+    def write_run(self, network: keras.Model | None) -> None:
+        """Writes the run folder as it is now; `network` is None where its file is there already."""
+        if self.distribution.is_chief:
+            with atomic_files(self.settings.out) as folder:
+                self.run.write(folder, self.state, network)
+
+    def _synced_replica(self) -> keras.Model:
+        """Lets the network that is asked know what the other one has learned."""
+        if self._replica is not self.network:
+            self._replica.set_weights(self.network.get_weights())
+        return self._replica

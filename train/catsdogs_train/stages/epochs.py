@@ -1,0 +1,96 @@
+"""The loop over the epochs of a stage."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.evaluation.metrics import log_loss
+from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_train.network.weights import assign, values
+from catsdogs_train.run.history import Epoch, Stage
+from catsdogs_train.stages.context import TrainingContext
+
+_log = logging.getLogger(__name__)
+
+
+def train_epochs(
+    context: TrainingContext,
+    stage: Stage,
+    learner: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    batches: Callable[[int], keras.utils.PyDataset],
+    validate: Callable[[], Scores],
+) -> None:
+    """Trains the epochs of a stage that are left, writes down each of them, and keeps the best weights.
+
+    Not Keras' own callbacks: `TerminateOnNaN` would fetch the loss from the GPU after each step, `BackupAndRestore`
+    knows neither the best epoch nor the history, and writes them apart; here one file holds all of it.
+
+    Args:
+        context: Of the training.
+        stage: Which.
+        learner: What is trained: the network, or its output layer.
+        optimizer: A new one.
+        batches: Makes those of an epoch of the stage, counted from 0.
+        validate: Returns logits for the validation images, shape (N, C).
+
+    Raises:
+        DataError: The loss is not a number.
+    """
+    settings, state = context.settings, context.state
+    is_head = stage is Stage.HEAD
+    epochs = settings.epochs if is_head else settings.fine_tune_epochs
+    done = state.count(stage)
+    loss = keras.losses.CategoricalCrossentropy(
+        from_logits=True, label_smoothing=0.0 if is_head else settings.label_smoothing
+    )
+    learner.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    optimizer = learner.optimizer  # in float16, Keras has put one that scales the loss around it
+    optimizer.build(learner.trainable_variables)
+    if done:
+        assign(learner.trainable_variables, state.weights)
+        assign(optimizer.variables, state.optimizer)
+    for number in range(done, epochs):
+        bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
+        started = time.perf_counter()
+        # One call for each epoch: what is shown follows from its number. The batches have an order of their own.
+        figures = learner.fit(batches(number), callbacks=[bar], verbose=0, shuffle=False).history
+        trained = time.perf_counter() - started
+        logits = validate()
+        epoch = Epoch(
+            epoch=len(state.history) + 1,
+            stage=stage,
+            accuracy=float(figures["accuracy"][0]),
+            loss=float(figures["loss"][0]),
+            val_accuracy=float(np.mean(logits.argmax(axis=1) == context.truth)),
+            val_loss=log_loss(softmax(logits), context.truth),
+            seconds=time.perf_counter() - started,
+            images_per_second=len(context.split.train) / trained,
+        )
+        to_come = epochs - number + (settings.fine_tune_epochs if is_head else 0)
+        _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())
+        _check_loss(epoch)
+        is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
+        state.over = number + 1 == epochs or state.waited() == settings.patience
+        if context.board:
+            context.board.add(epoch)
+        if context.distribution.is_chief:
+            context.checkpoint.save(state)  # first: where a model is and no checkpoint, a training is done
+        if learner is context.network:
+            context.write_run(context.to_inference_model() if is_best else None)
+        if state.over:
+            break
+    assign(learner.trainable_variables, state.best_weights)
+
+
+def _check_loss(epoch: Epoch) -> None:
+    if not math.isfinite(epoch.loss + epoch.val_loss):
+        raise DataError(
+            f"the loss of epoch {epoch.epoch} is not a number: the weights of --weights are no ImageNet "
+            "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
+        )

@@ -1,0 +1,44 @@
+"""Turns what breaks a training off, and is not a bug, into one line that says what to do."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from catsdogs_edge.errors import CatsDogsError, DataError, ImageError, MemoryShortageError
+from catsdogs_train.data.batches import ImageBatches
+
+
+@contextmanager
+def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterator[None]:
+    """Names the image that could not be read, or a batch size that may fit, whatever the backend makes of it.
+
+    Args:
+        batches: All that images are read by; more may be added in the block.
+        batch_size: That was tried.
+
+    Raises:
+        DataError: An image is gone, or has changed.
+        MemoryShortageError: The accelerator, or the machine, has not enough memory, or a process that decodes has died.
+    """
+    try:
+        yield
+    except Exception as error:
+        failure = next((item.failure for item in batches if item.failure), None)
+        if isinstance(failure, ImageError):
+            raise DataError(f"an image is gone or has changed since the start: {failure}") from failure
+        if failure is not None:
+            raise MemoryShortageError(
+                "a process that decodes images has ended or does not start, as when memory is short: go on with "
+                f"--resume and fewer --workers, or 0 ({failure})"
+            ) from failure
+        if isinstance(error, CatsDogsError) or not _is_shortage(error):
+            raise
+        advice = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --image-size"
+        raise MemoryShortageError(
+            f"not enough memory for batches of {batch_size} images: try {advice}, and another --out"
+        ) from error
+
+
+def _is_shortage(error: BaseException) -> bool:
+    """TensorFlow has an exception of its own for it, JAX only says it."""
+    words = f"{type(error).__name__}: {error}"
+    return isinstance(error, MemoryError) or "ResourceExhausted" in words or "RESOURCE_EXHAUSTED" in words

@@ -1,0 +1,94 @@
+"""The last stage: learns to tell images of the classes from others, with the network as it is now."""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.images.decode import RgbBatch, load_batch
+from catsdogs_edge.model.contract import NEITHER, has_neither
+from catsdogs_train.data.augmentation import Recipe
+from catsdogs_train.data.batches import ImageBatches, draw_order
+from catsdogs_train.data.blank_frames import draw_blank_frames
+from catsdogs_train.data.outliers import FOLDS, MOST
+from catsdogs_train.data.split import Sample
+from catsdogs_train.network.familiarity import Detector, FamiliarityFit, fit_boundary, fit_distance
+from catsdogs_train.network.features import Features, extract_features, read_features
+from catsdogs_train.run.history import Stage
+from catsdogs_train.settings import Settings
+from catsdogs_train.stages.context import TrainingContext, make_batches
+from catsdogs_train.stages.head import compute_val_features
+
+_log = logging.getLogger(__name__)
+
+_VIEW = Recipe(soft=0.25)
+"""What is learned from: neither side may be known by how sharp its images are. Cameras and archives differ in it."""
+
+_BLANK = 240
+"""Frames that show nothing, as cameras deliver them."""
+
+
+def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
+    """Fits a detector to the network as it is now; None where a class is called `NEITHER`."""
+    if has_neither(context.split.classes):
+        _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
+        return None
+    _log.info("learning what is familiar, with %d images of neither", len(context.outliers))
+    extractor = context.make_extractor()
+
+    def extract(batches: ImageBatches | RgbBatch) -> Features:
+        if isinstance(batches, ImageBatches):
+            context.batches[1:] = [batches]
+        return extract_features(extractor, batches, [context.progress.callback("familiarity")], context.distribution)
+
+    if context.settings.views and context.state.history[-1].stage is Stage.HEAD:  # computed already, most likely
+        compute_val_features(context, extractor)
+        val_features = np.array(read_features(context.checkpoint.features("val")))
+    else:
+        val_features = extract(context.val_batches)
+    return fit_familiarity(context.settings, context.split.train, context.outliers, val_features, extract)
+
+
+def fit_familiarity(
+    settings: Settings,
+    samples: Sequence[Sample],
+    outliers: Sequence[Sample],
+    val_features: Features,
+    extract: Callable[[ImageBatches | RgbBatch], Features],
+) -> FamiliarityFit:
+    """Learns to tell images of the classes from others.
+
+    Args:
+        settings: Of the training.
+        samples: To train with; `MOST` of them are taken by lot.
+        outliers: From `find_outliers`; none: what is far from the training images is not familiar.
+        val_features: Of validation images, which set the threshold.
+        extract: Returns the features of images.
+    """
+    chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
+    scores = np.zeros(len(outliers))
+    if not outliers:
+        features = extract(make_batches(settings, chosen))
+        detector = fit_distance(features).with_threshold_for(settings.keep, val_features)
+    else:
+        features = extract(make_batches(settings, chosen, _VIEW))
+        blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
+        blank = extract(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
+        views = [extract(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
+
+        def fit(indices: NDArray[np.intp]) -> Detector:
+            sides = np.concatenate([blank, *(view[indices] for view in views)])
+            return fit_boundary(features, sides).with_threshold_for(settings.keep, val_features)
+
+        folds = np.array([sample.label for sample in outliers])
+        for fold in range(FOLDS):  # each is judged by what was learned from the rest
+            scores[folds == fold] = fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold])
+        detector = fit(np.arange(len(outliers)))
+    return FamiliarityFit(
+        detector=detector,
+        target_recall=settings.keep,
+        outliers=len(outliers),
+        val_scores=detector.score(val_features),
+        outlier_scores=scores,
+    )

@@ -1,0 +1,46 @@
+"""The second stage: a part of the backbone learns, too, at a low rate."""
+
+import math
+
+import keras
+
+from catsdogs_train.data.augmentation import STRONG
+from catsdogs_train.data.batches import ImageBatches
+from catsdogs_train.network.resnet import unfreeze
+from catsdogs_train.network.weights import assign, values
+from catsdogs_train.run.history import Stage
+from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.epochs import train_epochs
+
+WARM_UP = 0.1
+"""Share of the steps of fine-tuning in which the learning rate rises; then it falls along a cosine, to zero."""
+
+WEIGHT_DECAY = 0.01
+"""Of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019); biases are left alone."""
+
+
+def fine_tune(context: TrainingContext) -> None:
+    """Lets a part of the backbone learn."""
+    settings, network, state = context.settings, context.network, context.state
+    is_new = not state.count(Stage.FINE_TUNING)
+    if is_new:
+        assign(network.trainable_variables, state.best_weights)
+        context.write_run(context.to_inference_model())  # epochs on features, which take no time, do not
+    unfreeze(network, settings.unfreeze)
+    if is_new:
+        state.best_weights = values(network.trainable_variables)
+
+    def batches(epoch: int) -> ImageBatches:
+        return context.make_views(settings.epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
+
+    steps = settings.fine_tune_epochs * len(batches(0))
+    warm_up = math.ceil(WARM_UP * steps)
+    rate = keras.optimizers.schedules.CosineDecay(
+        settings.fine_tune_rate / warm_up,
+        max(steps - warm_up, 1),
+        warmup_target=settings.fine_tune_rate,
+        warmup_steps=warm_up,
+    )
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    train_epochs(context, Stage.FINE_TUNING, network, optimizer, batches, context.validate)

@@ -1,0 +1,67 @@
+"""The first stage: the output layer learns, on a frozen backbone."""
+
+import logging
+import time
+from functools import partial
+
+import keras
+import numpy as np
+
+from catsdogs_edge.model.scores import Scores
+from catsdogs_train.data.augmentation import PUBLISHED
+from catsdogs_train.network.features import HEAD_WIDTH, FeatureBatches, compute_features, make_head, read_features
+from catsdogs_train.run.history import Stage
+from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.epochs import train_epochs
+
+_log = logging.getLogger(__name__)
+
+HEAD_RATE = 1e-3
+"""Learning rate of Adam on the output layer alone."""
+
+
+def train_head(context: TrainingContext) -> None:
+    """Lets the output layer learn: on features of a few views, computed once, or on new views in each epoch."""
+    settings = context.settings
+    optimizer = keras.optimizers.Adam(HEAD_RATE)
+    if not settings.views:
+        views = partial(context.make_views, recipe=PUBLISHED)
+        train_epochs(context, Stage.HEAD, context.network, optimizer, views, context.validate)
+        return
+    head = make_head(context.network)
+    count = min(settings.views, settings.epochs)
+    _compute_features(context, count)
+    files = [context.checkpoint.features(str(view)) for view in range(count)]
+
+    def batches(epoch: int) -> FeatureBatches:
+        arguments = context.targets, context.sample_weights, settings.batch_size, settings.seed
+        return FeatureBatches(files[epoch % count], *arguments, epoch, context.distribution.shard)
+
+    def validate() -> Scores:
+        features = read_features(context.checkpoint.features("val"))[:, :HEAD_WIDTH]
+        kernel, bias = head.get_weights()
+        return np.array(features @ kernel + bias, np.float32)  # a copy: no file is open
+
+    train_epochs(context, Stage.HEAD, head, optimizer, batches, validate)
+
+
+def _compute_features(context: TrainingContext, views: int) -> None:
+    """Asks the backbone once for each view, unless that was done before."""
+    _log.info(
+        "asking the backbone once: %d x %d views to train, %d images to validate",
+        views, len(context.split.train), len(context.split.val),
+    )  # fmt: skip
+    started = time.perf_counter()
+    extractor = context.make_extractor()
+    compute_val_features(context, extractor)
+    for view in range(views):
+        batches = context.make_views(view, PUBLISHED, shuffle=False)
+        bar = context.progress.callback(f"features of view {view + 1} of {views}")
+        compute_features(extractor, batches, context.checkpoint.features(str(view)), [bar], context.distribution)
+    context.state.features_seconds += time.perf_counter() - started
+
+
+def compute_val_features(context: TrainingContext, extractor: keras.Model) -> None:
+    """Computes the features of the validation images, unless that was done before with this backbone."""
+    file, bar = context.checkpoint.features("val"), context.progress.callback("features to validate on")
+    compute_features(extractor, context.val_batches, file, [bar], context.distribution)

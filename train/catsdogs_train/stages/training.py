@@ -1,0 +1,65 @@
+"""Goes through the stages of a training, from where it stands to its end."""
+
+import logging
+
+from catsdogs_edge.output.files import atomic_files
+from catsdogs_train.data import prefetch
+from catsdogs_train.network.familiarity import attach
+from catsdogs_train.network.resnet import unfreeze
+from catsdogs_train.network.weights import assign
+from catsdogs_train.run.history import Epoch, Stage
+from catsdogs_train.run.tensorboard import TensorBoardWriter
+from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.error_messages import readable_errors
+from catsdogs_train.stages.familiarity import learn_familiarity
+from catsdogs_train.stages.fine_tuning import fine_tune
+from catsdogs_train.stages.head import train_head
+
+_log = logging.getLogger(__name__)
+
+
+def run_stages(context: TrainingContext) -> Epoch:
+    """Trains what is left to train, and ends the run folder.
+
+    Returns:
+        The figures of the best epoch.
+
+    Raises:
+        DataError: An image or the checkpoint cannot be read, the loss is not a number, or TensorBoard is asked
+            for and missing.
+        OutputError: The run folder cannot be written.
+        MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
+    """
+    context.state = context.checkpoint.load()
+    state = context.state
+    if state.history:
+        _log.info("going on after epoch %d (%s)", state.history[-1].epoch, state.history[-1].stage.value)
+    if context.settings.tensorboard and context.distribution.is_chief:
+        context.board = TensorBoardWriter(context.settings.out)
+    try:
+        with context.progress, readable_errors(context.batches, context.settings.batch_size):
+            if not state.has_ended(Stage.HEAD):
+                train_head(context)
+            if context.settings.fine_tune_epochs and not state.has_ended(Stage.FINE_TUNING):
+                fine_tune(context)
+            _finish(context)
+    finally:
+        prefetch.stop()
+        if context.board:
+            context.board.close()
+    return state.history[state.best]
+
+
+def _finish(context: TrainingContext) -> None:
+    """Ends the run folder with the network of the best epoch, and what is familiar to it."""
+    state = context.state
+    if state.history[-1].stage is Stage.FINE_TUNING:
+        unfreeze(context.network, context.settings.unfreeze)
+    assign(context.network.trainable_variables, state.best_weights)
+    familiarity = learn_familiarity(context)
+    network = context.to_inference_model()
+    if familiarity:
+        network = attach(network, familiarity.detector)
+    if context.distribution.is_chief:
+        with atomic_files(context.settings.out) as folder:
+            context.run.finish(folder, state, network, familiarity)

@@ -1,0 +1,165 @@
+"""Trains a classifier: looks at the images, and goes through the stages that are asked for."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
+from catsdogs_edge.model.contract import NEITHER, has_neither
+from catsdogs_edge.output.files import check_writable
+from catsdogs_train.data.outliers import find_outliers
+from catsdogs_train.data.split import Sample, Split, make_split
+from catsdogs_train.network.distribution import Distribution, assemble
+from catsdogs_train.network.precision import choose_dtype
+from catsdogs_train.network.resnet import check_weights
+from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.history import Epoch
+from catsdogs_train.run.lock import lock_run_folder
+from catsdogs_train.run.run_folder import RunFolderWriter, read_best
+from catsdogs_train.settings import ComputeDtype, Settings
+from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.error_messages import readable_errors
+from catsdogs_train.stages.training import run_stages
+
+_log = logging.getLogger(__name__)
+
+_NAMED = 5
+"""Files that are left out and named on the terminal."""
+
+
+def train(settings: Settings) -> Epoch:
+    """Trains a classifier and writes its run folder.
+
+    After every epoch, what it takes to go on is in `RUN/checkpoint`, which is removed at the end.
+
+    Args:
+        settings: What to train on, how, and where to.
+
+    Returns:
+        The figures of the best epoch, whose weights are in `model.keras`.
+
+    Raises:
+        DataError: The images or the weights cannot be used, or what is to be resumed is another training.
+        OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
+        MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
+    """
+    check_writable(settings.out)  # better to hear it now than after the first epoch
+    check_weights(settings.weights)
+    keras.utils.set_random_seed(settings.seed)
+    distribution = assemble(settings.devices)
+    with lock_run_folder(settings.out) if distribution.is_chief else nullcontext():
+        try:
+            return _train(settings, distribution)
+        except (RuntimeError, ValueError) as error:
+            if not distribution.is_peer_failure(error):
+                raise
+            raise DataError(
+                "another host has ended, or cannot be reached: see what it says, and start all again with --resume"
+            ) from error
+
+
+def _train(settings: Settings, distribution: Distribution) -> Epoch:
+    checkpoint = Checkpoint(settings.out)
+    try:
+        plan = _prepare(settings, checkpoint, distribution)
+    except CatsDogsError:
+        distribution.all_equal(b"")  # the others wait for what this host has to say
+        raise
+    if not distribution.all_equal(json.dumps([plan.fingerprint, plan.is_done]).encode()):
+        raise DataError("the hosts do not see the same: give each the same options, images and weights")
+    if plan.is_done:
+        best = read_best(settings.out, plan.fingerprint)
+        if distribution.is_chief:
+            checkpoint.remove()  # what is left of it, if that was killed
+        _log.info("%s is done already", settings.out)
+        return best
+    run = RunFolderWriter(settings, plan.split, plan.precision, plan.fingerprint)
+    with distribution.scope():
+        with readable_errors([], settings.batch_size):
+            context = TrainingContext(
+                settings, plan.split, plan.outliers, plan.precision, checkpoint, run, distribution
+            )
+        if distribution.is_chief:
+            checkpoint.begin(plan.fingerprint)
+        distribution.barrier("the run folder is there")
+        if not distribution.all_equal(checkpoint.describe()):
+            raise DataError(f"the hosts do not see the same {settings.out}: put it on a file system that all share")
+        best = run_stages(context)
+    distribution.barrier("the run is written")
+    if distribution.is_chief:
+        checkpoint.remove()
+    return best
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What is to be done, once everything has been looked at."""
+
+    split: Split
+    outliers: Sequence[Sample]
+    precision: ComputeDtype
+    fingerprint: dict[str, Any]
+    is_done: bool
+
+
+def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribution) -> _Plan:
+    """Looks at the images, and at what is in the run folder."""
+    is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
+    if is_done and not settings.resume:
+        raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
+    if checkpoint.exists and not settings.resume:
+        raise OutputError(
+            f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
+        )
+    precision = choose_dtype(settings.precision)
+    split = make_split(
+        settings.data,
+        val=settings.val,
+        train_size=settings.train_size,
+        val_size=settings.val_size,
+        seed=settings.seed,
+    )
+    _log.info(
+        "%d images to train, %d to validate; classes: %s",
+        len(split.train), len(split.val), ", ".join(split.classes),
+    )  # fmt: skip
+    distribution.check(settings.batch_size, len(split.train))
+    outliers: list[Sample] = []
+    if settings.other:
+        if has_neither(split.classes):
+            raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
+        outliers, left_out = find_outliers(settings.other, [*split.train, *split.val], settings.seed)
+        split = replace(split, quarantine=(*split.quarantine, *left_out))
+        _log.info("%d images of neither", len(outliers))
+    for item in split.quarantine[:_NAMED]:
+        _log.info("left out: %s: %s", item.path, item.reason)
+    if len(split.quarantine) > _NAMED:
+        _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
+    return _Plan(split, outliers, precision, _make_fingerprint(settings, split, outliers, precision), is_done)
+
+
+def _make_fingerprint(
+    settings: Settings, split: Split, outliers: Sequence[Sample], precision: ComputeDtype
+) -> dict[str, Any]:
+    """Returns all that decides how a training ends, in the words of the options."""
+    images = [(sample.sha256, sample.label) for part in (split.train, split.val) for sample in part]
+    weights = Path(settings.weights)
+    return settings.decisive() | {
+        "--precision": precision.value,
+        "--weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else settings.weights,
+        "classes": list(split.classes),
+        "images of the hash": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
+        "images of neither of the hash": hashlib.sha256(
+            json.dumps([(sample.sha256, sample.label) for sample in outliers]).encode()
+        ).hexdigest(),
+        "the backend": keras.backend.backend(),
+        **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
+    }

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -14,6 +14,9 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX sets it to 1, and commands that tests start inherit it
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored, by commands of tests, too
+
+RUN_SIZE = 96
+"""Edge length of the input of the network that tests share, in pixels."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -65,40 +68,70 @@ def scripts() -> Path:
     return Path(sys.executable).parent
 
 
+Call = Callable[..., "subprocess.CompletedProcess[str]"]
+"""`call(app, name, *arguments)`; see the fixture."""
+
+
+@pytest.fixture
+def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a command in this process, as its console script does: TensorFlow takes seconds to import."""
+    run = importlib.import_module("catsdogs_edge.cli.app").run
+
+    def run_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        monkeypatch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        with pytest.raises(SystemExit) as end:
+            run(app, extra="export")
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        said = capsys.readouterr()
+        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), said.out, said.err)
+
+    return run_here
+
+
 @pytest.fixture(scope="session")
-def drawings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of 20 drawn cats and 20 drawn dogs."""
-    folder = tmp_path_factory.mktemp("drawings")
-    importlib.import_module("catsdogs_edge.images.drawings").write_folder(folder, per_class=20)
+def for_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """A folder for what is made once, whichever of pytest's processes asks first; read only for all others."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "for-all"
+    folder.mkdir(exist_ok=True)
     return folder
 
 
-@pytest.fixture(scope="session")
-def run_folder(drawings: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch."""
-    out = tmp_path_factory.mktemp("train") / "run"
-    command: list[str | Path] = [
-        scripts / "catsdogs-train",
-        drawings,
-        "--out",
-        out,
-        "--weights",
-        "none",
-        "--epochs",
-        "1",
-    ]
-    done = subprocess.run([*command, "--batch-size", "8"], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (out / "printed.txt").write_text(done.stdout + done.stderr)
-    return out
+def make_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """Makes a folder in `for_all`, unless another process has."""
+    with importlib.import_module("filelock").FileLock(folder / f".{name}.lock"):
+        if not (folder / f".{name}.done").exists():
+            make(folder / name)
+            (folder / f".{name}.done").touch()
+    return folder / name
 
 
 @pytest.fixture(scope="session")
-def published(run_folder: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `catsdogs-export --int8` makes of that run."""
-    out = tmp_path_factory.mktemp("export") / "out"
-    command: list[str | Path] = [scripts / "catsdogs-export", run_folder, "--int8", "--out", out]
+def drawings(for_all: Path) -> Path:
+    """A folder of 20 drawn cats and 20 drawn dogs."""
+    write = importlib.import_module("catsdogs_edge.images.drawings").write_folder
+    return make_once(for_all, "drawings", lambda folder: write(folder, per_class=20))
+
+
+def keep_output(out: Path, command: list[str | Path]) -> None:
+    """Runs a command that makes a folder, and keeps in it what was printed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (out / "printed.txt").write_text(done.stdout + done.stderr)
-    return out
+
+
+@pytest.fixture(scope="session")
+def run_folder(drawings: Path, scripts: Path, for_all: Path) -> Path:
+    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; a small network is fast."""
+    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", "none", "--epochs", "1"]
+    command += ["--batch-size", "8", "--image-size", str(RUN_SIZE)]
+    return make_once(for_all, "run", lambda out: keep_output(out, [*command, "--out", out]))
+
+
+@pytest.fixture(scope="session")
+def published(run_folder: Path, scripts: Path, for_all: Path) -> Path:
+    """What `catsdogs-export --int8` makes of that run."""
+    command: list[str | Path] = [scripts / "catsdogs-export", run_folder, "--int8"]
+    return make_once(for_all, "published", lambda out: keep_output(out, [*command, "--out", out]))

@@ -20,20 +20,12 @@ OPSET = 17
 
 
 def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
-    """Converts a network.
+    """Converts a network on the TensorFlow backend to a checked graph with the inputs and outputs of its contract.
 
     `from_function`, because tf2onnx 1.17's `from_keras` fails with Keras 3 (onnx/tensorflow-onnx#2448).
 
-    Args:
-        network: uint8 RGB (N, S, S, 3) to float32 logits (N, C) and, if the contract has a rule for it, familiarity
-            (N,), on the TensorFlow backend.
-        contract: Names and sizes that the ONNX file must have, and its temperature.
-
-    Returns:
-        A checked model: uint8 RGB (N, S, S, 3) to what the contract promises, N free.
-
     Raises:
-        ParityError: The converted graph is not valid, or has other inputs or outputs than promised.
+        ParityError: The converted graph is not valid, or has other inputs or outputs than the contract.
     """
     shape = (None, contract.image_size, contract.image_size, 3)
     signature = [tf.TensorSpec(shape, tf.uint8, name=contract.input_name)]
@@ -58,11 +50,7 @@ def convert(network: keras.Model, contract: Contract) -> onnx.ModelProto:
 
 
 def check_graph(model: onnx.ModelProto, contract: Contract) -> None:
-    """Refuses a graph that tf2onnx got wrong: it goes on where it cannot convert, and can leak inputs.
-
-    Raises:
-        ParityError: Not a valid graph, or other inputs or outputs than the contract promises.
-    """
+    """Refuses a graph that tf2onnx got wrong: it goes on where it cannot convert, and can leak inputs."""
     try:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:

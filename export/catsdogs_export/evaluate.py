@@ -64,20 +64,13 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 def evaluate(
     data: Path, model: Path, provider: Provider, other: Path | None = None
 ) -> tuple[Evaluation, Scores, Labels]:
-    """Classifies a folder with one folder for each class.
+    """Classifies a folder with one folder for each class of a model: an ONNX file, or a run's `model.keras`.
 
-    Args:
-        data: Its class folders must be those of the model.
-        model: An ONNX file of ours, or a `model.keras` in its run folder.
-        provider: For ONNX.
-        other: Folder of images that show none of the classes.
-
-    Returns:
-        The figures, the probabilities (N, C) and the true classes (N,).
-
-    Raises:
-        DataError: The folder does not fit the model, or holds no readable image.
-        ModelError: The model cannot be used.
+    `other` holds images that show none of the classes. Returns the figures, the probabilities (N, C) and the true
+    classes
+    (N,). Raises `DataError` where the folder does not fit the model or holds no readable image, `ModelError` for a
+    model
+    that cannot be used.
     """
     predictor = _open(model, provider)
     classes, rule = predictor.contract.classes, predictor.contract.familiarity
@@ -139,11 +132,7 @@ def _judge_familiarity(outputs: Outputs, truth: Labels, unfamiliar: Outputs | No
 
 
 def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) -> tuple[list[Path], Outputs]:
-    """Returns the files that can be read, and the outputs for them.
-
-    Raises:
-        DataError: None can be read.
-    """
+    """Returns the files that can be read, and the outputs for them; raises `DataError` where none can."""
     read, outputs = [], []
     for chunk in load_files(paths, predictor.contract.image_size):
         images = []

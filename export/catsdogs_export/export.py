@@ -51,15 +51,10 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
-    """Exports a run folder to ONNX files, `parity.json` and `parity.png`.
+    """Exports a run folder to ONNX files, `parity.json` and `parity.png` in a folder of their own.
 
     They take the place of an earlier export together, after all checks; when one fails, that stays. A
     precision that is not asked for again goes with the earlier export.
-
-    Args:
-        run_folder: Of `catsdogs-train`.
-        out: Folder to publish in, of its own.
-        options: Which precisions, and how.
 
     Raises:
         DataError: The run folder, its images or those to calibrate on cannot be used.

@@ -8,15 +8,11 @@ from catsdogs_edge.model.contract import Contract
 
 
 def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[str]:
-    """Returns the names of the nodes that stay in float32 whatever the precision.
+    """Returns the names of the nodes, in topological order, that stay in float32 whatever the precision.
 
     They are the softmax, whose small values would be rounded away; all from the input to the first convolution: pixels
     minus a mean, which would be rounded for nothing; and what is there for familiarity alone: a few small sums. Not the
     pooling before them: to change its large input back into floats would take longer than all the rest of it.
-
-    Args:
-        nodes: Of the graph, in topological order.
-        contract: Names the input and the outputs.
     """
     names = []
     reached = {contract.input_name}

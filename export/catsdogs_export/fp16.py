@@ -8,12 +8,7 @@ from catsdogs_export.float_nodes import kept_in_float
 
 
 def to_fp16(fp32: onnx.ModelProto, contract: Contract) -> onnx.ModelProto:
-    """Returns an fp16 version of a graph; inputs and outputs keep their types.
-
-    Args:
-        fp32: From `convert`; left as it is.
-        contract: Names its inputs and outputs.
-    """
+    """Returns an fp16 version of a graph, which is left as it is; inputs and outputs keep their types."""
     model = onnx.ModelProto()
     model.CopyFrom(fp32)
     kept = kept_in_float(model.graph.node, contract)

@@ -19,15 +19,12 @@ _EACH_FOR_ITSELF = frozenset({"Add", "Mul", "Relu"})
 
 
 def skip_unread_positions(model: ir.Model) -> None:
-    """Computes only every second row and column where 1x1 convolutions with stride 2 read no others.
+    """Computes only every second row and column where 1x1 convolutions with stride 2 read no others, in place.
 
     The stride moves up to the last operator that has to compute all positions: in ResNet50, the 3x3 convolution at the
     end of a stage. The other way into that stage's sum, which is needed whole elsewhere, is thinned out by a 1x1
     pooling with stride 2. What is left is computed by the same numbers in the same order. Graphs without such
     convolutions stay as they are.
-
-    Args:
-        model: Images as (N, C, H, W); changed in place.
     """
     for value in [output for node in model.graph for output in node.outputs]:
         readers = [node for node in value.consumers() if _reads_every_second(node)]
@@ -43,11 +40,8 @@ def widen_first_convolution(model: ir.Model) -> None:
     """Turns images into blocks of 2x2 pixels with 12 channels, which the first convolution reads with stride 1.
 
     The kernel's taps are sorted likewise, with zeros where its size is odd. What comes before that convolution (a
-    mean, for each channel) is computed on whole rows. A graph that does not begin so stays as it is.
-
-    Args:
-        model: uint8 images (N, S, S, 3), changed to (N, 3, S, S) before a first convolution with stride 2; changed
-            in place.
+    mean, for each channel) is computed on whole rows. A graph that does not begin so stays as it is: uint8 images
+    (N, S, S, 3), changed to (N, 3, S, S) before a first convolution with stride 2.
     """
     graph, image = model.graph, model.graph.inputs[0]
     turn = next((node for node in graph if node.op_type == "Transpose"), None)

@@ -89,14 +89,7 @@ class Quantizer:
     """
 
     def __init__(self, fp32: Path, folder: Path, contract: Contract, images: Sequence[Path]) -> None:
-        """Folds the model.
-
-        Args:
-            fp32: From `convert`.
-            folder: For what comes in between.
-            contract: Of the FP32 file.
-            images: Training images to calibrate on, all readable.
-        """
+        """Folds an fp32 file; `folder` is for what comes in between, `images` are training images to calibrate on."""
         self._folder = folder
         self._contract = contract
         self._images = images
@@ -109,12 +102,7 @@ class Quantizer:
         self._kept = kept_in_float(onnx.load(self._folded).graph.node, contract)
 
     def quantize(self, setting: Setting, path: Path) -> None:
-        """Writes an INT8 file.
-
-        Args:
-            setting: How.
-            path: To write; overwritten if it exists.
-        """
+        """Writes an INT8 file."""
         method, options = _METHODS[setting.calibration]
         arm = setting.target is Target.ARM64
         reader = _Reader(self._images, self._contract)
@@ -138,12 +126,9 @@ class Quantizer:
             )
 
     def rank_layers(self, quantized: Path) -> list[str]:
-        """Names the convolutions, the one whose output quantization disturbs most first.
+        """Returns the names of the convolutions, first the one whose output quantization disturbs most.
 
         By signal-to-noise ratio against the float model on a few images (`qdq_loss_debug`).
-
-        Args:
-            quantized: A file from `quantize`.
         """
         outputs = {}
         for name, path in (("float", self._folded), ("int8", quantized)):

@@ -63,20 +63,12 @@ class BudgetError(ParityError):
 def search(
     quantizer: Quantizer, path: Path, target: Target, fp32: ModelOnImages[Classifier], max_drop: float
 ) -> tuple[Search, ModelOnImages[Classifier]]:
-    """Tries settings and leaves the file of the best one.
+    """Tries settings, leaves the file of the best one, and returns what was tried and that setting's model.
 
     Each calibration method is tried. Of those within the budget, which are equally fast, the one closest to fp32 wins.
-    Only if none is, the layers that suffer most stay in float, more and more of them, until one is good enough.
-
-    Args:
-        quantizer: Of the fp32 model.
-        path: The INT8 file to write, without contract.
-        target: The kind of CPU it is for.
-        fp32: The fp32 model, on labelled images that nothing was trained or calibrated on.
-        max_drop: Accuracy that may be lost, in percentage points.
-
-    Returns:
-        What was tried, and the chosen setting's model on those images.
+    Only if none is, the layers that suffer most stay in float, more and more of them, until one is good enough. They
+    are
+    judged on labelled images that nothing was trained or calibrated on.
 
     Raises:
         BudgetError: No setting is within the budget.
@@ -129,11 +121,7 @@ def _settings(
 
 
 def _measure_latencies(models: Mapping[tuple[str, ...], Predictor], image: RgbBatch) -> dict[tuple[str, ...], float]:
-    """Times the models in turns, so that what else the machine does hits all alike.
-
-    Returns:
-        The smallest of the rounds' medians for each, in milliseconds.
-    """
+    """Times the models in turns; returns the smallest of the rounds' medians for each, in milliseconds."""
     medians: dict[tuple[str, ...], list[float]] = {layers: [] for layers in models}
     for _ in range(_ROUNDS):
         for layers, model in models.items():

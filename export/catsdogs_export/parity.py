@@ -158,10 +158,8 @@ class Parity:
 def run_parity(reference: ModelOnImages[Predictor], candidate: ModelOnImages[Classifier], max_drop: float) -> Parity:
     """Compares a model file with what it was made from, on all levels that its precision has.
 
-    Args:
-        reference: Keras for fp32, fp32 for a smaller precision; on the same images, or for fp32 on those that count.
-        candidate: The file as the edge opens it, accepting all images.
-        max_drop: Accuracy that a smaller precision may lose, in percentage points.
+    The reference is Keras for fp32, and fp32 for a smaller precision; the candidate is the file as the edge opens it,
+    accepting all images. `max_drop` is the accuracy that may be lost, in percentage points.
 
     Raises:
         ParityError: They differ beyond a limit.
@@ -180,11 +178,7 @@ def run_parity(reference: ModelOnImages[Predictor], candidate: ModelOnImages[Cla
 
 
 def extremes(size: int) -> RgbBatch:
-    """Returns tensors on which preprocessing mistakes show: black, white, one for each colour, noise.
-
-    Returns:
-        uint8 RGB, shape (6, size, size, 3).
-    """
+    """Returns tensors on which preprocessing mistakes show, uint8 RGB (6, size, size, 3): colours and noise."""
     batch = np.zeros((6, size, size, 3), np.uint8)
     batch[1] = 255
     for channel in range(3):
@@ -194,11 +188,7 @@ def extremes(size: int) -> RgbBatch:
 
 
 def compare_tensors(reference: ModelOnImages[Predictor], candidate: ModelOnImages[Classifier]) -> TensorParity:
-    """Level A, on the reference's images and on `extremes`.
-
-    Raises:
-        ParityError: Two logits differ by more than `LOGIT_LIMIT`, or one is not finite.
-    """
+    """Level A, on the reference's images and on `extremes`."""
     size = candidate.model.contract.image_size
     logits, familiarity, count = 0.0, [0.0], 0
     for batch in (extremes(size), *load_batches(reference.images, size)):
@@ -226,11 +216,7 @@ def _difference(expected: Scores, found: Scores) -> float:
 
 
 def compare_files(reference: ModelOnImages[Predictor], candidate: ModelOnImages[Classifier]) -> FileParity:
-    """Level B: the candidate, opened by the edge, reads the files of the reference's images itself.
-
-    Raises:
-        ParityError: A label differs, or a probability by more than `PROBABILITY_LIMIT`.
-    """
+    """Level B: the candidate, opened by the edge, reads the files of the reference's images itself."""
     outputs = reference.outputs
     rows = list(classify_files(candidate.model, [image.path for image in reference.images]))
     unread = next((row for row in rows if row.prediction is None), None)
@@ -255,13 +241,7 @@ def compare_files(reference: ModelOnImages[Predictor], candidate: ModelOnImages[
 def compare_labels(
     reference: ModelOnImages[Predictor], candidate: ModelOnImages[Predictor], max_drop: float
 ) -> LabelParity:
-    """Level C; whether the result is within the limits is for the caller to ask (`LabelParity.why_not`).
-
-    Args:
-        reference: The fp32 model.
-        candidate: The smaller precision, on the same images.
-        max_drop: In percentage points.
-    """
+    """Level C; whether the result is within the limits is for the caller to ask (`LabelParity.why_not`)."""
     images = candidate.images
     truth = np.array([image.label for image in images])
     fp32, found = reference.outputs.logits, candidate.outputs.logits

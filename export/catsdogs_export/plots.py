@@ -16,13 +16,7 @@ _COLOURS = {"INT8": ORANGE, "fp16": BLUE, "fp32": BLUE}
 
 
 def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) -> None:
-    """Draws the probability of the true class by one model against each of the others, and the differences.
-
-    Args:
-        logits: By model, the reference first, each of shape (N, C).
-        truth: True classes.
-        path: PNG file to write.
-    """
+    """Draws the probability of the true class by the first model against each of the others to a PNG file."""
     every = np.arange(len(truth))
     probabilities = {name: softmax(scores)[every, list(truth)] for name, scores in logits.items()}
     reference_name = next(iter(probabilities))
@@ -54,15 +48,7 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
 
 
 def draw_evaluation(probabilities: Scores, truth: Labels, classes: Sequence[str], title: str, path: Path) -> None:
-    """Draws the confusion matrix and the reliability diagram.
-
-    Args:
-        probabilities: Shape (N, C).
-        truth: Shape (N,).
-        classes: Names, C of them.
-        title: Over both.
-        path: PNG file to write.
-    """
+    """Draws the confusion matrix and the reliability diagram to a PNG file."""
     figure = _figure(10, 4.6)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)

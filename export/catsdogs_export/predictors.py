@@ -43,12 +43,9 @@ class KerasPredictor:
 
 
 def open_graph(model: Path | bytes, contract: Contract, *, optimized: bool = True) -> Classifier:
-    """Opens an ONNX graph on the CPU; it need have no contract inside yet.
+    """Opens an ONNX graph, a file or its content, on the CPU; it need have no contract inside yet.
 
-    Args:
-        model: A file, or its content.
-        contract: Names its input and outputs.
-        optimized: Let ONNX Runtime fuse nodes; without, each runs as it stands in the file.
+    `optimized` lets ONNX Runtime fuse nodes; without, each runs as it stands in the file.
     """
     options = ort.SessionOptions()
     if not optimized:
@@ -61,12 +58,7 @@ Model_co = TypeVar("Model_co", bound=Predictor, covariant=True)
 
 
 class ModelOnImages(Generic[Model_co]):
-    """A model's outputs for labelled images, computed once, when they are first asked for.
-
-    Args:
-        model: Any predictor.
-        images: At least one.
-    """
+    """A model's outputs for labelled images, computed once, when they are first asked for."""
 
     def __init__(self, model: Model_co, images: Sequence[LabelledImage]) -> None:
         self.model = model

@@ -62,11 +62,7 @@ class RunFolder:
 
     @classmethod
     def load(cls, folder: Path) -> "RunFolder":
-        """Reads `run.json` and `split.csv`.
-
-        Raises:
-            DataError: The folder is not a run folder, or one of a newer catsdogs.
-        """
+        """Reads `run.json` and `split.csv`; raises `DataError` for what is none, or of a newer catsdogs."""
         for name in ("model.keras", "run.json", "split.csv"):
             if not (folder / name).is_file():
                 raise DataError(f"{folder} is not a run folder: {name} is missing (catsdogs-train writes it)")
@@ -99,11 +95,7 @@ class RunFolder:
         return cls(model=model, contract=contract, train=tuple(sets["train"]), val=tuple(sets["val"]))
 
     def load_network(self) -> keras.Model:
-        """Opens the Keras model.
-
-        Raises:
-            DataError: The file is damaged.
-        """
+        """Opens the Keras model; raises `DataError` where it is damaged."""
         try:
             network = keras.saving.load_model(self.model, compile=False)
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:

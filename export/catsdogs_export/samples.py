@@ -35,13 +35,9 @@ def spread(items: Sequence[_Item], count: int) -> list[_Item]:
 def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[Path]:
     """Draws readable images by lot, never one that the model is judged by.
 
-    Args:
-        run: The run that is exported.
-        folder: Where to look for them; None takes the run's own training images.
-        seed: Of the lot.
-
-    Raises:
-        DataError: There is none, or one of the folder is a validation image of the run.
+    They come from a folder, or from the run's own training images. Raises `DataError` where there is none, or one of
+    the
+    folder is a validation image of the run.
     """
     if folder is None:
         require_images(run.train)
@@ -76,11 +72,7 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
 
 
 def require_images(images: Sequence[LabelledImage]) -> None:
-    """Refuses to work on a part of the run's images without saying so.
-
-    Raises:
-        DataError: Some are gone, or there is none.
-    """
+    """Refuses to work on a part of the run's images without saying so: raises `DataError` where some are gone."""
     missing = [image.path for image in images if not image.path.is_file()]
     if missing or not images:
         raise DataError(

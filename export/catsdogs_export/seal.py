@@ -37,16 +37,7 @@ FAMILIARITY_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 5e-2, Precision.I
 def write_sealed(model: onnx.ModelProto, contract: Contract, path: Path) -> Classifier:
     """Writes a file with contract, self-test and hash, once; nothing may change it afterwards.
 
-    Args:
-        model: The graph that the contract describes.
-        contract: Of this very file.
-        path: To write.
-
-    Returns:
-        The file as the edge opens it, accepting all images.
-
-    Raises:
-        ParityError: It does not pass its own test.
+    Returns the file as the edge opens it, accepting all images. Raises `ParityError` where it fails its own test.
     """
     path.write_bytes(seal(model, contract))
     classifier = Classifier.load(path, Provider.CPU, accept_all=True)

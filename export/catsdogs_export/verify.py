@@ -20,10 +20,7 @@ from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, spread
 def verify(file: Path, run_folder: Path, *, max_drop: float) -> Parity:
     """Compares an ONNX file with the Keras model of a run folder, on the images of the publication.
 
-    Args:
-        file: From `export`.
-        run_folder: The run that it was made from. A smaller precision is compared with its fp32, converted anew.
-        max_drop: Accuracy that may be lost, in percentage points.
+    A smaller precision is compared with its fp32, converted anew.
 
     Raises:
         DataError: The run folder cannot be used.

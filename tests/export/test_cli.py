@@ -1,7 +1,6 @@
 """`catsdogs-export` on a real ResNet50, as a user runs it."""
 
 import json
-import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -12,10 +11,8 @@ import pytest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
 from catsdogs_edge.model.selftest import run as run_selftest
-
-
-def export(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([scripts / "catsdogs-export", *arguments], capture_output=True, text=True, check=False)
+from catsdogs_export.cli import _export_app
+from tests.conftest import RUN_SIZE, Call
 
 
 def test_the_files_describe_themselves(published: Path) -> None:
@@ -25,12 +22,12 @@ def test_the_files_describe_themselves(published: Path) -> None:
         assert [entry.version for entry in model.opset_import if entry.domain == ""] == [17]
         metadata = {entry.key: entry.value for entry in model.metadata_props}
         contract = Contract.from_metadata(metadata, name)
-        assert (contract.classes, contract.image_size, contract.precision) == (("cat", "dog"), 224, precision)
+        assert (contract.classes, contract.image_size, contract.precision) == (("cat", "dog"), RUN_SIZE, precision)
         assert (contract.training.images, contract.training.val_images) == (32, 8)
         assert contract.tools.keys() >= {"tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime"}
         session = ort.InferenceSession(published / name, providers=["CPUExecutionProvider"])
         assert [(node.name, node.type, node.shape) for node in session.get_inputs()] == [
-            ("image", "tensor(uint8)", ["N", 224, 224, 3])
+            ("image", "tensor(uint8)", ["N", RUN_SIZE, RUN_SIZE, 3])
         ]
         assert {node.name: (node.type, node.shape) for node in session.get_outputs()} == {
             "logits": ("tensor(float)", ["N", 2]),
@@ -88,8 +85,8 @@ def test_parity_is_printed_and_written(published: Path) -> None:
     ]  # of TensorFlow
 
 
-def test_describe_prints_the_contract(scripts: Path, published: Path) -> None:
-    done = export(scripts, "--describe", published / "model.int8.onnx")
+def test_describe_prints_the_contract(call: Call, published: Path) -> None:
+    done = call(_export_app, "catsdogs-export", "--describe", published / "model.int8.onnx")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["precision"] == "int8"
 
@@ -107,6 +104,6 @@ def test_describe_prints_the_contract(scripts: Path, published: Path) -> None:
         ["RUN", "--max-drop", "-1"],
     ],
 )
-def test_wrong_usage_is_exit_code_2(arguments: list[str], scripts: Path, small_run: Path) -> None:
+def test_wrong_usage_is_exit_code_2(arguments: list[str], call: Call, small_run: Path) -> None:
     given = [str(small_run) if argument == "RUN" else argument for argument in arguments]
-    assert export(scripts, *given).returncode == 2
+    assert call(_export_app, "catsdogs-export", *given).returncode == 2

@@ -1,7 +1,5 @@
 """The converter's known faults, each with the reason why `convert` does what it does."""
 
-from dataclasses import replace
-
 import keras
 import numpy as np
 import onnx
@@ -9,6 +7,7 @@ import onnxruntime as ort
 import pytest
 import tensorflow as tf
 import tf2onnx
+from msgspec.structs import replace
 
 from catsdogs_edge.errors import ParityError
 from catsdogs_export.convert import OPSET, check_graph, convert

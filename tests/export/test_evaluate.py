@@ -1,13 +1,14 @@
 import json
-import subprocess
 from pathlib import Path
 
 import cv2
 import pytest
 
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_export.cli import _eval_app
 from catsdogs_export.export import export
 from catsdogs_export.options import ExportOptions
+from tests.conftest import Call
 
 
 @pytest.fixture(scope="module")
@@ -25,16 +26,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def evaluate(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([scripts / "catsdogs-eval", *arguments], capture_output=True, text=True, check=False)
-
-
 def test_keras_and_onnx_get_the_same_figures(
-    scripts: Path, small_run: Path, exported: Path, images: Path, tmp_path: Path
+    call: Call, small_run: Path, exported: Path, images: Path, tmp_path: Path
 ) -> None:
     results = []
     for model in (small_run / "model.keras", exported):
-        done = evaluate(scripts, images, "--model", model, "--json", "--png", tmp_path / "plot.png")
+        done = call(_eval_app, "catsdogs-eval", images, "--model", model, "--json", "--png", tmp_path / "plot.png")
         assert done.returncode == 0, done.stderr
         results.append(json.loads(done.stdout))
     keras, onnx = results
@@ -52,17 +49,17 @@ def test_keras_and_onnx_get_the_same_figures(
     assert plot.std() > 10
 
 
-def test_a_table_for_people(scripts: Path, exported: Path, images: Path) -> None:
-    done = evaluate(scripts, images, "--model", exported)
+def test_a_table_for_people(call: Call, exported: Path, images: Path) -> None:
+    done = call(_eval_app, "catsdogs-eval", images, "--model", exported)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("accuracy ")
     assert "torn.jpg: not an image" in done.stderr
     assert "1 images could not be read" in done.stderr
 
 
-def test_other_classes_are_refused(scripts: Path, exported: Path, tmp_path: Path) -> None:
+def test_other_classes_are_refused(call: Call, exported: Path, tmp_path: Path) -> None:
     write_folder(tmp_path, per_class=1)
     (tmp_path / "dog").rename(tmp_path / "cow")
-    done = evaluate(scripts, tmp_path, "--model", exported)
+    done = call(_eval_app, "catsdogs-eval", tmp_path, "--model", exported)
     assert done.returncode == 1
     assert done.stderr == f"catsdogs-eval: {tmp_path} has the classes cat, cow, the model knows cat, dog\n"

@@ -22,6 +22,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.selftest import run as run_selftest
 from catsdogs_export import export as publish
+from catsdogs_export.cli import _export_app
 from catsdogs_export.convert import convert
 from catsdogs_export.export import export
 from catsdogs_export.fp16 import to_fp16
@@ -30,6 +31,7 @@ from catsdogs_export.options import ExportOptions, Target
 from catsdogs_export.run_folder import RunFolder, sha256
 from catsdogs_export.seal import write_sealed
 from catsdogs_export.verify import verify
+from tests.conftest import Call
 
 
 @pytest.fixture(scope="module")
@@ -129,17 +131,13 @@ def test_level_b_finds_a_runner_that_takes_bgr(
         export(small_run, tmp_path / "out", ExportOptions())
 
 
-def test_level_c_refuses_a_bad_calibration_and_says_what_was_tried(
-    small_run: Path, scripts: Path, tmp_path: Path
-) -> None:
+def test_level_c_refuses_a_bad_calibration_and_says_what_was_tried(small_run: Path, call: Call, tmp_path: Path) -> None:
     """Calibrated on black images, every activation of a real one is cut off."""
     (tmp_path / "black").mkdir()
     for number in range(4):
         cv2.imwrite(str(tmp_path / "black" / f"{number}.png"), np.zeros((64, 64, 3), np.uint8))
-    command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--calibrate", tmp_path / "black"]
-    done = subprocess.run(
-        [*command, "--max-drop", "0.0001", "--out", tmp_path / "out"], capture_output=True, text=True, check=False
-    )
+    options: list[str | Path] = ["--int8", "--calibrate", tmp_path / "black", "--max-drop", "0.0001"]
+    done = call(_export_app, "catsdogs-export", small_run, *options, "--out", tmp_path / "out")
     assert done.returncode == 1
     assert "INT8 setting" in done.stderr
     tried = [line.strip() for line in done.stderr.splitlines() if " ms " in line]
@@ -278,6 +276,7 @@ def test_an_image_that_broke_is_named(small_run: Path, tmp_path: Path) -> None:
         export(tmp_path / "run", tmp_path / "out", ExportOptions())
 
 
+@pytest.mark.slow
 def test_whenever_it_is_killed_the_folder_is_old_or_new(
     small_run: Path, exported: Path, scripts: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,9 @@ from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.scores import softmax
 
+pytestmark = pytest.mark.slow
+
+
 SIZE = 96
 
 

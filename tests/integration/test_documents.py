@@ -122,6 +122,7 @@ def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", RUN)
 def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, options: pytest.FixtureRequest) -> None:
     if "node " in unit:

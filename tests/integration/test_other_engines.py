@@ -13,6 +13,9 @@ from catsdogs_edge.model import selftest
 from catsdogs_edge.model.scores import Scores
 from tests.integration.engines import Web, openvino_logits
 
+pytestmark = pytest.mark.slow
+
+
 FILES = ["model.onnx", "model.int8.onnx"]
 
 

@@ -20,10 +20,18 @@ PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
 VERSIONS = [item.rpartition(" ")[2] for item in PROJECT["classifiers"] if "Python :: 3" in item]
 
 
-def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(scripts: Path, tmp_path: Path) -> None:
-    command: list[str | Path] = [scripts / "python", "-m", "build", "--wheel", "--outdir", tmp_path, HOUSE]
+@pytest.fixture(scope="module")
+def wheel(scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built once."""
+    folder = tmp_path_factory.mktemp("wheel")
+    command: list[str | Path] = [scripts / "python", "-m", "build", "--wheel", "--outdir", folder, HOUSE]
     subprocess.run(command, capture_output=True, check=True)
-    (wheel,) = tmp_path.glob("*.whl")
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(wheel: Path) -> None:
     assert wheel.stat().st_size <= 40e6
     names = zipfile.ZipFile(wheel).namelist()
     for needed in ("catsdogs.int8.onnx", "MODEL_CARD.md"):
@@ -34,11 +42,9 @@ def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(scrip
     assert not [name for name in names if name.endswith((".keras", ".h5", ".jpg", ".png", ".csv"))]
 
 
-def test_on_a_small_disk_it_takes_300_mb(scripts: Path, tmp_path: Path) -> None:
-    subprocess.run(
-        [scripts / "python", "-m", "build", "--wheel", "--outdir", tmp_path, HOUSE], capture_output=True, check=True
-    )
-    (wheel,) = tmp_path.glob("*.whl")
+@pytest.mark.slow
+def test_on_a_small_disk_it_takes_300_mb(wheel: Path, tmp_path: Path) -> None:
+    shutil.copy(wheel, tmp_path)
     (block,) = re.findall(r"## A small disk.*?```sh\n(.*?)```", (HOUSE / "docs" / "edge.md").read_text(), re.DOTALL)
     block = block.replace("install ", f"install --quiet -c {HOUSE / 'constraints.txt'} ").replace(
         "python3 ", f"{sys.executable} "
@@ -86,6 +92,7 @@ def test_the_unit_starts_what_is_there(tmp_path: Path) -> None:
         assert found.stderr == ""
 
 
+@pytest.mark.slow
 def test_the_demo_needs_a_fresh_clone_and_nothing_else(tmp_path: Path) -> None:
     tracked = subprocess.run(["git", "ls-files", "-z"], cwd=HOUSE, capture_output=True, text=True, check=True).stdout
     for name in tracked.split("\0")[:-1]:

@@ -14,10 +14,13 @@ from catsdogs_edge.runtime.cpu import Cpu
 
 HOUSE = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None or sys.platform != "linux" or sys.version_info >= (3, 14),
-    reason="runs once, where a model is exported; OpenVINO's wheel is for x86-64 Linux",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorflow") is None or sys.platform != "linux" or sys.version_info >= (3, 14),
+        reason="runs once, where a model is exported; OpenVINO's wheel is for x86-64 Linux",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from tests.integration.engines import Web, openvino_logits
 
 CLASSES = ("cat", "dog")
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
 
 def run(command: list[str | Path]) -> None:
@@ -39,7 +39,7 @@ def divide(things: Path, out: Path, each: int = 6) -> dict[str, Path]:
 
 
 def peak_memory(command: list[str | Path]) -> float:
-    """Runs a command; gives the largest resident set, in MB."""
+    """Runs a command; returns the largest resident set, in MB."""
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:  # wait4 would count this process, too, from which it was forked
@@ -51,7 +51,7 @@ def peak_memory(command: list[str | Path]) -> float:
 
 
 def classify(scripts: Path, images: Path, model: Path, out: Path, *options: str) -> dict[str, str]:
-    """Classifies a folder; gives file name -> label."""
+    """Classifies a folder; returns file name -> label."""
     run([scripts / "catsdogs-classify", images, "--model", model, "--csv", out, *options])
     with out.open(newline="") as stream:
         return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}

@@ -17,10 +17,13 @@ from catsdogs_edge.images.drawings import write_folder
 
 HOUSE = Path(__file__).resolve().parents[2]
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("tensorflow") is None or sys.platform != "linux",
-    reason="runs once, with the other tests that build an environment",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        importlib.util.find_spec("tensorflow") is None or sys.platform != "linux",
+        reason="runs once, with the other tests that build an environment",
+    ),
+]
 
 Rows = dict[str, dict[str, Any]]
 

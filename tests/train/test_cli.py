@@ -1,7 +1,6 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -15,6 +14,8 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.images.drawings import draw, write_folder
+from catsdogs_train.cli import _app
+from tests.conftest import RUN_SIZE, Call
 
 
 def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -29,7 +30,7 @@ def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings:
     }  # fmt: skip
     run = json.loads((run_folder / "run.json").read_text())
     assert run["classes"] == ["cat", "dog"]
-    assert run["image_size"] == 224
+    assert run["image_size"] == RUN_SIZE
     assert run["pictures"]["train"] + run["pictures"]["val"] == 40
     assert run["pictures"]["val"] >= 2
     assert run["pictures"]["quarantined"] == 0
@@ -83,14 +84,14 @@ def test_the_model_takes_images_and_has_no_augmentation(run_folder: Path) -> Non
     model = keras.saving.load_model(run_folder / "model.keras", compile=False)
     assert model.input.dtype == "uint8"
     assert not [layer.name for layer in model.layers if "random" in layer.name]
-    batch = np.stack([draw("cat", 500, 224)])
+    batch = np.stack([draw("cat", 500, RUN_SIZE)])
     for learning, running in zip(model(batch, training=True), model(batch, training=False), strict=True):
         np.testing.assert_array_equal(learning, running)
 
 
-def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: Path) -> None:
+def test_a_run_is_never_overwritten(call: Call, drawings: Path, run_folder: Path) -> None:
     before = (run_folder / "model.keras").stat().st_mtime_ns
-    done = train(scripts, drawings, "--out", run_folder, "--weights", "none")
+    done = call(_app, "catsdogs-train", drawings, "--out", run_folder, "--weights", "none")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "holds a trained model already" in line
@@ -106,10 +107,10 @@ def test_a_run_is_never_overwritten(scripts: Path, drawings: Path, run_folder: P
     ],
 )
 def test_bad_input_fails_with_one_line_and_leaves_nothing(
-    arguments: list[str], message: str, scripts: Path, drawings: Path, tmp_path: Path
+    arguments: list[str], message: str, call: Call, drawings: Path, tmp_path: Path
 ) -> None:
     given = [str(drawings) if argument == "DATA" else argument for argument in arguments]
-    done = train(scripts, *given, "--out", tmp_path / "run")
+    done = call(_app, "catsdogs-train", *given, "--out", tmp_path / "run")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     line = done.stderr.splitlines()[-1]
@@ -118,16 +119,13 @@ def test_bad_input_fails_with_one_line_and_leaves_nothing(
     assert not (tmp_path / "run").exists()
 
 
-def test_without_a_network_imagenet_names_the_way_out(scripts: Path, drawings: Path, tmp_path: Path) -> None:
+def test_without_a_network_imagenet_names_the_way_out(
+    call: Call, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A proxy that refuses, and an empty cache, stand for a machine without a network."""
-    refusing = {"https_proxy": "http://127.0.0.1:9", "KERAS_HOME": str(tmp_path / "keras")}
-    done = subprocess.run(
-        [scripts / "catsdogs-train", drawings, "--out", tmp_path / "run"],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | refusing,
-    )
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
+    monkeypatch.setattr("keras.src.utils.file_utils.config.keras_home", lambda: str(tmp_path / "keras"))
+    done = call(_app, "catsdogs-train", drawings, "--out", tmp_path / "run")
     assert done.returncode == 1
     line = done.stderr.splitlines()[-1]
     assert line.startswith("catsdogs-train: the ImageNet weights cannot be downloaded")
@@ -135,6 +133,7 @@ def test_without_a_network_imagenet_names_the_way_out(scripts: Path, drawings: P
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_an_image_that_vanishes_while_training_is_named(scripts: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=6)
     out = tmp_path / "run"
@@ -155,6 +154,7 @@ def wait_for(path: Path) -> None:
         time.sleep(0.2)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command: list[str | Path] = [

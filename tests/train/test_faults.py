@@ -10,6 +10,8 @@ import cv2
 import pytest
 
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.cli import _app
+from tests.conftest import Call
 
 FAST = ["--weights", "none", "--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
 
@@ -20,7 +22,7 @@ def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[
 
 
 def add_bad_files(images: Path) -> dict[str, str]:
-    """Adds one of each kind; gives the beginning of the reason for each."""
+    """Adds one of each kind; returns the beginning of the reason for each."""
     cats = images / "cat"
     whole = cv2.imread(str(cats / "0.png"))
     assert whole is not None
@@ -43,11 +45,11 @@ def add_bad_files(images: Path) -> dict[str, str]:
     return named | {"2.png": "the same file is labelled", "traitor.png": "the same file is labelled"}
 
 
-def test_with_every_kind_of_bad_file_it_trains_and_names_each(scripts: Path, tmp_path: Path) -> None:
+def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=15)
     bad = add_bad_files(tmp_path / "images")
     before = {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.*")}
-    done = train(scripts, tmp_path / "images", "--out", tmp_path / "run")
+    done = call(_app, "catsdogs-train", tmp_path / "images", "--out", tmp_path / "run", *FAST)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "run" / "quarantine.csv").open(newline="") as stream:
         reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(stream)}
@@ -71,6 +73,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, disk: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=10)
     done = train(scripts, tmp_path / "images", "--out", disk / "run")
@@ -101,15 +104,16 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, di
     )
 
 
-def test_a_place_that_cannot_be_written_is_said_before_anything_else(scripts: Path, tmp_path: Path) -> None:
+def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=10)
     (tmp_path / "file").touch()
-    done = train(scripts, tmp_path / "images", "--out", tmp_path / "file" / "run")
+    done = call(_app, "catsdogs-train", tmp_path / "images", "--out", tmp_path / "file" / "run", *FAST)
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "cannot be written" in line
 
 
+@pytest.mark.slow
 def test_any_name_of_a_class_or_a_file_will_do(scripts: Path, tmp_path: Path) -> None:
     """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
     write_folder(tmp_path / "images", per_class=10)

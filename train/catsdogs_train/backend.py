@@ -10,11 +10,7 @@ BACKENDS = ("tensorflow", "jax")
 
 
 def choose_backend() -> None:
-    """Sets, before Keras is imported, the backend that `KERAS_BACKEND` names, or TensorFlow.
-
-    Raises:
-        DataError: It names one that we do not know, or that is not installed.
-    """
+    """Sets the backend that `KERAS_BACKEND` names, or TensorFlow, before Keras is imported; raises `DataError`."""
     wanted = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
     if wanted not in BACKENDS:
         raise DataError(f"KERAS_BACKEND is {wanted!r}: expected {' or '.join(BACKENDS)}")

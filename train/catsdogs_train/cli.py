@@ -29,10 +29,8 @@ def _leave(end: BaseException) -> NoReturn:
     """Ends the process without Python's clean-up, in which TensorFlow can wait for ever.
 
     There it waits for its thread that reads batches ahead, and that thread for the interpreter, which is no more; so
-    it went in 1 of 78 trainings that were broken off (TensorFlow 2.21).
-
-    Args:
-        end: What ends it; alive until then, because TensorFlow's reader is, too, as long as its traceback.
+    it went in 1 of 78 trainings that were broken off (TensorFlow 2.21). `end` is alive until then, because TensorFlow's
+    reader is, too, as long as its traceback.
     """
     if not isinstance(end, SystemExit):
         sys.excepthook(type(end), end, end.__traceback__)

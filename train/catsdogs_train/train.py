@@ -36,15 +36,9 @@ _NAMED = 5
 
 
 def train(settings: Settings) -> Epoch:
-    """Trains a classifier and writes its run folder.
+    """Trains a classifier, writes its run folder, and returns the figures of the best epoch.
 
     After every epoch, what it takes to go on is in `RUN/checkpoint`, which is removed at the end.
-
-    Args:
-        settings: What to train on, how, and where to.
-
-    Returns:
-        The figures of the best epoch, whose weights are in `model.keras`.
 
     Raises:
         DataError: The images or the weights cannot be used, or what is to be resumed is another training.

@@ -79,11 +79,7 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_json(cls, path: Path) -> "Bench":
-        """Reads what `to_json` wrote.
-
-        Raises:
-            DataError: The file cannot be read, or holds something else.
-        """
+        """Reads what `to_json` wrote; raises `DataError` where the file cannot be read, or holds something else."""
         try:
             text = path.read_bytes()
             if msgspec.json.decode(text, type=_Header).schema != SCHEMA:
@@ -96,18 +92,10 @@ class Bench(Struct, frozen=True, kw_only=True):
 
 
 def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, count: int, rounds: int) -> Bench:
-    """Measures each model in processes of its own, one round after the other, so that all meet the same disturbances.
+    """Measures models in processes of their own, one round after the other, so that all meet the same disturbances.
 
-    Args:
-        models: Files that `catsdogs-export` wrote.
-        provider: Where to run them.
-        images: Folder; None draws JPEG files of 640x480 pixels.
-        count: Images to time in each process.
-        rounds: Processes for each figure.
-
-    Raises:
-        ModelError, ProviderError: A model does not open here.
-        DataError: There is no readable image in the folder.
+    Each process times `count` images of a folder, or drawn JPEG files of 640x480 pixels. Raises `ModelError` or
+    `ProviderError` where a model does not open here, `DataError` where the folder holds no readable image.
     """
     date, cores = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus()
     opened = [Classifier.load(path, provider) for path in models]
@@ -208,15 +196,11 @@ def _machine(cores: int) -> str:
 
 
 def changes(now: ModelFigures, before: ModelFigures) -> list[str]:
-    """Explains what has changed beyond the noise, in lines.
+    """Describes what has changed beyond the noise between two measurements of a model, in lines.
 
     A figure has changed if no value of one measurement lies among those of the other: by chance, that happens to one
     figure in 126 with 5 rounds each (the exact rank test: Mann and Whitney, 1947), and to one in 10 with 3; if the
     machine itself was as fast then as now, which other work, heat and neighbours on a server decide.
-
-    Args:
-        now: The new figures.
-        before: Those of an earlier measurement.
     """
     lines = []
     for name in now.figures.keys() & before.figures.keys():

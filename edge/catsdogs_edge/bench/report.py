@@ -66,16 +66,7 @@ def _same(model: ModelFigures, now: Sequence[ModelFigures], before: Sequence[Mod
 
 
 def plot(bench: Bench, path: Path) -> None:
-    """Draws where the time of an image goes, and how many images of a folder are done in a second.
-
-    Args:
-        bench: What to draw.
-        path: PNG file to write.
-
-    Raises:
-        ImportError: matplotlib is not installed.
-        OutputError: The file cannot be written.
-    """
+    """Draws where the time of an image goes, and how many images of a folder are done in a second, to a PNG file."""
     from matplotlib.figure import Figure  # noqa: PLC0415 - only who wants a plot needs it
 
     names = [_short(model, bench.models) for model in bench.models]

@@ -32,15 +32,9 @@ _WARM_UP = 10
 
 
 def measure_latency(classifier: Classifier, images: Sequence[Path], count: int) -> dict[str, float]:
-    """Classifies one image after the other, and times each step.
+    """Classifies `count` images one after the other; returns milliseconds by names such as `inference p95`.
 
-    Args:
-        classifier: The model.
-        images: Readable files; taken in turn.
-        count: How many to time.
-
-    Returns:
-        Milliseconds, by names such as `inference p95`; `all` is an image from its bytes to its label.
+    `all` is an image from its bytes to its label.
     """
     contract = classifier.contract
     files = [read_bytes(path) for path in images]
@@ -66,11 +60,7 @@ def measure_latency(classifier: Classifier, images: Sequence[Path], count: int) 
 
 
 def measure_folder(classifier: Classifier, images: Sequence[Path], count: int, workers: int) -> dict[str, float]:
-    """Classifies files as `catsdogs-classify` does, each worker on a core.
-
-    Returns:
-        Images a second, and the largest memory of this process in MB (2**20 bytes) where the system tells.
-    """
+    """Classifies files as `catsdogs-classify` does; returns the rate, and the largest memory of this process in MB."""
     list(classify_files(classifier, islice(cycle(images), _WARM_UP), workers=workers))
     start = time.perf_counter()
     done = sum(1 for _ in classify_files(classifier, islice(cycle(images), count), workers=workers))

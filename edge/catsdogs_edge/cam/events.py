@@ -29,11 +29,7 @@ class Trigger:
 
     @classmethod
     def parse_all(cls, text: str) -> tuple["Trigger", ...]:
-        """Reads `cat:2s`, or several: `cat:2s,dog:500ms`.
-
-        Raises:
-            ValueError: Something else.
-        """
+        """Reads `cat:2s`, or several: `cat:2s,dog:500ms`; raises `ValueError` for something else."""
         triggers = []
         for part in text.split(","):
             match = re.fullmatch(r"\s*(.+):(\d+(?:\.\d+)?)(ms|s|m|)\s*", part)
@@ -44,18 +40,10 @@ class Trigger:
 
 
 class Events:
-    """Runs a shell command once each time that a label has lasted.
+    """Runs a shell command once each time that a label has lasted; raises `DataError` for an unknown label.
 
     It runs beside the camera; while it still does, the event is left out. It finds `CATSDOGS_LABEL`,
     `CATSDOGS_PROBABILITY` and `CATSDOGS_FRAME` in its environment; what it prints goes to standard error.
-
-    Args:
-        triggers: When to run it.
-        command: For the shell.
-        labels: That the model knows.
-
-    Raises:
-        DataError: The model knows no such label.
     """
 
     def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str]) -> None:

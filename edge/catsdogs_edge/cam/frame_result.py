@@ -32,11 +32,7 @@ class Sink(Protocol):
     """Somewhere to put results."""
 
     def write(self, result: FrameResult) -> bool:
-        """Takes a result; returns False when the user wants to stop.
-
-        Raises:
-            OutputError: It cannot be written, as where the disk is full.
-        """
+        """Takes a result; returns False when the user wants to stop. Raises `OutputError` where it cannot write."""
 
     def close(self) -> None:
         """Releases what it holds."""

@@ -23,13 +23,7 @@ _NO_IMAGE_YET = (480, 640, 3)
 
 
 class Annotator:
-    """Draws results one after the other; where there is no image, on the last one, dimmed.
-
-    A result is drawn once, however many ask for it.
-
-    Args:
-        provider: ONNX Runtime's name of what the model runs on.
-    """
+    """Draws results one after the other, each once for all sinks; without an image, on the last one, dimmed."""
 
     def __init__(self, provider: str) -> None:
         self._provider = provider.removesuffix("ExecutionProvider")
@@ -40,13 +34,9 @@ class Annotator:
     def annotate(self, result: FrameResult, *, mirrored: bool = False, note: str = "") -> BgrImage:
         """Draws label, probability and bar along the lower edge; state, provider, fps and latency along the upper.
 
-        Args:
-            result: What to draw; its frame is left as it is.
-            mirrored: Show the image as a mirror would, not the words.
-            note: Shown in place of the state.
-
-        Returns:
-            uint8 BGR, shape (H, W, 3): the size of the frame, or of the last one. Others get it, too: do not change it.
+        Returns uint8 BGR, shape (H, W, 3), the size of the frame or of the last one. Others get it, too: do not change
+        it.
+        `mirrored` turns the image and not the words; `note` stands in place of the state.
         """
         if result is not self._result:
             if result.frame.rgb is not None:

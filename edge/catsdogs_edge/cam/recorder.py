@@ -34,16 +34,11 @@ class Recorder:
     """
 
     def __init__(self, path: Path, annotator: Annotator, fps: float, *, live: bool) -> None:
-        """Prepares; the file is made with the first frame, which sets its size.
+        """Prepares a file of the given ending and rate (0: unknown); the first frame makes it, and sets its size.
 
-        Args:
-            path: Ends with .mp4, .mkv, .avi or .webm. After a power cut .mkv and .avi can still be played.
-            annotator: Draws the answers.
-            fps: Of the source; 0 if unknown.
-            live: Frames come when they come.
-
-        Raises:
-            OutputError: Another ending, or the file cannot be written.
+        After a power cut .mkv and .avi can still be played. Raises `OutputError` for another ending or a place that
+        cannot
+        be written.
         """
         if path.suffix.lower() not in _CODECS:
             raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")
@@ -61,11 +56,7 @@ class Recorder:
         self._owed = 0.0
 
     def write(self, result: FrameResult) -> bool:
-        """Adds a frame; never asks to stop.
-
-        Raises:
-            OutputError: The disk is nearly full, or the codec is missing.
-        """
+        """Adds a frame; never asks to stop. Raises `OutputError` where the disk is nearly full."""
         if self._writer is None:
             if result.frame.rgb is None:
                 return True
@@ -107,15 +98,7 @@ class Recorder:
 
 
 class AnnotatedFrames:
-    """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file.
-
-    Args:
-        folder: Made if it is missing.
-        annotator: Draws the answers.
-
-    Raises:
-        OutputError: The folder cannot be made.
-    """
+    """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file."""
 
     def __init__(self, folder: Path, annotator: Annotator) -> None:
         make_folder(folder)
@@ -136,15 +119,7 @@ class AnnotatedFrames:
 
 
 def save_image(bgr: BgrImage, path: Path) -> None:
-    """Writes an image in the format of its name, whole or not at all.
-
-    Args:
-        bgr: uint8, shape (H, W, 3), BGR.
-        path: Its folder must exist.
-
-    Raises:
-        OutputError: It cannot be written.
-    """
+    """Writes uint8 BGR (H, W, 3) in the format of the name, whole or not at all; its folder must exist."""
     _, data = cv2.imencode(path.suffix, bgr)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())

@@ -47,15 +47,9 @@ class RowSink:
 def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo, source: Source) -> list[Sink]:
     """Opens what the user asked for; if that shows nothing anywhere, JSON Lines on standard output.
 
-    Args:
-        options: What to open. A window that cannot be is said once, and all goes on without.
-        triggers: When to run the command of `options.on`.
-        info: For rows and images.
-        source: Its frame rate sets that of window and video.
-
-    Raises:
-        OutputError: Something cannot be written.
-        DataError: An event for a label that the model does not know.
+    A window that cannot be is said once, and all goes on without. Raises `OutputError` where something cannot be
+    written,
+    `DataError` for an event of a label that the model does not know.
     """
     window = not options.no_window
     if window and (reason := why_no_window()):

@@ -47,12 +47,7 @@ class Smoother:
         self._familiar, self._which = _Vote(self._seconds), _Vote(self._seconds)
 
     def add(self, prediction: Prediction, now: float) -> SmoothedPrediction:
-        """Takes in one frame.
-
-        Args:
-            prediction: Of the frame.
-            now: Seconds on any clock that does not run backwards.
-        """
+        """Takes in the prediction for one frame, at `now` seconds on any clock that does not run backwards."""
         familiarity, threshold = prediction.familiarity, self._threshold
         if familiarity is not None and threshold is not None:
             # Where both are even, familiarity is at the threshold.

@@ -16,15 +16,10 @@ _STOP = {ord("q"), 27}
 
 
 class Window:
-    """Shows each frame with the answer drawn on it.
+    """Shows each frame with the answer drawn on it, not more than `fps` a second (0: as they come).
 
     Keys: q or Escape stops, as closing the window does; space pauses; s saves the frame as it came, without
-    what is drawn on it; m mirrors. Ask `why_no_window` before.
-
-    Args:
-        annotator: Draws the answers.
-        fps: Shows not more frames a second than this: the speed of a recording; 0 for as they come.
-        snapshots: Folder for what the key s saves; the current one if None.
+    what is drawn on it, in `snapshots` or the current folder; m mirrors. Ask `why_no_window` before.
     """
 
     def __init__(self, annotator: Annotator, *, fps: float = 0.0, snapshots: Path | None = None) -> None:

@@ -61,15 +61,10 @@ class Probe:
 
 
 def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
-    """Opens a camera.
+    """Opens a camera by its index, a device's path, or `cam:` and a part of its name; asks for frames of a size.
 
-    Args:
-        source: An index such as `0`, a device's path, or `cam:` and a part of a name. A name is looked up anew each
-            time: a camera that was plugged in again may have another index.
-        size: To ask for; the camera takes the nearest that it has.
-
-    Raises:
-        SourceError: There is none, several have that name, or it cannot be opened.
+    A name is looked up anew each time: a camera that was plugged in again may have another index. Raises `SourceError`
+    where there is none, several have that name, or it cannot be opened.
     """
     if source.startswith("cam:"):
         source = _named(source.removeprefix("cam:"), find_cameras())
@@ -89,12 +84,7 @@ def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
 
 
 def find_cameras(listing: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[Camera]:
-    """Lists the cameras without opening them, by index.
-
-    Args:
-        listing: Where Linux lists video devices.
-        devices: Where it keeps their nodes.
-    """
+    """Lists the cameras that Linux lists (or a few indices elsewhere) without opening them, by index."""
     if sys.platform != "linux":
         return [Camera(index, "", f"camera {index}", "ok") for index in range(_TRIED_ELSEWHERE)]
     by_id = sorted((devices / "v4l" / "by-id").glob("*"))
@@ -111,12 +101,7 @@ def find_cameras(listing: Path = Path("/sys/class/video4linux"), devices: Path =
 
 
 def probe(cameras: Iterable[Camera], deadline: float = 10.0) -> list[Probe]:
-    """Takes a few frames from each camera, all at the same time, in child processes.
-
-    Args:
-        cameras: From `find_cameras`.
-        deadline: Seconds for each; one that takes longer has a problem.
-    """
+    """Takes a few frames from each camera, all at the same time, in child processes with a deadline in seconds."""
     cameras = list(cameras)
     with ThreadPoolExecutor(max_workers=max(len(cameras), 1)) as pool:
         return list(pool.map(lambda camera: _probe(camera, deadline), cameras))

@@ -41,11 +41,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str) -> "Size":
-        """Reads `640x480`.
-
-        Raises:
-            ValueError: Something else.
-        """
+        """Reads `640x480`; raises `ValueError` for something else."""
         if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
             raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
         return cls(int(match[1]), int(match[2]))

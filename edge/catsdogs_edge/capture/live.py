@@ -90,11 +90,7 @@ class LiveSource:
         self._abandoned: list[_Grabber] = []
 
     def wait(self) -> "LiveSource":
-        """Waits for the first frame, so that a device that is not there is known at once.
-
-        Raises:
-            SourceError: It cannot be opened, or no frame comes.
-        """
+        """Waits for the first frame; raises `SourceError` where the device cannot be opened, or none comes."""
         if not self._grabber.wait(0, self._timing.first):
             self.close()
             raise SourceError(self._grabber.ended or f"{self.name} delivers no frame in {self._timing.first:.0f} s")
@@ -238,9 +234,8 @@ class _Grabber(threading.Thread):
 class FrozenFrameDetector:
     """Tells images from what drivers and decoders put in the place of one that is missing.
 
-    Args:
-        frozen: Seconds of equal frames from which on a camera counts as stuck.
-        may_repeat: Equal frames are no fault: a stream of a still scene.
+    Equal frames for `frozen` seconds are a camera that is stuck, unless the source `may_repeat`: a stream of a still
+    scene.
     """
 
     def __init__(self, frozen: float, *, may_repeat: bool) -> None:
@@ -250,12 +245,7 @@ class FrozenFrameDetector:
         self._since = 0.0
 
     def reject_reason(self, bgr: BgrImage, captured: float) -> str:
-        """Returns why a frame must not be classified; empty where it may be.
-
-        Args:
-            bgr: uint8, shape (H, W, 3), in any order of channels.
-            captured: When, in seconds.
-        """
+        """Returns why a frame, uint8 (H, W, 3), captured at some second, must not be classified; or nothing."""
         sample = bgr[::8, ::8]
         if int((sample.max(axis=(0, 1)) - sample.min(axis=(0, 1))).max()) <= 4:
             return "a blank frame: one colour all over"

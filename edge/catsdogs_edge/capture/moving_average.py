@@ -21,12 +21,7 @@ class MovingAverage(Generic[Value]):
         self.value: Value | None = None
 
     def add(self, new: Value, weight: float) -> Value:
-        """Takes in a value and returns the average.
-
-        Args:
-            new: The first one is taken as it is.
-            weight: Of the new value beside the past, 0 to 1; see `weight_after`.
-        """
+        """Takes in a value with a weight, 0 to 1, beside the past, and returns the average."""
         self.value = new if self.value is None or weight >= 1 else self.value + weight * (new - self.value)
         return self.value
 

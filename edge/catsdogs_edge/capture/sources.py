@@ -127,22 +127,14 @@ class VideoFile:
 
     @classmethod
     def open(cls, path: str) -> "VideoFile":
-        """Opens a file.
-
-        Raises:
-            SourceError: OpenCV's FFmpeg cannot.
-        """
+        """Opens a file; raises `SourceError` where OpenCV's FFmpeg cannot."""
         capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
         return cls(capture, path)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames.
-
-        Raises:
-            SourceError: There is none.
-        """
+        """Yields the frames; raises `SourceError` where there is none."""
         number = 0
         while True:
             position = self._capture.get(cv2.CAP_PROP_POS_FRAMES) / self.fps if self.fps else None
@@ -175,11 +167,7 @@ class RawFrames:
         self._size = size
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames.
-
-        Raises:
-            SourceError: The stream ends in the middle of a frame, or holds none.
-        """
+        """Yields the frames; raises `SourceError` where the stream ends in the middle of one, or holds none."""
         shape = (self._size.height, self._size.width, 3)
         expected = shape[0] * shape[1] * shape[2]
         number = 0
@@ -211,11 +199,7 @@ class ImageFiles:
         self._source = source
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the images.
-
-        Raises:
-            SourceError: There is none.
-        """
+        """Yields the images; raises `SourceError` where there is none."""
         number = -1
         for number, path in enumerate(find_images([self._source])):
             rgb, error = None, ""

@@ -86,25 +86,14 @@ def classify_all(
 
 
 def load_files(paths: Iterable[Path], size: int) -> Iterator[list[Loaded]]:
-    """Decodes and resizes files on all cores, ahead and in order.
-
-    Args:
-        paths: Image files; consumed as needed, so there may be millions.
-        size: Edge length in pixels.
-
-    Yields:
-        Up to `BATCH_SIZE` files.
-    """
+    """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` at a time."""
     yield from in_batches(lambda chunk: [(path, _load(path, read_bytes, size)) for path in chunk], paths, usable_cpus())
 
 
 def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source], workers: int) -> Iterator[_Result]:
-    """Works on batches of up to `BATCH_SIZE` in threads, and gives what becomes of each, in order.
+    """Works on batches of up to `BATCH_SIZE` in threads, and yields what becomes of each, in order.
 
-    Args:
-        work: Turns a batch into something.
-        sources: What to put into batches; consumed as needed.
-        workers: Threads; `BATCHES_AHEAD` batches for each are begun before they are needed.
+    `sources` are consumed as needed; `BATCHES_AHEAD` batches for each worker are begun before they are needed.
     """
     remaining = iter(sources)
     ahead: deque[Future[_Result]] = deque()

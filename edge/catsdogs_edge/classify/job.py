@@ -19,17 +19,10 @@ from catsdogs_edge.runtime.cpu import usable_cpus
 
 
 def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -> ClassifySummary:
-    """Classifies all images; rows are out as soon as their batch is done.
+    """Classifies all images with a model that was loaded with `threads=1`; rows are out as soon as their batch is done.
 
-    Args:
-        classifier: The model, loaded with `threads=1`: each worker has one.
-        info: The same model, for the rows.
-        options: Of the user, for the local engine.
-
-    Raises:
-        KeyboardInterrupt: The user stopped it; what was done is complete, and the summary is in its arguments.
-        OutputError: A file cannot be written, or the disk is full; the rows before are complete.
-        DataError: A list cannot be read.
+    Raises `OutputError` where a file cannot be written, `DataError` where a list cannot be read; the rows before are
+    complete. The arguments of a `KeyboardInterrupt` hold the summary.
     """
     with ExitStack() as stack:
         results = _open_results(options, info)

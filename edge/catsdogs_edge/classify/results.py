@@ -26,11 +26,7 @@ class Results(Protocol):
     done: Done
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
-        """Writes one; `target` is where the image was sorted to, if it was.
-
-        Raises:
-            OutputError: The disk is full.
-        """
+        """Writes one, with where the image was sorted to, if it was. Raises `OutputError` where the disk is full."""
 
     def close(self) -> None:
         """Closes the file."""
@@ -48,16 +44,9 @@ class FileResults:
 
     @classmethod
     def open_csv(cls, path: Path, info: ModelInfo, *, sorting: bool, resume: bool) -> "FileResults":
-        """Opens a CSV file.
+        """Opens a CSV file, `-` for standard output; raises `OutputError` where it cannot.
 
-        Args:
-            path: `-` is standard output.
-            info: Its classes are columns.
-            sorting: One more column, `sorted_to`: where the image is now.
-            resume: Go on in a file that may be there.
-
-        Raises:
-            OutputError: It cannot be written, or is something else.
+        `sorting` adds a column, `sorted_to`: where the image is now. `resume` goes on in a file that may be there.
         """
         columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
         done = resume_csv(path, columns) if resume else NOTHING
@@ -98,11 +87,7 @@ class Lines:
 
 
 class ClassifySummary:
-    """Counts images by label while they pass by.
-
-    Args:
-        resumed: Rows that were there before.
-    """
+    """Counts images by label while they pass by, beside the rows that were there before."""
 
     def __init__(self, *, resumed: int = 0) -> None:
         self.resumed = resumed

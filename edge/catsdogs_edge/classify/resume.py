@@ -26,14 +26,9 @@ _JSON_START = b'{"path": "'
 
 
 def resume_csv(path: Path, columns: Sequence[str]) -> Done:
-    """Reads the first column of a CSV file, and cuts off a last row that is not whole.
+    """Reads the first column of a CSV file, and cuts off a last row that is not whole; it need not exist.
 
-    Args:
-        path: Need not exist.
-        columns: That its header must have.
-
-    Raises:
-        OutputError: It is something else, or damaged elsewhere than at its end; then it is left as it is.
+    Raises `OutputError` where it has other columns, or is damaged elsewhere than at its end; it is left as it is then.
     """
 
     def read(number: int, record: bytes) -> str | None:
@@ -66,14 +61,7 @@ def skip_done(paths: Iterable[Path], done: Done) -> Iterator[Path]:
 
 
 def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: bool, start: bytes) -> Done:
-    """Reads the paths.
-
-    Args:
-        path: The file.
-        read: Returns the path in a record, by number and bytes; None for the header.
-        quoted: A record may hold line ends between quotes.
-        start: How a row of ours begins.
-    """
+    """Reads the paths; `quoted` records may hold line ends between quotes, `start` is how a row of ours begins."""
     if path == STANDARD_OUTPUT:
         raise OutputError("--resume needs a file, not standard output")
     if not path.exists():

@@ -32,11 +32,7 @@ class Sorter:
     """Puts images into `FOLDER/LABEL/`, under their own name or, where that is taken, `name (2).jpg`."""
 
     def __init__(self, folder: Path, mode: FileMode, labels: tuple[str, ...]) -> None:
-        """Makes the folders.
-
-        Raises:
-            OutputError: They cannot be made.
-        """
+        """Makes a folder for each label; raises `OutputError` where that cannot be."""
         self._folder = folder
         self._mode = mode
         self._names = FreeNames()
@@ -44,16 +40,11 @@ class Sorter:
             make_folder(folder / label)
 
     def put(self, path: Path, label: str) -> Path:
-        """Puts one image into its folder; the original stays until `finish`.
+        """Puts one image into its folder and returns where it is now; the original stays until `finish`.
 
-        A link becomes a copy of the image that it points to.
-
-        Returns:
-            Where it is now.
-
-        Raises:
-            ImageError: The original cannot be read any more.
-            OutputError: The disk is full.
+        A link becomes a copy of the image that it points to. Raises `ImageError` where the original cannot be read any
+        more,
+        `OutputError` where the disk is full.
         """
         wanted = self._folder / label / path.name
         if self._mode is FileMode.MOVE and not path.is_symlink():
@@ -67,11 +58,7 @@ class Sorter:
             return self._copy(source, path, wanted)
 
     def finish(self, path: Path, target: Path) -> None:
-        """Removes the original of an image that was moved.
-
-        Raises:
-            OutputError: It cannot be removed; then it is as it was.
-        """
+        """Removes the original of an image that was moved; undoes the move and raises `OutputError` where it cannot."""
         if self._mode is FileMode.MOVE:
             try:
                 path.unlink()

@@ -46,15 +46,10 @@ def make_app() -> typer.Typer:
 def command(
     app: typer.Typer, options: type[_Options], *examples: str
 ) -> Callable[[Callable[[_Options], None]], Callable[[_Options], None]]:
-    """Makes a function that takes a dataclass of options the command of an app.
+    """Makes a function that takes a dataclass of options the command of an app; `examples` end its help page.
 
     The fields are declared as Typer wants its parameters: `Annotated`, with `typer.Option` or `typer.Argument`. So each
     option stands in one place.
-
-    Args:
-        app: From `make_app`.
-        options: The dataclass.
-        *examples: Command lines for the end of the help page, as they are typed.
     """
 
     def decorate(function: Callable[[_Options], None]) -> Callable[[_Options], None]:
@@ -74,15 +69,8 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     """Runs a command to its end; the entry point of every console script.
 
     Ctrl-C ends it with exit code 130, SIGTERM and a closed terminal with 143 and 129; all of them run what closes files
-    and releases cameras.
-
-    A `CatsDogsError` or a missing extra becomes one line and exit code 1. Anything else is a bug and
-    keeps its traceback.
-
-    Args:
-        app: The command.
-        extra: The pip extra that it belongs to.
-        quiet: Hide what libpng, libjpeg, FFmpeg and Qt print to standard error by themselves.
+    and releases cameras. A `CatsDogsError`, or a module of a missing extra, becomes one line and exit code 1. Anything
+    else is a bug and keeps its traceback. `quiet` hides what libpng, libjpeg, FFmpeg and Qt print by themselves.
     """
     _open_closed_descriptors()
     if quiet and "OPENCV_LOG_LEVEL" not in os.environ:

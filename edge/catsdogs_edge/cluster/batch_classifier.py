@@ -73,13 +73,9 @@ class BatchClassifier:
     def classify_bytes(self, images: Sequence[bytes | ImageError | None]) -> list[dict[str, Any]]:
         """Classifies encoded images; none of them makes it raise, but see `Classifier.predict`.
 
-        Args:
-            images: Whole files (JPEG, PNG, ...), or why one could not be read; None, such as a null in a table, is a
-                row with an error, too.
-
-        Returns:
-            A row for each, in order: label, probability, familiarity, a probability for each class by its name, error;
-            None for what is not known. As in the CSV of `catsdogs-classify`.
+        An image is a whole file (JPEG, PNG, ...), or why it could not be read; None, such as a null in a table, is a
+        row with
+        an error, too. Returns a row for each, in order, with the fields of `columns`; None for what is not known.
         """
         classes = self.classifier.contract.classes
         rows = []

@@ -93,19 +93,11 @@ class Listing:
 
 
 def list_images(store: Store, sources: Sequence[str], about: dict[str, Any], *, null: bool, resume: bool) -> Listing:
-    """Finds the images of a job, or takes up what was found when it was begun.
+    """Finds the images of a job, or takes up what was found when it was begun; what was found is kept in the store.
 
-    Args:
-        store: For the results; what was found is kept there.
-        sources: Images, folders, patterns and lists as `find_images` takes them, the same behind URIs, and
-            manifests: names that end in `.parquet` or `.csv`.
-        about: What else decides about the results, such as the model; JSON.
-        null: The names in lists end with NUL bytes.
-        resume: Go on with what is in the store, if anything is.
-
-    Raises:
-        DataError: A source cannot be read.
-        OutputError: The store holds something else, or a job that is not resumed, or another one.
+    Sources are those of `find_images`, the same behind URIs, and manifests: names that end in `.parquet` or `.csv`.
+    `about` is what else decides about the results, such as the model; JSON. Raises `DataError` where a source cannot be
+    read, `OutputError` where the store holds something else, a job that is not resumed, or another one.
     """
     about = {"version": _VERSION, "sources": list(sources), **about}
     found = store.names()
@@ -119,17 +111,7 @@ def list_images(store: Store, sources: Sequence[str], about: dict[str, Any], *, 
 
 
 def begin(store: Store, listing: Listing, *, workers: int, size: int) -> Listing:
-    """Decides about the size of the shards, and writes it down: from here on the job can be resumed.
-
-    Args:
-        store: For the results.
-        listing: At least one image.
-        workers: That will share the work.
-        size: Of a shard, in images; 0: what suits the number of images and workers.
-
-    Raises:
-        OutputError: The store cannot be written.
-    """
+    """Decides about the size of the shards (0: what suits images and workers), and writes it down for `--resume`."""
     size = size or min(max(listing.count // (workers * _FOR_EACH_WORKER), _SMALLEST), _LARGEST)
     begun = replace(listing, shard_size=size)
     with store.writing(PLAN) as path:
@@ -138,11 +120,7 @@ def begin(store: Store, listing: Listing, *, workers: int, size: int) -> Listing
 
 
 def read_names(shard: Shard) -> list[str]:
-    """Reads the names of a shard's images.
-
-    Raises:
-        DataError: The manifest cannot be read, or is another one now.
-    """
+    """Reads the names of a shard's images; raises `DataError` where the manifest cannot be read, or has changed."""
     with open_file(shard.file) as stream:
         try:
             file = pq.ParquetFile(stream)
@@ -252,11 +230,7 @@ def _read_csv(name: str) -> Iterator[str]:
 
 
 def _find_column(columns: Sequence[str], name: str) -> str:
-    """Finds the column of names.
-
-    Raises:
-        DataError: None is called so, and there are several.
-    """
+    """Finds the column of names; raises `DataError` where none is called so, and there are several."""
     found = [column for column in _COLUMNS if column in columns]
     if not found and len(columns) != 1:
         raise DataError(f"{name} has the columns {', '.join(columns)}, expected one called {' or '.join(_COLUMNS)}")

@@ -54,18 +54,13 @@ _DEATHS = (
 
 
 def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str) -> ClassifySummary:
-    """Classifies images on the cluster that `RAY_ADDRESS` names, or on this machine.
+    """Classifies images on the cluster that `RAY_ADDRESS` names, or on this machine; finished shards are kept.
 
-    Args:
-        classifier: The model, as it travels to the workers.
-        options: Of the user; sources may also be manifests and URIs, see `list_images`.
-        parts: Folder for the parts of the results, a path or a URI; all workers must see it.
-
-    Raises:
-        KeyboardInterrupt: The user stopped it; finished shards are kept, and the summary is in its arguments.
-        CatsDogsError: A source cannot be read, or the results cannot be written; finished shards are kept.
-        OutputError: Also, a shard could not be finished, because its worker died each time.
-        ProviderError: Ray cannot be reached, or breaks off, or its workers die of one shard after the other.
+    All workers must see `parts`, a folder or its URI. Raises `ProviderError` where Ray cannot be reached, breaks off,
+    or
+    its workers die of one shard after the other; `OutputError` where one shard's worker died each time; the arguments
+    of
+    a `KeyboardInterrupt` hold the summary.
     """
     store = Store(parts)
     about = {"format": options.format.value, "model": classifier.model_sha256, "accept_all": options.accept_all}
@@ -168,11 +163,7 @@ def _stream(
 
 
 def _do_shard(shard: Shard, classifier: list[ray.ObjectRef], out: str, ending: str, base: str) -> dict[str, Any]:
-    """Does a shard in one of Ray's workers, and says how it went.
-
-    Returns:
-        Its number, how often each label came, how many images failed, and what a user can do something about.
-    """
+    """Does a shard in one of Ray's workers; returns its number, the count of each label, of failures, an error."""
     outcome = {"number": shard.number, "labels": Counter(), "failed": 0, "error": ""}
     try:
         opened = _open(*classifier)

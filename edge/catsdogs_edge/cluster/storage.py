@@ -39,15 +39,7 @@ def is_uri(name: str) -> bool:
 
 
 def read_image(name: str, base: str) -> bytes:
-    """Reads the bytes of an image.
-
-    Args:
-        name: A path or a URI.
-        base: Folder that a path starts at, unless it is absolute.
-
-    Raises:
-        ImageError: It cannot be read.
-    """
+    """Reads the bytes of an image at a URI, or at a path from `base`; raises `ImageError` where it cannot."""
     if not name:
         raise ImageError("no image is named here")
     try:
@@ -68,15 +60,10 @@ def read_image(name: str, base: str) -> bytes:
 
 
 def find_objects(uri: str) -> Iterator[str]:
-    """Finds images in a folder behind a URI, or what matches a pattern there; sorted.
+    """Finds images in a folder behind a URI, or what matches a pattern there, in which `*` matches `/`, too; sorted.
 
-    All names are listed first: for millions, a manifest is the better way.
-
-    Args:
-        uri: An image, a folder, or a pattern such as `s3://bucket/2026/*.jpg`, in which `*` matches `/`, too.
-
-    Raises:
-        DataError: It cannot be listed.
+    All names are listed first: for millions, a manifest is the better way. Raises `DataError` where it cannot be
+    listed.
     """
     try:
         parts = urlsplit(uri)
@@ -97,11 +84,7 @@ def find_objects(uri: str) -> Iterator[str]:
 
 
 def open_file(name: str) -> pa.NativeFile:
-    """Opens a file, a path or a URI, for reading at any place in it.
-
-    Raises:
-        DataError: It cannot be read.
-    """
+    """Opens a path or a URI for reading at any place in it; raises `DataError` where it cannot be read."""
     try:
         if _is_local(name):
             return pa.OSFile(_local(name))
@@ -112,11 +95,7 @@ def open_file(name: str) -> pa.NativeFile:
 
 
 class Store:
-    """A folder for results, on a disk or behind a URI; files in it appear whole or not at all.
-
-    Args:
-        place: Path or URI; need not exist.
-    """
+    """A folder for results, by its path or URI, which need not exist; files in it appear whole or not at all."""
 
     def __init__(self, location: str) -> None:
         self.location = os.path.abspath(_local(location)) if _is_local(location) else location  # noqa: PTH100 - may be a URI
@@ -129,11 +108,7 @@ class Store:
         return parts._replace(path=f"{parts.path.rstrip('/')}/{name}").geturl()
 
     def names(self) -> set[str]:
-        """Names its files; none where it does not exist.
-
-        Raises:
-            OutputError: It cannot be listed, or is a file.
-        """
+        """Returns the names of its files; none where it does not exist. Raises `OutputError` where it is a file."""
         with self._errors():
             system, root = _resolve(self.location) if is_uri(self.location) else (fs.LocalFileSystem(), self.location)
             if system.get_file_info(root).type == fs.FileType.File:
@@ -143,11 +118,7 @@ class Store:
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:
-        """Returns a temporary path; what is written there is in the folder, under its name, when the block ends well.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Yields a temporary path; what is written there is in the folder, under its name, when the block ends well."""
         if not is_uri(self.location):
             with atomic_file(Path(self.location, name)) as path:
                 yield path

@@ -83,16 +83,10 @@ class Report:
 
 
 def examine(model: Path | None, provider: Provider) -> Report:
-    """Looks at this machine, and runs a model file's own test.
+    """Looks at this machine, and runs a model file's own test; raises `ModelError` for a file that cannot.
 
-    Args:
-        model: From `catsdogs-export`; None for the one that comes with the package or, with a named provider, which may
-            want floats, for a convolution.
-        provider: Where to run it.
-
-    Raises:
-        ModelError: The file is missing, broken, or carries no test.
-        ProviderError: The named provider does not run here.
+    Without a file, it is the one that comes with the package or, for a named provider, which may want floats, a
+    convolution. Raises `ProviderError` where the named provider does not run here.
     """
     if model is None and provider is not Provider.AUTO:
         open_session(PROBE, provider)

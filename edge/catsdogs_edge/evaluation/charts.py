@@ -27,13 +27,7 @@ def printable(name: str) -> str:
 
 
 def draw_confusion(axes: "Axes", matrix: NDArray[np.int64], classes: Sequence[str]) -> None:
-    """Draws a confusion matrix, with counts and shares of each true class where there is room for them.
-
-    Args:
-        axes: To draw on.
-        matrix: Counts; rows are the true classes, columns the answers, shape (C, C).
-        classes: Names, C of them.
-    """
+    """Draws a confusion matrix (C, C) of counts, true classes in rows; with numbers where there is room."""
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for row, column in np.ndindex(matrix.shape if len(classes) < _MANY else (0, 0)):
@@ -52,10 +46,7 @@ def draw_confusion(axes: "Axes", matrix: NDArray[np.int64], classes: Sequence[st
 def draw_reliability(axes: "Axes", answers: Mapping[str, Scores], truth: Labels) -> None:
     """Draws how often answers are right against how sure they are; dots grow with the count of answers.
 
-    Args:
-        axes: To draw on.
-        answers: One or two sets of probabilities, by name, each of shape (N, C).
-        truth: Shape (N,).
+    `answers` are one or two sets of probabilities (N, C) by name, `truth` the classes (N,).
     """
     axes.plot([0, 100], [0, 100], color=GREY, linewidth=1, label="as sure as right")
     for colour, marker, (name, probabilities) in zip((BLUE, ORANGE), "os", answers.items(), strict=False):

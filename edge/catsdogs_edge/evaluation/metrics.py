@@ -14,12 +14,7 @@ _Z = 1.959964  # 97.5 % quantile of the normal distribution: intervals of 95 %
 
 
 def accuracy_interval(hits: int, count: int) -> tuple[float, float]:
-    """Returns the 95 % interval of a share (Wilson, 1927).
-
-    Args:
-        hits: Right answers.
-        count: All answers, at least one.
-    """
+    """Returns the 95 % interval of the share of hits among at least one answer (Wilson, 1927)."""
     share = hits / count
     spread = _Z**2 / count
     centre = (share + spread / 2) / (1 + spread)
@@ -30,12 +25,8 @@ def accuracy_interval(hits: int, count: int) -> tuple[float, float]:
 def drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:
     """Returns the 95 % interval of the difference of two accuracies on the same images.
 
-    Agresti and Min, "Simple improved confidence intervals for comparing matched proportions", 2005.
-
-    Args:
-        lost: Images that only the first model gets right.
-        won: Images that only the second one gets right.
-        count: All images.
+    `lost` are right by the first model alone, `won` by the second alone. Agresti and Min, "Simple improved confidence
+    intervals for comparing matched proportions", 2005.
     """
     total = count + 2
     difference = (lost - won) / total
@@ -53,15 +44,9 @@ def log_loss(probabilities: Scores, truth: Labels) -> float:
 def reliability(
     probabilities: Scores, truth: Labels, bins: int = 15
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Sorts answers into bins by how sure they are.
+    """Sorts answers, probabilities (N, C), into bins of equal width by how sure they are.
 
-    Args:
-        probabilities: Shape (N, C).
-        truth: Shape (N,).
-        bins: Of equal width between 0 and 1.
-
-    Returns:
-        For each bin the mean confidence, the share of right answers (0 where there is none), the count.
+    Returns for each bin the mean confidence, the share of right answers (0 where there is none), and the count.
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
     right = probabilities.argmax(axis=1) == truth

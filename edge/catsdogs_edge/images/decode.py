@@ -40,36 +40,17 @@ _JPEG_START_OF_SCAN = 0xDA
 
 
 def load(path: str | Path, size: int) -> RgbImage:
-    """Reads, decodes and resizes one file.
-
-    Args:
-        path: An image in any format that OpenCV decodes; the name's ending does not matter.
-        size: Edge length in pixels.
-
-    Returns:
-        uint8 RGB, shape (size, size, 3).
-
-    Raises:
-        ImageError: The file cannot be read or decoded.
-    """
+    """Reads, decodes and resizes one file to uint8 RGB (size, size, 3); raises `ImageError` where it cannot."""
     return resize(read(path), size)
 
 
 def read(path: str | Path) -> RgbImage:
-    """Reads and decodes one file at its own size; see `decode`.
-
-    Raises:
-        ImageError: The file cannot be read or decoded.
-    """
+    """Reads and decodes one file at its own size; see `decode`."""
     return decode(read_bytes(path))
 
 
 def read_bytes(path: str | Path) -> bytes:
-    """Reads one file, unless it is none that an image can be in.
-
-    Raises:
-        ImageError: No such file, a folder, a pipe, one that is too large, or one that cannot be read.
-    """
+    """Reads one file; raises `ImageError` for a folder, a pipe, what is too large, and what cannot be read."""
     path = Path(path)
     try:
         status = path.stat()
@@ -90,18 +71,7 @@ def read_bytes(path: str | Path) -> bytes:
 
 
 def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
-    """Loads several files, all of which must be readable.
-
-    Args:
-        paths: At least one.
-        size: Edge length in pixels.
-
-    Returns:
-        uint8 RGB, shape (N, size, size, 3).
-
-    Raises:
-        ImageError: One cannot be read or decoded; the message names it.
-    """
+    """Loads at least one file to uint8 RGB (N, size, size, 3); raises `ImageError` that names the one at fault."""
     images = []
     for path in paths:
         try:
@@ -112,15 +82,9 @@ def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
 
 
 def decode(data: bytes) -> RgbImage:
-    """Decodes an encoded image and turns it upright.
+    """Decodes a whole file (JPEG, PNG, WebP, BMP, TIFF, AVIF or a GIF's first frame) to uint8 RGB (H, W, 3), upright.
 
     The EXIF orientation is applied. Alpha is dropped, 16 bits become 8, grey and CMYK become RGB.
-
-    Args:
-        data: A whole file: JPEG, PNG, WebP, BMP, TIFF, GIF (first frame) or AVIF.
-
-    Returns:
-        uint8 RGB, shape (H, W, 3), upright.
 
     Raises:
         ImageError: Empty, truncated, larger than OpenCV's pixel limit, or not an image.
@@ -142,17 +106,10 @@ def decode(data: bytes) -> RgbImage:
 
 
 def resize(image: RgbImage, size: int) -> RgbImage:
-    """Stretches an image to a square.
+    """Stretches uint8 (H, W, 3), in any order of channels, to a square of `size` pixels.
 
     An axis that shrinks is averaged over the area (no aliasing), then an axis that grows is
     interpolated linearly: `cv2.INTER_AREA` alone would repeat pixels where it enlarges.
-
-    Args:
-        image: uint8, shape (H, W, 3); the order of the channels does not matter.
-        size: Edge length of the result in pixels.
-
-    Returns:
-        uint8, shape (size, size, 3), channels in the order they came.
 
     Raises:
         ImageError: Another dtype or shape.

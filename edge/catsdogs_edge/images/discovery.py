@@ -16,16 +16,10 @@ def find_images(sources: Iterable[str | Path], *, null: bool = False, without: P
       links to folders are not followed (they may form a loop). A folder that cannot be opened, or that is named
       like an image, is given back itself, so that it becomes a row with an error.
     - A pattern such as `holiday/**/*.jpg`, unless a file has that very name.
-    - `@names.txt`: a file with a path in each line; `-`: the same on standard input. Read as it comes.
-    - Anything else is given back as it is, whatever its name: it was asked for by name.
+    - `@names.txt`: a file with a path in each line (with `null`, NUL bytes end them); `-`: the same on standard input.
+    - Anything else is given back as it is, whatever its name: it was asked for by name. `without` is left out.
 
-    Args:
-        sources: As above.
-        null: The names in lists end with NUL bytes, not with lines (`find -print0`).
-        without: A folder to leave out.
-
-    Raises:
-        DataError: A list that cannot be read.
+    Raises `DataError` for a list that cannot be read.
     """
     without = without.resolve() if without else None
     for source in map(str, sources):
@@ -73,15 +67,7 @@ def looks_like_image(name: str) -> bool:
 
 
 def read_list(source: str, *, null: bool = False) -> Iterator[str]:
-    """Reads names as they come; empty ones are left out.
-
-    Args:
-        source: `-`, or `@` and a file.
-        null: The names end with NUL bytes, not with lines.
-
-    Raises:
-        DataError: It cannot be read.
-    """
+    """Reads the names in `@FILE`, or `-`, as they come, but empty ones; raises `DataError` where it cannot."""
     end = b"\0" if null else b"\n"
     try:
         descriptor = 0 if source == "-" else os.open(source[1:], os.O_RDONLY)
@@ -105,11 +91,8 @@ def _decode(name: bytes, end: bytes, source: str) -> str:
 def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """Finds images that are sorted into one folder for each class.
 
-    Returns:
-        The folders' names, sorted, and each image with the index of its folder, in order.
-
-    Raises:
-        DataError: No such folder, fewer than two class folders in it, or the class folders are a level deeper.
+    Returns the folders' names, sorted, and each image with the index of its folder, in order. Raises `DataError` where
+    there are fewer than two class folders, or they are a level deeper.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder (expected one with a folder of images for each class)")

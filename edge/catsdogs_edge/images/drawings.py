@@ -29,19 +29,11 @@ _FOCUS = 2.0
 
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:
-    """Draws one head, or a room without anybody; place, size and colours by lot.
+    """Draws one head, or a room without anybody, as uint8 RGB (size, size, 3); place, size and colours by lot.
 
-    Args:
-        kind: One of `KINDS`.
-        seed: The same seed gives the same image.
-        size: Edge length in pixels.
-        grain: Standard deviation of the noise, in grey levels; an image without it makes a small file.
-
-    Returns:
-        uint8 RGB, shape (size, size, 3).
-
-    Raises:
-        ValueError: An unknown kind.
+    `kind` is one of `KINDS`, else `ValueError`; the same seed gives the same image; `grain` is the standard deviation
+    of
+    the noise, in grey levels: an image without it makes a small file.
     """
     if kind not in KINDS:
         raise ValueError(f"cannot draw {kind!r}: expected one of {', '.join(KINDS)}")
@@ -60,14 +52,9 @@ def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbIma
 def write_folder(
     folder: Path, per_class: int, first_seed: int = 0, kinds: Sequence[str] = PETS, *, soft: bool = False
 ) -> None:
-    """Writes PNG files into one folder for each kind: `FOLDER/cat/0.png` and so on.
+    """Writes PNG files into one folder for each kind: `FOLDER/cat/0.png` and so on; the name is the seed.
 
-    Args:
-        folder: Made if it is missing.
-        per_class: Images of each kind.
-        first_seed: Seed of the first image; the file name is the seed.
-        kinds: Of `KINDS`.
-        soft: A little out of focus, grain and all: as a photograph, not as a drawing.
+    Soft ones are a little out of focus, grain and all: as a photograph, not as a drawing.
     """
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)

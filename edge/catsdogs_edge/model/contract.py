@@ -128,14 +128,9 @@ class Contract(Struct, frozen=True, kw_only=True):
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], origin: str) -> "Contract":
-        """Reads the contract back.
+        """Reads the contract back from a file's `metadata_props`.
 
-        Args:
-            metadata: The file's `metadata_props`.
-            origin: The file's name, for the error message.
-
-        Raises:
-            ModelError: There is no contract, a newer one, or one that cannot be understood.
+        Raises `ModelError`, which names `origin`, where there is none, a newer one, or one that cannot be understood.
         """
         if KEY not in metadata:
             raise ModelError(f"{origin} has no catsdogs contract inside: export it with catsdogs-export")

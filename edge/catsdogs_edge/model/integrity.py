@@ -20,26 +20,14 @@ PLACEHOLDER = "0" * 64
 
 
 def seal(data: bytes) -> bytes:
-    """Puts the hash into a file's bytes that have `PLACEHOLDER` under `KEY`, and nowhere else.
-
-    Raises:
-        ModelError: The placeholder is not there exactly once.
-    """
+    """Puts the hash in the one place of `PLACEHOLDER` in a file's bytes; raises `ModelError` where there is none."""
     if data.count(PLACEHOLDER.encode()) != 1:
         raise ModelError(f"the model has no single place for its hash: {KEY} must hold 64 zeros")
     return data.replace(PLACEHOLDER.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
 def is_intact(path: Path, metadata: Mapping[str, str]) -> bool:
-    """Returns whether not one byte has changed since `seal`.
-
-    Args:
-        path: A model file.
-        metadata: Its `metadata_props`.
-
-    Raises:
-        ModelError: The file was never sealed.
-    """
+    """Returns whether not one byte of a file has changed since `seal`; raises `ModelError` if it has no hash."""
     if KEY not in metadata:
         raise ModelError(f"{path} holds no hash of itself ({KEY}): export it again")
     expected = metadata[KEY]

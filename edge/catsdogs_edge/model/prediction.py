@@ -24,13 +24,9 @@ class Prediction:
 def decide(
     probabilities: Sequence[float], familiarity: float | None, classes: Sequence[str], threshold: float | None
 ) -> Prediction:
-    """Decides about one image.
+    """Decides about one image, by a probability for each class and its familiarity, if the model has that score.
 
-    Args:
-        probabilities: One for each class; they add up to 1.
-        familiarity: 0 to 1, or None if the model has no such score.
-        classes: Names, in the order of the probabilities.
-        threshold: Least familiarity of what is not `NEITHER`; None: that is never the answer.
+    `threshold` is the least familiarity of what is not `NEITHER`; None: that is never the answer.
     """
     values = tuple(probabilities)
     if threshold is not None and familiarity is not None and familiarity < threshold:

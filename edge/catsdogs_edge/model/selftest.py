@@ -66,13 +66,7 @@ class Outcome:
 
 
 def record(classifier: Classifier, tolerance: float, familiarity_tolerance: float) -> dict[str, str]:
-    """Asks a model about the images and returns the metadata entry that remembers its answers.
-
-    Args:
-        classifier: The model, on the CPU provider.
-        tolerance: Largest difference of logits that another machine may show.
-        familiarity_tolerance: The same of familiarity.
-    """
+    """Asks a model, on the CPU, and returns the metadata entry that remembers its answers and tolerances."""
     entry = _Entry(tolerance, {}, familiarity_tolerance if classifier.contract.familiarity else None)
     for name, data in draw_probes().items():
         outputs = _ask(classifier, data)
@@ -82,14 +76,9 @@ def record(classifier: Classifier, tolerance: float, familiarity_tolerance: floa
 
 
 def run(classifier: Classifier, path: Path) -> Outcome:
-    """Asks a model again and compares.
+    """Asks a model, on any provider, again and compares; `path` is its file, to see whether a byte has changed.
 
-    Args:
-        classifier: The model as it runs here, on any provider.
-        path: Its file, to see whether a byte has changed.
-
-    Raises:
-        ModelError: The file carries no self-test, or a damaged one.
+    Raises `ModelError` where it carries no self-test, or a damaged one.
     """
     entry = _read_entry(classifier, path)
     differences = {}

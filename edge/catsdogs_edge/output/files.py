@@ -30,14 +30,9 @@ _LONGEST_NAME = 255
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path]) -> None:
-    """Checks that nothing is written over what is read, or twice to one place.
+    """Checks that nothing is written over what is read, or twice to one place; raises `OutputError` if so.
 
-    Args:
-        outputs: Files and folders; None for those that are not wanted.
-        inputs: As the user wrote them: files, folders, `@list`, and things that are no files at all.
-
-    Raises:
-        OutputError: An output is an input, or another output.
+    Inputs are as the user wrote them: files, folders, `@list`, and things that are no files at all.
     """
     seen = {_identity(str(source).removeprefix("@")): f"the input {source}" for source in inputs if str(source) != "-"}
     for output in outputs:
@@ -58,14 +53,7 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 
 def check_writable(folder: Path) -> None:
-    """Finds out early, and without leaving anything, whether files can be put into a folder.
-
-    Args:
-        folder: Need not exist yet.
-
-    Raises:
-        OutputError: They cannot.
-    """
+    """Finds out early whether files can be put into a folder, which need not exist; raises `OutputError`."""
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=existing):
@@ -75,11 +63,7 @@ def check_writable(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Makes a folder, and those that it lies in, unless they are there.
-
-    Raises:
-        OutputError: It cannot be made.
-    """
+    """Makes a folder, and those that it lies in, unless they are there; raises `OutputError` where it cannot."""
     with write_errors(folder):
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -91,14 +75,8 @@ def make_folder(folder: Path) -> None:
 def atomic_files(folder: Path) -> Iterator[Path]:
     """Yields a temporary folder whose files are moved into `folder` when the block ends well.
 
-    If the block raises, the temporary folder is removed and `folder` is as it was before, or
-    absent if it was.
-
-    Args:
-        folder: The destination; made if it is missing.
-
-    Raises:
-        OutputError: The destination cannot be written, or the disk is full.
+    If the block raises, the temporary folder is removed and `folder` is as it was before, or absent if it was. Raises
+    `OutputError` where it cannot be written, or the disk is full.
     """
     created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
     try:
@@ -125,14 +103,9 @@ def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
 
     On Linux and macOS the two change places in one step, after their content has reached the disk: whoever
     looks, even after a power cut, finds all the old files or all the new ones, never some of each.
-    Elsewhere there is a moment between.
-
-    Args:
-        folder: The destination; absent, empty, or holding nothing but files named in `own`.
-        own: Names of the files that it may hold; they are replaced or removed.
-
-    Raises:
-        OutputError: `folder` holds something else, cannot be exchanged or written, or the disk is full.
+    Elsewhere there is a moment between. Raises `OutputError` where `folder` holds other files than those named in
+    `own`,
+    cannot be exchanged or written, or the disk is full.
     """
     folder = folder.resolve()
     _check_exchangeable(folder, own)

@@ -13,12 +13,10 @@ from catsdogs_edge.errors import CatsDogsError
 
 @contextmanager
 def progress(paths: Iterable[Path] | int | None, *, done: int = 0) -> Iterator[Callable[[int], object]]:
-    """Shows a bar during the block; gives a function to call with the number of images that are done now.
+    """Shows a bar during the block; yields a function to call with the number of images that are done now.
 
-    Args:
-        paths: What there is to do, found once more in a thread of its own to count it: a million names are not kept.
-            Or how many that is, with what is done; or None where it cannot be known, as with a list on standard input.
-        done: So many of them are done already.
+    `paths` are what there is to do, found once more in a thread of its own to count it, because a million names are not
+    kept; or how many that is, with the `done` ones; or None where it cannot be known, as with a list on standard input.
     """
     if not sys.stderr.isatty():
         yield lambda _: None

@@ -29,17 +29,10 @@ class Rows(Protocol):
 
 
 class RowFile:
-    """A file, or standard output, to which whole rows are added.
+    """A file, emptied first or appended to, or `-` for standard output, to which whole rows are added.
 
     Each row goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
-    that does not fit on the disk leaves nothing behind.
-
-    Args:
-        path: `-` is standard output.
-        append: Go on at its end; otherwise it is emptied.
-
-    Raises:
-        OutputError: It cannot be written.
+    that does not fit on the disk leaves nothing behind. Raises `OutputError` where it cannot be written.
     """
 
     def __init__(self, path: Path, *, append: bool = False) -> None:
@@ -51,11 +44,7 @@ class RowFile:
                 self._file = io.FileIO(path, "a" if append else "w")
 
     def add(self, row: str) -> None:
-        """Adds a row; errors of standard output are left to the command.
-
-        Raises:
-            OutputError: The disk is full, or the file is gone.
-        """
+        """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
         if self._file is None:
             sys.stdout.write(row)
             sys.stdout.flush()
@@ -79,15 +68,9 @@ class RowFile:
 
 
 class CsvRows(RowFile):
-    """CSV with a header; `probabilities` becomes a column for each class, and None an empty field.
+    """CSV with a header, unless it goes on in a file; `probabilities` become columns, and None is empty.
 
-    Args:
-        path: `-` is standard output.
-        columns: Of the header and each row. A path in a row that is not UTF-8 goes through byte for byte.
-        append: Go on at the end of a file that has its header.
-
-    Raises:
-        OutputError: It cannot be written.
+    A path in a row that is not UTF-8 goes through byte for byte.
     """
 
     def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False) -> None:

@@ -58,10 +58,8 @@ def usable_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def allowed_cpus(cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
     """Counts the CPUs to which this process is limited, by affinity or by a container; None if it may use all.
 
-    `os.cpu_count` counts those of the machine: as many threads in a container of one CPU only take turns.
-
-    Args:
-        cgroup: Where Linux shows a container's limits (control groups, version 2 or 1), rounded up to whole CPUs.
+    `os.cpu_count` counts those of the machine: as many threads in a container of one CPU only take turns. Linux shows a
+    container's limits in control groups, version 2 or 1; they are rounded up to whole CPUs.
     """
     everything = os.cpu_count() or 1
     limits = [everything]

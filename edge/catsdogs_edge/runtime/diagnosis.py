@@ -24,12 +24,7 @@ def why_missing(provider: Provider) -> str:
 
 
 def why_not_cuda(missing: list[str], said: str = "") -> str:
-    """Explains what CUDA, or TensorRT on it, lacks here.
-
-    Args:
-        missing: Libraries that ONNX Runtime could not load, such as `libcublas.so.13`.
-        said: What ONNX Runtime raised, for want of a better reason.
-    """
+    """Explains what CUDA, or TensorRT on it, lacks here: libraries that did not load, or what was raised."""
     if found := wheel_conflicts():
         return "; ".join(found)
     driver = _driver_major()

@@ -78,11 +78,7 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
 
 
 def placement(session: ort.InferenceSession) -> dict[str, Counter[str]]:
-    """Counts the operators of a model's graph on each provider.
-
-    Args:
-        session: From `open_session`.
-    """
+    """Counts the operators of a session's graph on each provider."""
     placed: dict[str, Counter[str]] = {}
     for part in session.get_provider_graph_assignment_info():
         placed.setdefault(part.ep_name, Counter()).update(node.op_type for node in part.get_nodes())

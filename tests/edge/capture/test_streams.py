@@ -12,7 +12,7 @@ import pytest
 
 from tests.edge.streams import free_port, needs_ffmpeg, needs_vlc, serve_http, serve_rtsp
 
-pytestmark = needs_ffmpeg
+pytestmark = [needs_ffmpeg, pytest.mark.slow]
 
 
 def rows(path: Path) -> list[dict[str, Any]]:

@@ -114,6 +114,7 @@ def test_a_signal_in_a_folder_leaves_complete_rows_and_resume_goes_on(
     assert sorted(json.loads(line)["path"] for line in out.read_text().splitlines()) == paths
 
 
+@pytest.mark.slow
 def test_kill_9_in_a_folder_loses_and_repeats_nothing(scripts: Path, tiny: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=200)
     out = tmp_path / "rows.csv"
@@ -232,6 +233,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(
     assert "Error" not in said
 
 
+@pytest.mark.slow
 @linux
 def test_20000_frames_do_not_need_more_memory_than_2000(
     scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path

@@ -18,6 +18,9 @@ from catsdogs_edge.images.drawings import write_folder
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("ray", reason="Ray is in the edge's environment only")
+pytestmark = pytest.mark.slow
+
+
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
 

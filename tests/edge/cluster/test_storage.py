@@ -10,6 +10,9 @@ import pytest
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("pyarrow", reason="Arrow is in the edge's environment only")
+pytestmark = pytest.mark.slow
+
+
 moto = pytest.importorskip("moto.server")
 fs = pytest.importorskip("pyarrow.fs")
 storage = pytest.importorskip("catsdogs_edge.cluster.storage")

@@ -114,6 +114,7 @@ def test_what_is_no_zip_is_one_line_and_leaves_nothing(folders: Path, tmp_path: 
     assert not any((tmp_path / "into").rglob("*"))
 
 
+@pytest.mark.slow
 def test_every_damaged_byte_is_one_line_or_none(folders: Path, tmp_path: Path) -> None:
     whole = zipped(folders, tmp_path / "whole.zip").read_bytes()
     refused = 0

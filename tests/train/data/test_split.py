@@ -173,6 +173,7 @@ def test_mostly_bad_files_are_the_wrong_folder(tmp_path: Path) -> None:
         split(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.shared
 def test_real_images_that_are_nearly_the_same_are_found(shared: Path) -> None:
     data = shared / "data"

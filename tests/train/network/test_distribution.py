@@ -63,7 +63,7 @@ def start(
 
 
 def finish(*processes: "subprocess.Popen[str]") -> list[str]:
-    """Waits; gives what each printed."""
+    """Waits; returns what each printed."""
     said = []
     for process in processes:
         with process:
@@ -99,12 +99,14 @@ on_tensorflow, on_jax = (
 )
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_two_devices_learn_what_one_learns_on_tensorflow(by_one: Path, images: Path, tmp_path: Path) -> None:
     finish(start("tensorflow", images, tmp_path / "run", "--devices", "all"))
     assert_same_curves(history(tmp_path / "run"), history(by_one))
 
 
+@pytest.mark.slow
 @on_jax
 def test_two_devices_learn_what_one_learns_on_jax(by_one: Path, images: Path, tmp_path: Path) -> None:
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
@@ -127,6 +129,7 @@ def hosts(count: int) -> list[dict[str, str]]:
     ]
 
 
+@pytest.mark.slow
 @on_jax
 def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
     by_one: Path, images: Path, tmp_path: Path
@@ -148,6 +151,7 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
     assert found["temperature"] == pytest.approx(expected["temperature"], rel=0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("different", "said"),
     [
@@ -171,6 +175,7 @@ def test_hosts_that_do_not_see_the_same_are_told_so(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_error_of_one_host_ends_the_others(images: Path, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     processes = [

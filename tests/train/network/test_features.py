@@ -54,6 +54,7 @@ def images(tmp_path: Path) -> Path:
     return tmp_path / "images"
 
 
+@pytest.mark.slow
 def test_features_of_views_teach_what_the_plain_loop_teaches(images: Path, tmp_path: Path) -> None:
     """With a view for each epoch the two are the same computation: only the sums are added up elsewhere.
 

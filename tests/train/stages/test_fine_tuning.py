@@ -40,6 +40,7 @@ def ask(images: Path, out: Path, **more: object) -> Settings:
     return replace(base, **more)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_only_the_unfrozen_part_and_the_output_layer_change(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -60,6 +61,7 @@ def test_only_the_unfrozen_part_and_the_output_layer_change(
     assert changed == convolutions | {"logits"}
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_an_earlier_run_on_views_of_another_size(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,6 +108,7 @@ def test_out_of_patience_it_keeps_the_best(images: Path, tmp_path: Path, state: 
         np.testing.assert_array_equal(kept, value)
 
 
+@pytest.mark.slow
 def test_broken_off_before_its_first_model_is_written_it_goes_on(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,7 @@ def test_broken_off_before_its_first_model_is_written_it_goes_on(
     assert again.stage is Stage.HEAD
 
 
+@pytest.mark.slow
 def test_broken_off_while_it_learns_what_is_familiar_it_goes_on(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

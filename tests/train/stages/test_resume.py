@@ -14,6 +14,9 @@ import pytest
 
 from catsdogs_edge.images.drawings import write_folder
 
+pytestmark = pytest.mark.slow
+
+
 HEAD, FINE_TUNING = 3, 3
 """Epochs."""
 
@@ -103,7 +106,7 @@ def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(
             assert process.poll() is None
             time.sleep(0.01)
         process.kill()
-    assert not (out / "checkpoint" / "standing.npz").exists()
+    assert not (out / "checkpoint" / "state.npz").exists()
     for line in ("epoch 2 of", f"epoch {HEAD + 2} of", "learning what is familiar"):
         with start(command, out, backend) as process:
             assert process.stderr is not None
@@ -115,7 +118,7 @@ def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(
             time.sleep(0.5)  # into what comes next
             process.kill()
         assert line in said[-1], said
-        assert (out / "checkpoint" / "standing.npz").exists()
+        assert (out / "checkpoint" / "state.npz").exists()
     finish(command, out, backend)
     assert_same(out, undisturbed[0])
 

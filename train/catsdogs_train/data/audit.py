@@ -52,13 +52,9 @@ class Finding:
 
 
 def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
-    """Reads, decodes and hashes files on all cores.
+    """Reads, decodes and hashes files on all cores, and remembers what it found out about each content.
 
-    What was found out about a content is remembered: the next time it is only read.
-
-    Args:
-        paths: Files.
-        cache: SQLite file to remember in; in the user's cache folder if None.
+    `cache` is the SQLite file to remember in; one in the user's cache folder if None.
     """
     with _Memory(cache) as memory, ThreadPoolExecutor(usable_cpus()) as pool, progress(paths) as advance:
         known = memory.recall()
@@ -74,12 +70,7 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
 
 
 def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int | None]:
-    """Finds for each image one of the others that is nearly the same: its index, or None.
-
-    Args:
-        images: Findings without a problem.
-        others: Likewise.
-    """
+    """Finds for each image one of the others that is nearly the same: its index, or None."""
     bits, colours = _arrays(others)
     found: list[int | None] = []
     for own_bits, own_colours in zip(*_arrays(images), strict=True):
@@ -89,14 +80,7 @@ def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int 
 
 
 def near_groups(images: Sequence[Finding]) -> list[int]:
-    """Returns each image the number of a group; those of one group are nearly the same.
-
-    Args:
-        images: Findings without a problem.
-
-    Returns:
-        For each the smallest index in its group (its own, if it is alone).
-    """
+    """Returns for each image the smallest index of those that are nearly the same (its own, if it is alone)."""
     bits, colours = _arrays(images)
     group = list(range(len(images)))
 

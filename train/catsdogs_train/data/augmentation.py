@@ -58,18 +58,9 @@ _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
 def make_view(
     rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED, size: int | None = None
 ) -> RgbImage:
-    """Draws one view of an image.
+    """Draws view number `view` of uint8 RGB (S, S, 3), the image at `index` of those to train with.
 
-    Args:
-        rgb: uint8, shape (S, S, 3).
-        seed: Of the run.
-        view: Number of the view, such as the epoch; another one is drawn anew.
-        index: Place of the image among those to train with.
-        recipe: How far it may go.
-        size: V, edge length of the view in pixels; None takes the image's.
-
-    Returns:
-        uint8, shape (V, V, 3), RGB; what comes in from outside repeats the edge.
+    Returns uint8 RGB (V, V, 3), V being `size` or else S; what comes in from outside repeats the edge.
     """
     random = np.random.default_rng((seed, view, index))
     shear = math.radians(random.uniform(-recipe.shear, recipe.shear))

@@ -177,16 +177,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of images that are in memory.
-
-    Args:
-        images: uint8 RGB, shape (N, S, S, 3).
-        size: Of a batch; the last one may be smaller.
-
-    Attributes:
-        count: Of the images.
-        failure: None; nothing has to be read.
-    """
+    """Batches of images that are in memory, uint8 RGB (N, S, S, 3); see `ImageBatches`."""
 
     def __init__(self, images: RgbBatch, size: int) -> None:
         super().__init__()
@@ -208,12 +199,7 @@ class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class Padded(keras.utils.PyDataset):  # type: ignore[misc]
-    """Images to ask about, in batches that devices can share evenly: the last image of all is repeated.
-
-    Args:
-        batches: Each of a multiple of `devices`, but for the last one.
-        devices: That share a batch.
-    """
+    """Images to ask about, in batches that devices can share evenly: the last image of all is repeated."""
 
     def __init__(self, batches: ImageBatches | ArrayBatches, devices: int) -> None:
         super().__init__()

@@ -16,16 +16,9 @@ _BLUR = (1 / 14, 1 / 6)
 
 
 def draw_blank_frames(count: int, size: int, seed: int, images: Sequence[RgbImage]) -> RgbBatch:
-    """Draws frames that show nothing, of four kinds in turn.
+    """Draws frames that show nothing, of four kinds in turn: uint8 RGB (count, S, S, 3), S being `size`.
 
-    Args:
-        count: How many.
-        size: S, edge length in pixels.
-        seed: Another one draws others.
-        images: What is blurred, uint8 RGB, each of shape (S, S, 3); at least one.
-
-    Returns:
-        uint8 RGB, shape (count, S, S, 3).
+    At least one of `images`, uint8 RGB (S, S, 3), is blurred for it.
     """
     frames = np.empty((count, size, size, 3), np.uint8)
     for number in range(count):

@@ -24,21 +24,15 @@ _DAMAGE = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAErr
 
 
 def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    """Finds the labelled images of one or more folders or zip files.
+    """Finds the labelled images of one or more folders or zip files with the same classes.
 
     Each is laid out in one of these ways, and may lie alone in further folders:
 
     - a folder of images for each class, as in `PetImages/Cat`, `PetImages/Dog`;
     - one folder of files that are named `cat.0.jpg`, `dog.0.jpg`.
 
-    Args:
-        roots: With the same classes.
-
-    Returns:
-        The classes, sorted, and each file with the index of its class, in order.
-
-    Raises:
-        DataError: No such folder, another layout, or other classes in one than in another.
+    Returns the classes, sorted, and each file with the index of its class, in order. Raises `DataError` for another
+    layout, or other classes in one than in another.
     """
     classes: tuple[str, ...] = ()
     found: list[tuple[Path, int]] = []
@@ -93,18 +87,10 @@ def _inner(folder: Path) -> Path:
 
 
 def unpack(archive: Path, into: Path | None = None) -> Path:
-    """Unpacks the images of a zip file, once: the same file is found again the next time.
+    """Unpacks the images of a zip file into the user's cache, once, and returns their folder.
 
-    Args:
-        archive: A zip file.
-        into: Folder for what is unpacked; the user's cache if None.
-
-    Returns:
-        A folder with the images.
-
-    Raises:
-        DataError: Not a zip file, a damaged or encrypted one, one with a path that leads out of it, or no room.
-        OutputError: The folder cannot be written.
+    Raises `DataError` for a damaged or encrypted file, one with a path that leads out of it, or where there is no room;
+    `OutputError` where the folder cannot be written.
     """
     status = archive.stat()
     cache = into or cache_folder()

@@ -25,18 +25,11 @@ FOLDS = 5
 
 
 def find_outliers(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Quarantined]]:
-    """Finds images of neither that can be read.
+    """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them by lot.
 
-    Args:
-        folder: To search.
-        samples: Images of the classes; what is among them is left out.
-        seed: Of the choice, where there are more than `MOST`.
-
-    Returns:
-        The images, each labelled with its fold, and what was left out and why.
-
-    Raises:
-        DataError: No such folder, or too few.
+    Returns the images, each labelled with its fold, and what was left out and why. Raises `DataError` where there are
+    too
+    few.
     """
     if not folder.is_dir():
         raise DataError(f"--other {folder}: no such folder (expected one with images that show none of the classes)")

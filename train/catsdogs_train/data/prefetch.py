@@ -44,18 +44,9 @@ class Viewing:
 
 
 def load_views(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) -> RgbBatch:
-    """Reads images and draws a view of each.
+    """Reads images and draws a view of each, by its index among all; returns uint8 RGB (N, S, S, 3).
 
-    Args:
-        paths: At least one.
-        indices: Theirs among all images; a view follows from it.
-        viewing: How they are shown.
-
-    Returns:
-        uint8 RGB, shape (N, S, S, 3).
-
-    Raises:
-        ImageError: One cannot be read or decoded; the message names it.
+    Raises `ImageError` that names the file that cannot be read.
     """
     images = load_batch(paths, viewing.image_size)
     if viewing.recipe is None:
@@ -66,14 +57,7 @@ def load_views(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) 
 
 
 def submit(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing, workers: int) -> list[Future[RgbBatch]]:
-    """Has views loaded in the background, some at a time; see `load_views`.
-
-    Args:
-        paths: At least one.
-        indices: Theirs among all images.
-        viewing: How they are shown.
-        workers: Processes that do it; 0: threads of this process, one for each core.
-    """
+    """Has views loaded in the background by so many processes, or (0) threads; see `load_views`."""
     if workers not in _executors:
         _executors[workers] = _start(workers)
     size = max(min(len(paths) // (workers or usable_cpus()), _AT_ONCE), 1)

@@ -72,18 +72,10 @@ def make_split(
     The side follows from the image's hash and the seed: a fifth of all hashes validate, and so do all that are
     nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. With
     sizes, the lowest hashes of each class validate, and the highest train: then the border moves a little when
-    images are added.
+    images are added. Without `val`, a part of `data` validates.
 
-    Args:
-        data: Folders or zip files; see `layouts.find_all`.
-        val: One more to validate on; None keeps a part of `data` for that.
-        train_size: Number of training images; None takes all that are left.
-        val_size: Number of validation images; None takes all of `val`, or about a fifth of `data`.
-        seed: Another one gives another split.
-
-    Raises:
-        DataError: Fewer than two classes, a class without a usable image, other classes in `val` than in
-            `data`, the same files in both, fewer images than asked for, or mostly files that are no images.
+    Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
+    both, fewer images than asked for, or mostly files that are no images.
     """
     classes, labelled = find_all(data)
     candidates, quarantine = _fit(labelled, classes)

@@ -46,11 +46,7 @@ class Distribution:
         return self.shard.host == 0
 
     def check(self, batch_size: int, images: int) -> None:
-        """Checks that batches of so many, and an epoch of so many images, can be shared.
-
-        Raises:
-            DataError: It cannot.
-        """
+        """Checks that batches of so many, and an epoch of so many images, can be shared; raises `DataError`."""
         devices = self.shard.devices
         if batch_size % devices:
             raise DataError(
@@ -82,16 +78,7 @@ class Distribution:
         batches: ImageBatches | NDArray[np.uint8],
         callbacks: Sequence[keras.callbacks.Callback],
     ) -> list[NDArray[np.float32]]:
-        """Asks a network about images; hosts divide them.
-
-        Args:
-            model: With one or several outputs; of this host alone, where there are several.
-            batches: Images in order, or uint8 RGB of shape (N, S, S, 3).
-            callbacks: Such as a bar.
-
-        Returns:
-            Each of its outputs, in the order of the images, shape (N, ...).
-        """
+        """Asks a network of this host about images, in their order; hosts divide them. Returns each output."""
         shard = self.shard
         each = shard.devices // shard.hosts
         size = math.ceil(_PREDICTED_AT_ONCE / each) * each
@@ -117,13 +104,10 @@ class Distribution:
 
 
 def assemble(devices: Devices) -> Distribution:
-    """Finds the devices to train on, and, where the environment says so, the other hosts.
+    """Finds the devices to train on, and, where the environment says so, the other hosts; raises `DataError`.
 
     Several hosts: `keras.distribution.initialize` says how; each runs the same command, with its own
-    `KERAS_DISTRIBUTION_PROCESS_ID`, and sees the same images and the same run folder.
-
-    Raises:
-        DataError: Several hosts, but not on JAX, or they do not find each other.
+    `KERAS_DISTRIBUTION_PROCESS_ID`, and sees the same images and the same run folder. That is for JAX only.
     """
     wanted = os.environ.get(HOSTS) or "1"
     if not wanted.isdecimal():

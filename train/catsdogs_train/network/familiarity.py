@@ -45,11 +45,7 @@ class Detector:
     """Shape (K,)."""
 
     def score(self, features: Features) -> Values:
-        """Returns the scores of images, shape (N,); the sigmoid of a score is the familiarity.
-
-        Args:
-            features: Shape (N, 3072).
-        """
+        """Returns the scores, shape (N,), for features (N, 3072); the sigmoid of a score is the familiarity."""
         values = np.asarray(features, np.float64)
         if self.directions is not None and self.offset is not None:
             values = (values[:, HEAD_WIDTH:] @ self.directions + self.offset) ** 2
@@ -58,11 +54,9 @@ class Detector:
     def with_threshold_for(self, target_recall: float, features: Features) -> "Detector":
         """Moves and scales the score so that a share of these images has at least 0, and their deviation is 2.
 
-        The threshold lies between two of them, away from both: what computes in float32 decides the same.
-
-        Args:
-            target_recall: That share, 0 to 1.
-            features: Of images that show one of the classes and that nothing was learned from.
+        They show one of the classes, and nothing was learned from them. The threshold lies between two of them, away
+        from
+        both: what computes in float32 decides the same.
         """
         scores = np.sort(self.score(features))
         deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one image
@@ -96,14 +90,10 @@ class FamiliarityFit:
 
 
 def fit_boundary(features: Features, outliers: Features) -> Detector:
-    """Learns to tell images of the classes from images of neither.
+    """Learns to tell features (N, 3072) of the classes from those (M, 3072) of neither.
 
     Logistic regression, in which both sides count the same. That images of neither teach what other images of
     neither are like is Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019.
-
-    Args:
-        features: Of training images, shape (N, 3072).
-        outliers: Of images of neither, shape (M, 3072).
     """
     familiar = np.asarray(features, np.float64)
     mean, spread = familiar.mean(axis=0), familiar.std(axis=0)
@@ -118,13 +108,10 @@ def fit_boundary(features: Features, outliers: Features) -> Detector:
 
 
 def fit_distance(features: Features) -> Detector:
-    """Takes for familiar what is not far from the training images; needs no images of neither.
+    """Takes for familiar what is not far from the training images' features (N, 3072).
 
     Mahalanobis distance on pooled features: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
     Samples and Adversarial Attacks", 2018; here around the mean of all classes.
-
-    Args:
-        features: Of training images, shape (N, 3072).
     """
     inputs = np.asarray(features[:, HEAD_WIDTH:], np.float64)
     mean = inputs.mean(axis=0)
@@ -140,17 +127,7 @@ def fit_distance(features: Features) -> Detector:
 
 
 def attach(network: keras.Model, detector: Detector) -> keras.Model:
-    """Gives the network a second output: the familiarity, float32, shape (N,), 0 to 1.
-
-    Of Keras' own layers, so that the file opens anywhere.
-
-    Args:
-        network: From `to_inference_model`.
-        detector: What to compute.
-
-    Returns:
-        A model from uint8 RGB (N, S, S, 3) to [logits (N, C), familiarity (N,)].
-    """
+    """Gives the network a second output, the familiarity: float32 (N,), 0 to 1; of Keras' own layers."""
     features, earlier = make_extractor(network).output
     logits = network.get_layer("logits")(features)
     if detector.directions is not None and detector.offset is not None:

@@ -30,21 +30,13 @@ EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
 
 
 def make_head(network: keras.Model) -> keras.Model:
-    """Makes a model of the output layer alone, features (N, 2048) to logits (N, C); weights are shared.
-
-    Args:
-        network: From `build_network`.
-    """
+    """Makes a model of the output layer alone, features (N, 2048) to logits (N, C); weights are shared."""
     features = keras.Input((HEAD_WIDTH,), name="features")
     return keras.Model(features, network.get_layer("logits")(features), name="head")
 
 
 def make_extractor(network: keras.Model) -> keras.Model:
-    """Makes a model from images to both kinds of `Features`, apart; weights are shared.
-
-    Args:
-        network: From `build_network`.
-    """
+    """Makes a model from images to both kinds of `Features`, apart; weights are shared."""
     backbone = get_backbone(network)
     earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(EARLIER_STAGE).output)
     tapped = keras.Model(backbone.input, [backbone.output, earlier], name=backbone.name)
@@ -58,14 +50,7 @@ def extract_features(
     callbacks: Sequence[keras.callbacks.Callback],
     distribution: Distribution | None = None,
 ) -> Features:
-    """Computes the features of images, in their order.
-
-    Args:
-        extractor: From `make_extractor`.
-        batches: Images, not shuffled, or uint8 RGB of shape (N, S, S, 3).
-        callbacks: Such as a bar.
-        distribution: Devices that share the work; None: one.
-    """
+    """Computes the features of images, not shuffled, or uint8 RGB (N, S, S, 3), on one or more devices."""
     return np.concatenate((distribution or Distribution()).predict(extractor, batches, callbacks), axis=1)
 
 
@@ -76,18 +61,7 @@ def compute_features(
     callbacks: Sequence[keras.callbacks.Callback],
     distribution: Distribution | None = None,
 ) -> None:
-    """Computes the features of images, in their order, unless that was done before.
-
-    Args:
-        extractor: From `make_extractor`.
-        batches: Images, not shuffled.
-        file: NPY file to keep them in, or where they are, 12 KB for each image.
-        callbacks: Such as a bar.
-        distribution: Devices that share the work, of which one process writes the file; None: one.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
+    """Computes features into an NPY file, 12 KB for each image, unless that was done before."""
     distribution = distribution or Distribution()
     if not is_whole(file):
         features = extract_features(extractor, batches, callbacks, distribution)
@@ -98,11 +72,7 @@ def compute_features(
 
 
 def read_features(file: Path) -> Features:
-    """Returns features that stay on the disk until they are asked for; the file is open as long as they are held.
-
-    Args:
-        file: From `compute_features`.
-    """
+    """Returns features that stay on the disk until they are asked for; the file is open as long as they are held."""
     return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
@@ -116,17 +86,7 @@ def is_whole(file: Path) -> bool:
 
 
 class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of features, of one epoch, in its own order.
-
-    Args:
-        file: Features, from `compute_features`.
-        targets: Of their images.
-        weights: How much each counts.
-        batch_size: In a batch; the last one may be smaller.
-        seed: Of the orders.
-        epoch: Which one, counted from 0.
-        shard: What this process gets of each batch, if others get the rest.
-    """
+    """Batches of the features in a file, of one epoch, in its own order; see `ImageBatches`."""
 
     def __init__(
         self,

@@ -15,11 +15,7 @@ _AMPERE = 8.0
 
 
 def choose_dtype(wanted: ComputeDtype) -> ComputeDtype:
-    """Replaces `auto` by what suits the hardware.
-
-    Raises:
-        DataError: float16 was asked for on a CPU, which has no arithmetic for it and would be slower.
-    """
+    """Replaces `auto` by what suits the hardware; raises `DataError` for float16 on a CPU, which would be slower."""
     capability = _gpu()
     if wanted is ComputeDtype.AUTO:
         if capability is None:

@@ -23,7 +23,7 @@ nothing is divided. Scaling by 1/255 is the well-known mistake with these weight
 def build_network(
     class_count: int, weights: str, image_size: int | None = 224, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> keras.Model:
-    """Builds a ResNet50 with a frozen backbone and a new output layer.
+    """Builds a ResNet50, uint8 RGB (N, S, S, 3) to float32 logits, with a frozen backbone and a new output layer.
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
 
@@ -34,12 +34,9 @@ def build_network(
         class_count: Number of output neurons.
         weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
             `keras.applications.ResNet50(include_top=False)`, or of the `model.keras` of an earlier run.
-        image_size: S, edge length of the input in pixels, a multiple of 32; None takes any, as training does, which
-            may show smaller views than the images that it validates on.
+        image_size: S, a multiple of 32; None takes any, as training does, which may show smaller views than the images
+            that it validates on.
         precision: Of the backbone; not `auto`.
-
-    Returns:
-        A model from uint8 RGB (N, S, S, 3) to float32 logits (N, class_count).
 
     Raises:
         DataError: The weights cannot be downloaded or do not fit.
@@ -68,12 +65,7 @@ _FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4
 
 
 def unfreeze(network: keras.Model, part: Unfreeze) -> None:
-    """Lets a part of the backbone learn, to the end of it; batch normalization stays as it is.
-
-    Args:
-        network: From `build_network`; compile it afterwards.
-        part: Which.
-    """
+    """Lets a part of the backbone learn, but for batch normalization; compile the network afterwards."""
     backbone = get_backbone(network)
     backbone.trainable = True
     for layer in backbone.layers:
@@ -95,11 +87,7 @@ def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
 
 
 def check_weights(weights: str) -> None:
-    """Looks whether the weights can be there at all, before anything that takes long.
-
-    Raises:
-        DataError: `weights` is neither `imagenet` nor `none` nor a file that can be read.
-    """
+    """Looks whether the weights can be there at all, before anything that takes long; raises `DataError`."""
     if weights in {"imagenet", "none"}:
         return
     try:

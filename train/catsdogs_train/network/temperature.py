@@ -10,18 +10,11 @@ _RANGE = (0.05, 20.0)
 
 
 def fit_temperature(logits: Scores, truth: Labels) -> float:
-    """Finds what to divide logits by before the softmax, so that images not learned from surprise least.
+    """Finds what to divide logits (N, C) by before the softmax, so that images not learned from surprise least.
 
     Guo et al., "On Calibration of Modern Neural Networks", 2017: the temperature with the smallest log loss. It changes
-    no label.
-
-    Args:
-        logits: Of validation images, shape (N, C).
-        truth: Their classes, shape (N,).
-
-    Returns:
-        A positive number, above 1 for a network that is too sure; 1 where no answer is wrong: there, the lower the
-        better, without end.
+    no label. It is above 1 for a network that is too sure, and 1 where no answer is wrong: there, the lower the better,
+    without end.
     """
     if np.all(logits.argmax(axis=1) == truth):
         return 1.0

@@ -29,11 +29,7 @@ class _Known(msgspec.Struct):
 
 
 class Checkpoint:
-    """The folder `checkpoint` in a run folder.
-
-    Args:
-        run: The run folder; need not exist.
-    """
+    """The folder `checkpoint` in a run folder, which need not exist."""
 
     def __init__(self, run: Path) -> None:
         self.folder = run / "checkpoint"
@@ -46,15 +42,7 @@ class Checkpoint:
         return self._fingerprint.exists() and (self._state.exists() or any(self.folder.glob("features-*.npy")))
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
-        """Starts, or checks that what goes on is the same training.
-
-        Args:
-            fingerprint: All that decides how a training ends, by name; JSON.
-
-        Raises:
-            DataError: The training that was begun here is another one.
-            OutputError: The folder cannot be written.
-        """
+        """Starts, or checks that what goes on is the same training; raises `DataError` where it is another one."""
         _sweep(self.folder.parent)
         _sweep(self.folder)
         if not self.exists:
@@ -69,11 +57,7 @@ class Checkpoint:
         check_same(begun, fingerprint, self.folder.parent)
 
     def load(self) -> TrainingState:
-        """Reads how far it has come; a fresh state if no epoch is done.
-
-        Raises:
-            DataError: The file is damaged.
-        """
+        """Reads how far it has come; a fresh state if no epoch is done. Raises `DataError` for a damaged file."""
         if not self._state.exists():
             return TrainingState()
         try:
@@ -91,11 +75,7 @@ class Checkpoint:
             raise DataError(f"{self._state} is damaged ({error}): remove {self.folder}, and train anew") from error
 
     def save(self, state: TrainingState) -> None:
-        """Writes it, whole or not at all.
-
-        Raises:
-            OutputError: It cannot be written.
-        """
+        """Writes how far it has come, whole or not at all; raises `OutputError` where it cannot."""
         arrays = {f"{name}/{index}": array for name in _ARRAYS for index, array in enumerate(getattr(state, name))}
         counts = {name: len(getattr(state, name)) for name in _ARRAYS}
         known = _Known(state.history, state.best, state.over, state.features_seconds, counts)
@@ -115,11 +95,7 @@ class Checkpoint:
         return self.folder / f"features-{name}.npy"
 
     def remove(self) -> None:
-        """Removes the folder, in one step for whoever looks: the training is done.
-
-        Raises:
-            OutputError: It cannot be removed.
-        """
+        """Removes the folder, in one step for whoever looks: the training is done."""
         if self.folder.exists():
             with write_errors(self.folder):
                 self.folder.rename(self.folder.with_name(".catsdogs-checkpoint"))
@@ -133,16 +109,7 @@ def _sweep(folder: Path) -> None:
 
 
 def check_same(begun: Mapping[str, Any], fingerprint: Mapping[str, Any], run: Path) -> None:
-    """Checks that two trainings end the same way.
-
-    Args:
-        begun: All that decides how the first one ends, by name; from JSON.
-        fingerprint: The same of the second one.
-        run: Folder of the first one.
-
-    Raises:
-        DataError: They do not.
-    """
+    """Checks that two trainings end the same way, by what decides it; raises `DataError` where they do not."""
     for name, value in fingerprint.items():
         if begun.get(name) != value:
             raise DataError(

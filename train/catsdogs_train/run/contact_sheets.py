@@ -32,13 +32,7 @@ class Wrong:
 
 
 def plot_views(settings: Settings, split: Split, path: Path) -> None:
-    """Draws a training image of up to four classes, and the views of it that the network learned from.
-
-    Args:
-        settings: What was asked for.
-        split: The images.
-        path: PNG file to write.
-    """
+    """Draws a training image of up to four classes, and the views of it that were learned from, to a PNG file."""
     first = {sample.label: index for index, sample in reversed(list(enumerate(split.train)))}
     stages = [("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.epochs, settings.epochs))]
     if settings.fine_tune_epochs:
@@ -68,13 +62,7 @@ def _views(
 
 
 def find_wrong(samples: Sequence[Sample], probabilities: Scores, classes: Sequence[str]) -> list[Wrong]:
-    """Lists the wrong answers, surest first: where the network is sure and wrong, look at the label.
-
-    Args:
-        samples: Validation images.
-        probabilities: What was answered, shape (N, C).
-        classes: Names, C of them.
-    """
+    """Lists the wrong answers, surest first: where the network is sure and wrong, look at the label."""
     truth = np.array([sample.label for sample in samples])
     labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     wrong = np.flatnonzero(labels != truth)
@@ -85,12 +73,7 @@ def find_wrong(samples: Sequence[Sample], probabilities: Scores, classes: Sequen
 
 
 def plot_worst(wrong: Sequence[Wrong], path: Path) -> None:
-    """Draws the surest of the wrong answers; nothing where there is none.
-
-    Args:
-        wrong: From `find_wrong`.
-        path: PNG file to write.
-    """
+    """Draws the surest of the wrong answers to a PNG file; nothing where there is none."""
     shown = []
     for item in wrong[:_SHOWN_WRONG]:
         image = _load(item.sample, _THUMBNAIL)

@@ -89,16 +89,9 @@ class TrainingState:
         return list(Stage).index(last) > list(Stage).index(stage) or (last is stage and self.over)
 
     def add(self, epoch: Epoch, weights: Arrays, optimizer: Arrays, logits: Scores) -> bool:
-        """Takes in an epoch.
+        """Takes in an epoch, with the values of what it trains, and the logits (N, C) for the validation images.
 
-        Args:
-            epoch: Its figures.
-            weights: Of the variables that its stage trains.
-            optimizer: The optimizer's variables.
-            logits: What the network answers to the validation images, shape (N, C).
-
-        Returns:
-            Whether it is the best so far.
+        Returns whether it is the best so far.
         """
         is_best = not self.history or epoch.is_better_than(self.history[self.best])
         self.history.append(epoch)

@@ -16,15 +16,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def lock_run_folder(run: Path) -> Iterator[None]:
-    """Keeps this user's other trainings on this machine out of a run folder during the block.
+    """Keeps this user's other trainings on this machine out of a run folder; raises `OutputError` if one is there.
 
     The lock is not in that folder, which need not exist, and so is never in the way there.
-
-    Args:
-        run: The run folder.
-
-    Raises:
-        OutputError: Another process trains there.
     """
     name = hashlib.sha256(str(run.resolve()).encode("utf-8", "surrogateescape")).hexdigest()[:16]
     lock = FileLock(cache_folder() / "locks" / name)

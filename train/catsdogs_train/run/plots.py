@@ -21,13 +21,7 @@ _COLOURS = {"training": BLUE, "validation": ORANGE}
 
 
 def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
-    """Draws accuracy and loss of both sets over the epochs.
-
-    Args:
-        history: At least one epoch.
-        best: Index of the one that is kept.
-        path: PNG file to write.
-    """
+    """Draws accuracy and loss of both sets over the epochs to a PNG file; `best` is the index of the one kept."""
     figure = _figure(9, 4.2)
     accuracy, loss = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
@@ -53,14 +47,7 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
 
 
 def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str], path: Path) -> None:
-    """Draws the confusion matrix of the validation images.
-
-    Args:
-        probabilities: Shape (N, C).
-        truth: Shape (N,).
-        classes: Names, C of them.
-        path: PNG file to write.
-    """
+    """Draws the confusion matrix of probabilities (N, C) and true classes (N,) to a PNG file."""
     edge = min(max(4.4, 0.7 * len(classes)), 14)  # inches
     figure = _figure(edge + 0.4, edge)
     axes = figure.subplots()
@@ -71,14 +58,7 @@ def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str],
 
 
 def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Path) -> None:
-    """Draws how sure the network is of validation images, and how often right, before and with the temperature.
-
-    Args:
-        logits: Shape (N, C).
-        truth: Shape (N,).
-        temperature: From `fit_temperature`.
-        path: PNG file to write.
-    """
+    """Draws how sure the network is, and how often right, before and with the temperature, to a PNG file."""
     figure = _figure(6.4, 5.2)
     axes = figure.subplots()
     answers = {"as trained": softmax(logits)}
@@ -90,13 +70,7 @@ def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Pa
 
 
 def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.float64], path: Path) -> None:
-    """Draws how familiar images of the classes are, and images of neither.
-
-    Args:
-        val_scores: Of validation images, shape (N,); at least 0 is familiar.
-        other_scores: Of images of neither, shape (M,); may be none.
-        path: PNG file to write.
-    """
+    """Draws the scores (N,) of images of the classes and of neither (M,) to a PNG file; at least 0 is familiar."""
     figure = _figure(7.6, 4.2)
     axes = figure.subplots()
     kept = float((val_scores >= 0).mean())
@@ -119,13 +93,7 @@ def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.f
 
 
 def plot_images(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path: Path) -> None:
-    """Draws a sheet of images with a line of text over each.
-
-    Args:
-        rows: At least one image: its text, and uint8 RGB, shape (H, W, 3).
-        title: Over all.
-        path: PNG file to write.
-    """
+    """Draws a sheet of uint8 RGB images (H, W, 3) with a line of text over each to a PNG file."""
     columns = max(len(row) for row in rows)
     figure = _figure(1.9 * columns + 0.2, 2.15 * len(rows) + 0.5)
     figure.suptitle(title)

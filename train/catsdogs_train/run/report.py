@@ -44,12 +44,7 @@ class ReportData:
 
 
 def write_report(folder: Path, data: ReportData) -> None:
-    """Writes `report.md`.
-
-    Args:
-        folder: Holds the plots already.
-        data: What to tell.
-    """
+    """Writes `report.md` into a folder that holds the plots already."""
     plots = [f"\n## {title}\n\n![{title}]({name})" for name, title in _PLOTS.items() if (folder / name).exists()]
     text = "\n".join([*_figures(data), *_images(data), *plots])
     (folder / "report.md").write_text(text + "\n", encoding="utf-8", errors="surrogateescape")

@@ -30,14 +30,7 @@ RUN_VERSION = 1
 
 
 class RunFolderWriter:
-    """Everything in a run folder but the checkpoint.
-
-    Args:
-        settings: What was asked for.
-        split: The images.
-        precision: In which the backbone is computed.
-        fingerprint: All that decides how the training ends, by name; JSON.
-    """
+    """Writes everything in a run folder but the checkpoint."""
 
     def __init__(
         self, settings: Settings, split: Split, precision: ComputeDtype, fingerprint: Mapping[str, Any]
@@ -52,10 +45,7 @@ class RunFolderWriter:
     def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
         """Writes `run.json`, `split.csv`, `quarantine.csv`, `history.csv`, `curves.png`, and `model.keras`.
 
-        Args:
-            folder: An existing folder.
-            state: At least one epoch.
-            network: Of the best epoch; None where its file is there already.
+        `network` is that of the best epoch; None where its file is there already.
         """
         if network is not None:
             network.save(folder / "model.keras")
@@ -90,14 +80,7 @@ class RunFolderWriter:
     def finish(
         self, folder: Path, state: TrainingState, network: keras.Model, familiarity: FamiliarityFit | None
     ) -> None:
-        """Writes all of it: also `report.md` with its plots, and `worst.csv`.
-
-        Args:
-            folder: An existing folder.
-            state: At least one epoch.
-            network: Of the best epoch.
-            familiarity: What its second output is, if it has one.
-        """
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`."""
         self._familiarity = familiarity
         self.write(folder, state, network)
         temperature = self._temperature(state)
@@ -119,15 +102,7 @@ class RunFolderWriter:
 
 
 def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
-    """Reads the figures of the best epoch of a run that is done.
-
-    Args:
-        folder: Of the run.
-        fingerprint: All that decides how it ends, as it is now.
-
-    Raises:
-        DataError: `run.json` is missing or damaged, or the run is another one.
-    """
+    """Reads the figures of the best epoch of a run that is done; raises `DataError` if it is another training."""
     path = folder / "run.json"
     try:
         run = msgspec.json.decode(path.read_bytes(), type=_FinishedRun)

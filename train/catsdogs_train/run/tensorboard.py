@@ -9,11 +9,7 @@ from catsdogs_train.run.history import Epoch
 class TensorBoardWriter:
     """Event files in `RUN/tensorboard`, one folder for each set, so that their curves share a diagram.
 
-    Args:
-        run: The run folder.
-
-    Raises:
-        DataError: TensorBoard is not installed.
+    Raises `DataError` where TensorBoard is not installed.
     """
 
     def __init__(self, run: Path) -> None:

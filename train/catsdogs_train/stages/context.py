@@ -31,23 +31,11 @@ def make_batches(settings: Settings, samples: Sequence[Sample], recipe: Recipe |
 class TrainingContext:
     """A network, its images and how far it has come; make it, and use it, in the scope of `distribution`.
 
-    Args:
-        settings: What was asked for.
-        split: The images.
-        outliers: Images that show none of the classes; may be none.
-        precision: Of the backbone; not `auto`.
-        checkpoint: Where to go on, and to write down how far it has come.
-        run: The rest of the run folder.
-        distribution: Devices that share each batch.
-
     Attributes:
         network: What is trained.
         state: How far it has come.
         batches: All that images are read by now, so that one that fails can be named.
         board: For TensorBoard, if it is asked for.
-
-    Raises:
-        DataError: The weights do not fit.
     """
 
     def __init__(

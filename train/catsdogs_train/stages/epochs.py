@@ -38,9 +38,6 @@ def train_epochs(
         optimizer: A new one.
         batches: Makes those of an epoch of the stage, counted from 0.
         validate: Returns logits for the validation images, shape (N, C).
-
-    Raises:
-        DataError: The loss is not a number.
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD

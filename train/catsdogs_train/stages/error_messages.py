@@ -11,13 +11,8 @@ from catsdogs_train.data.batches import ImageBatches
 def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterator[None]:
     """Names the image that could not be read, or a batch size that may fit, whatever the backend makes of it.
 
-    Args:
-        batches: All that images are read by; more may be added in the block.
-        batch_size: That was tried.
-
-    Raises:
-        DataError: An image is gone, or has changed.
-        MemoryShortageError: The accelerator, or the machine, has not enough memory, or a process that decodes has died.
+    `batches` are all that images are read by; more may be added in the block. Raises `DataError` for an image,
+    `MemoryShortageError` where memory is short, or a process that decodes has died.
     """
     try:
         yield

@@ -57,14 +57,10 @@ def fit_familiarity(
     val_features: Features,
     extract: Callable[[ImageBatches | RgbBatch], Features],
 ) -> FamiliarityFit:
-    """Learns to tell images of the classes from others.
+    """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
-    Args:
-        settings: Of the training.
-        samples: To train with; `MOST` of them are taken by lot.
-        outliers: From `find_outliers`; none: what is far from the training images is not familiar.
-        val_features: Of validation images, which set the threshold.
-        extract: Returns the features of images.
+    Without outliers, what is far from the training images is not familiar. `val_features` set the threshold; `extract`
+    returns the features of images.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores = np.zeros(len(outliers))

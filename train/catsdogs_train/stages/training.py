@@ -19,17 +19,7 @@ _log = logging.getLogger(__name__)
 
 
 def run_stages(context: TrainingContext) -> Epoch:
-    """Trains what is left to train, and ends the run folder.
-
-    Returns:
-        The figures of the best epoch.
-
-    Raises:
-        DataError: An image or the checkpoint cannot be read, the loss is not a number, or TensorBoard is asked
-            for and missing.
-        OutputError: The run folder cannot be written.
-        MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
-    """
+    """Trains what is left to train, ends the run folder, and returns the figures of the best epoch; see `train`."""
     context.state = context.checkpoint.load()
     state = context.state
     if state.history:

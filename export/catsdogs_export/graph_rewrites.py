@@ -192,13 +192,15 @@ def _add(graph: ir.Graph, values: NDArray[Any], name: str) -> ir.Value:
 
 
 def _clean_up(model: ir.Model) -> None:
-    """Removes initializers that are not used any more, and the shapes of what comes in between."""
+    """Removes initializers that are not used any more, and types and shapes of what comes in between.
+
+    Some have changed; and what converts to fp16 would cast initializers that have an entry.
+    """
     for name in [name for name, value in model.graph.initializers.items() if not value.uses()]:
         del model.graph.initializers[name]
-    for node in model.graph:
-        for value in node.outputs:
-            if not value.is_graph_output():
-                value.shape = None
+    between = [value for node in model.graph for value in node.outputs if not value.is_graph_output()]
+    for value in (*between, *model.graph.initializers.values()):
+        value.type = value.shape = None
 
 
 def _reads_every_second(node: ir.Node) -> bool:

@@ -7,8 +7,8 @@
 `prepare` converts and quantizes what `catsdogs-train` made as each engine's own documentation says: OpenVINO's
 converter and NNCF, that of TensorFlow Lite for LiteRT, ONNX Runtime's `quantize_static` with its defaults. RUN/onnx is
 from `catsdogs-export --int8`; "our graph" says that an engine got the graph that is in there, which computes less.
-`compare --openvino ENV/bin/python` takes our file in an environment with edge-openvino along.
-Every engine gets one uint8 image and gives logits, on all cores, each in processes of its own, in turn.
+`compare --openvino ENV/bin/python` takes our file in an environment with edge-openvino along. Every engine gets one
+uint8 image and gives logits, on all cores, each in processes of its own, in turn.
 """
 
 import json

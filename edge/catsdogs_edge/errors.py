@@ -1,8 +1,8 @@
 """Everything that can go wrong by the user's hand, as one small tree.
 
-Each error says what was found, what was expected and what to do, in one line. The commands turn a
-`CatsDogsError` into that line on standard error and exit code 1; anything else is a bug and keeps
-its traceback. Each is also the built-in error that a caller would expect.
+Each error says what was found, what was expected and what to do, in one line. The commands turn a `CatsDogsError` into
+that line on standard error and exit code 1; anything else is a bug and keeps its traceback. Each is also the built-in
+error that a caller would expect.
 """
 
 from enum import IntEnum

@@ -135,12 +135,12 @@ def _print_parity(
         familiarity = "" if difference is None else f", of familiarity {difference:.2g}"
         typer.echo(
             f"level A, fp32 against Keras on {tensors.tensors} tensors: largest difference of logits "
-            f"{tensors.max_logit_difference:.2g}{familiarity} (limit {tensors.limit:g})",
+            f"{tensors.max_logit_difference:.2g}{familiarity} (limit {tensors.limit:g})"
         )
     if files is not None:
         typer.echo(
             f"level B, the same on {files.files} files: {files.agreement:.2%} of the labels agree, largest difference "
-            f"of probabilities {files.max_probability_difference:.2g} (limit {files.limit:g})",
+            f"of probabilities {files.max_probability_difference:.2g} (limit {files.limit:g})"
         )
     if labels is not None:
         typer.echo(f"level C, {name} against fp32: {labels.describe()}")

@@ -59,7 +59,7 @@ def check_graph(model: onnx.ModelProto, contract: Contract) -> None:
     if inputs != [(contract.input_name, onnx.TensorProto.UINT8)]:
         raise ParityError(
             f"the converted graph has the inputs {[name for name, _ in inputs]}, expected one of uint8: "
-            f"'{contract.input_name}'",
+            f"'{contract.input_name}'"
         )
     outputs = [value.name for value in model.graph.output]
     if sorted(outputs) != sorted(contract.outputs):

@@ -27,13 +27,10 @@ class Evaluation(Struct, frozen=True, kw_only=True):
     """Figures about one model on one folder."""
 
     model: str
-    """File that was evaluated."""
     classes: tuple[str, ...]
     """In the order of the matrix."""
     images: int = field(name="pictures")
-    """How many were classified."""
     unreadable: int
-    """How many could not be read; they count nowhere else."""
     accuracy: float
     """Share of right labels, 0 to 1."""
     accuracy_interval: tuple[float, float]
@@ -67,10 +64,8 @@ def evaluate(
     """Classifies a folder with one folder for each class of a model: an ONNX file, or a run's `model.keras`.
 
     `other` holds images that show none of the classes. Returns the figures, the probabilities (N, C) and the true
-    classes
-    (N,). Raises `DataError` where the folder does not fit the model or holds no readable image, `ModelError` for a
-    model
-    that cannot be used.
+    classes (N,). Raises `DataError` where the folder does not fit the model or holds no readable image, `ModelError`
+    for a model that cannot be used.
     """
     predictor = _open(model, provider)
     classes, rule = predictor.contract.classes, predictor.contract.familiarity

@@ -37,9 +37,7 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """What an export wrote, and how it was proven."""
 
     same_tensors: TensorParity | None
-    """Level A."""
     same_files: FileParity | None
-    """Level B."""
     fp16: LabelParity | None
     """Level C of the fp16 file; None where none was asked for."""
     int8: Search | None
@@ -47,7 +45,6 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     calibration: tuple[str, ...]
     """Images that set the INT8 ranges."""
     seed: int
-    """Of their choice."""
 
 
 def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:

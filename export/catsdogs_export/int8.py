@@ -1,8 +1,8 @@
 """Quantizes an ONNX file to INT8: static, QDQ, int8 weights for each channel.
 
-Activations are uint8 on x86, because ONNX Runtime's defaults (int8) leave 20 convolutions and every
-addition of a ResNet50 in float there: its int8-to-uint8 rewrite gives up where a tensor has two readers,
-as every residual does (onnxruntime/core/optimizer/qdq_transformer/qdq_s8_to_u8.cc).
+Activations are uint8 on x86, because ONNX Runtime's defaults (int8) leave 20 convolutions and every addition of a
+ResNet50 in float there: its int8-to-uint8 rewrite gives up where a tensor has two readers, as every residual does
+(onnxruntime/core/optimizer/qdq_transformer/qdq_s8_to_u8.cc).
 """
 
 import contextlib
@@ -15,13 +15,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.qdq_loss_debug import (
     collect_activations,
     compute_activation_error,
@@ -67,7 +61,6 @@ class Setting:
     """One way to quantize."""
 
     calibration: Calibration
-    """How the ranges are found."""
     target: Target
     """What CPU for: decides the types."""
     float_layers: tuple[str, ...] = ()

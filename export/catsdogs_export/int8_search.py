@@ -31,7 +31,6 @@ class Trial(Struct, frozen=True, kw_only=True):
     """One setting and what it gave."""
 
     setting: Setting
-    """How it was quantized."""
     loss: LabelParity
     """Against fp32, on labelled images."""
     latency_ms: float
@@ -44,7 +43,6 @@ class Search(Struct, frozen=True, kw_only=True):
     trials: tuple[Trial, ...]
     """In the order they were made."""
     chosen: Trial
-    """One of them."""
 
 
 class BudgetError(ParityError):
@@ -54,7 +52,7 @@ class BudgetError(ParityError):
         best = min(trials, key=lambda trial: _distance(trial.loss))
         super().__init__(
             f"level C: none of {len(trials)} INT8 settings is good enough; the best one, {best.setting.describe()}, "
-            f"{best.loss.why_not}. Calibrate on other training images (--calibrate DIR), or allow more (--max-drop)",
+            f"{best.loss.why_not}. Calibrate on other training images (--calibrate DIR), or allow more (--max-drop)"
         )
         self.trials = tuple(trials)
         """In the order they were made."""
@@ -67,8 +65,7 @@ def search(
 
     Each calibration method is tried. Of those within the budget, which are equally fast, the one closest to fp32 wins.
     Only if none is, the layers that suffer most stay in float, more and more of them, until one is good enough. They
-    are
-    judged on labelled images that nothing was trained or calibrated on.
+    are judged on labelled images that nothing was trained or calibrated on.
 
     Raises:
         BudgetError: No setting is within the budget.

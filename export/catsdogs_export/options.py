@@ -38,8 +38,7 @@ class ExportOptions:
     int8: Annotated[bool, typer.Option("--int8", help="Also write model.int8.onnx, for CPUs.")] = False
     fp16: Annotated[bool, typer.Option("--fp16", help="Also write model.fp16.onnx, for CUDA.")] = False
     calibrate: Annotated[
-        Path | None,
-        typer.Option(help="With --int8: folder of images to calibrate on; else the run's training images."),
+        Path | None, typer.Option(help="With --int8: folder of images to calibrate on; else the run's training images.")
     ] = None
     max_drop: Annotated[
         float, typer.Option(min=0, help="Accuracy that INT8 and fp16 may lose, in percentage points.")

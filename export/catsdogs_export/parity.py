@@ -31,8 +31,8 @@ PROBABILITY_LIMIT = 1e-3
 """Of level B. A probability moves by at most a quarter of the difference of two logits."""
 
 AGREEMENT_LIMIT = 0.99
-"""Of level C: share of images with the same label. On photographs 0.997 has been seen. With few
-images, one that differs is always allowed."""
+"""Of level C: share of images with the same label. On photographs 0.997 has been seen. With few images, one that
+differs is always allowed."""
 
 KEPT_LIMIT = 0.5
 """Of level C: familiar images that a smaller precision may lose, in percentage points of all."""
@@ -56,7 +56,6 @@ class FileParity(Struct, frozen=True, kw_only=True):
     """Level B."""
 
     files: int
-    """Images that were compared."""
     agreement: float
     """Share with the same label, 0 to 1; must be 1."""
     max_probability_difference: float
@@ -90,7 +89,6 @@ class WorstImage(Struct, frozen=True, kw_only=True):
     """An image that two models see differently."""
 
     path: str
-    """Its file."""
     fp32: float
     """Probability of the true class by fp32."""
     candidate: float
@@ -101,7 +99,6 @@ class LabelParity(Struct, frozen=True, kw_only=True):
     """Level C."""
 
     images: int = field(name="pictures")
-    """Labelled images that were compared."""
     agreement: float
     """Share with the same label, 0 to 1."""
     accuracy_fp32: float
@@ -203,7 +200,7 @@ def compare_tensors(reference: ModelOnImages[Predictor], candidate: ModelOnImage
         if difference > LOGIT_LIMIT:
             raise ParityError(
                 f"level A: Keras and ONNX disagree on the same tensors: {name} differ by up to {difference:.3g}, "
-                f"expected at most {LOGIT_LIMIT:g}",
+                f"expected at most {LOGIT_LIMIT:g}"
             )
     largest = max(familiarity) if candidate.model.contract.familiarity else None
     return TensorParity(tensors=count, max_logit_difference=logits, max_familiarity_difference=largest)
@@ -233,7 +230,7 @@ def compare_files(reference: ModelOnImages[Predictor], candidate: ModelOnImages[
     if agreement < 1 or worst > PROBABILITY_LIMIT:
         raise ParityError(
             f"level B: Keras and the edge runner disagree on the same files: {agreement:.1%} of the labels agree, "
-            f"expected all; probabilities differ by up to {worst:.3g}, expected at most {PROBABILITY_LIMIT:g}",
+            f"expected all; probabilities differ by up to {worst:.3g}, expected at most {PROBABILITY_LIMIT:g}"
         )
     return FileParity(files=len(rows), agreement=agreement, max_probability_difference=worst)
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
@@ -21,7 +20,7 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
     probabilities = {name: softmax(scores)[every, list(truth)] for name, scores in logits.items()}
     reference_name = next(iter(probabilities))
     reference = probabilities.pop(reference_name)
-    figure = _figure(10, 4.4)
+    figure = Figure(figsize=(10, 4.4), layout="constrained")
     scatter, histogram = figure.subplots(1, 2)
     scatter.plot([0, 1], [0, 1], color=GREY, linewidth=1, zorder=0)
     for name, values in probabilities.items():
@@ -49,16 +48,10 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
 
 def draw_evaluation(probabilities: Scores, truth: Labels, classes: Sequence[str], title: str, path: Path) -> None:
     """Draws the confusion matrix and the reliability diagram to a PNG file."""
-    figure = _figure(10, 4.6)
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(classes)))
     draw_confusion(left, matrix, classes)
     draw_reliability(right, {"answers": probabilities}, truth)
     figure.savefig(path, dpi=120)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure

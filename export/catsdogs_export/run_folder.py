@@ -44,7 +44,6 @@ class LabelledImage:
     path: Path
     """Absolute, as it was when the run was trained."""
     label: int
-    """Index of its class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

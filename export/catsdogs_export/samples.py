@@ -36,8 +36,7 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
     """Draws readable images by lot, never one that the model is judged by.
 
     They come from a folder, or from the run's own training images. Raises `DataError` where there is none, or one of
-    the
-    folder is a validation image of the run.
+    the folder is a validation image of the run.
     """
     if folder is None:
         require_images(run.train)
@@ -59,7 +58,7 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
             if folder is not None:
                 raise DataError(
                     f"{path} is a validation image of the run: a model calibrated on it would be judged by what it "
-                    "knows; calibrate on training images",
+                    "knows; calibrate on training images"
                 )
             _log.info("left out: %s: the same image is among those to validate on", path)
             continue
@@ -78,5 +77,5 @@ def require_images(images: Sequence[LabelledImage]) -> None:
         raise DataError(
             f"{len(missing)} of the run's {len(images)} images in split.csv are gone"
             + (f", such as {missing[0]}" if missing else "")
-            + ": put them back, or train again",
+            + ": put them back, or train again"
         )

@@ -14,13 +14,13 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.predictors import open_graph
 
 FP32_TOLERANCE = 1e-3
-"""Largest difference of logits in the self-test of an fp32 file. Seen between ONNX Runtime without and
-with optimizations, 1 and 2 threads, and OpenVINO: 6e-6. The smallest fault that it must find, bilinear for
-area resizing, makes 0.6 on the pattern that is drawn for it."""
+"""Largest difference of logits in the self-test of an fp32 file. Seen between ONNX Runtime without and with
+optimizations, 1 and 2 threads, and OpenVINO: 6e-6. The smallest fault that it must find, bilinear for area resizing,
+makes 0.6 on the pattern that is drawn for it."""
 
 FP16_TOLERANCE = 5e-2
-"""The same for fp16, whose numbers have 11 bits: seen on a CPU, where most of it runs in
-float32, 3e-3; not yet measured on a GPU."""
+"""The same for fp16, whose numbers have 11 bits: seen on a CPU, where most of it runs in float32, 3e-3; not yet
+measured on a GPU."""
 
 INT8_STEPS = 5
 """The same for INT8, at least, in steps of the quantized logits."""

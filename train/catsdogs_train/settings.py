@@ -17,7 +17,6 @@ class Unfreeze(StrEnum):
     CONV4 = "conv4"
     """The second half of the one before (its blocks 4 to 6), too."""
     ALL = "all"
-    """Everything."""
 
 
 class ComputeDtype(StrEnum):
@@ -70,17 +69,14 @@ class Settings:
         ),
     ] = "imagenet"
     val: Annotated[
-        Path | None,
-        typer.Option(help="Folder to validate on, laid out like DATA; else a part of DATA is kept back."),
+        Path | None, typer.Option(help="Folder to validate on, laid out like DATA; else a part of DATA is kept back.")
     ] = None
     train_size: Annotated[int | None, typer.Option(min=1, help="Train on so many images, not on all.")] = None
     val_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Validate on so many images, not on all (a fifth, without --val)."),
+        int | None, typer.Option(min=1, help="Validate on so many images, not on all (a fifth, without --val).")
     ] = None
     image_size: Annotated[
-        int,
-        typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32."),
+        int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32.")
     ] = 224
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images for the output layer alone.")] = 10
     views: Annotated[
@@ -107,8 +103,7 @@ class Settings:
         typer.Option(min=1e-7, max=1e-2, callback=_check_number, help="Highest learning rate then, along a cosine."),
     ] = 1e-4
     unfreeze: Annotated[
-        Unfreeze,
-        typer.Option(help="That part: the last stage; the second half of the one before, too; or everything."),
+        Unfreeze, typer.Option(help="That part: the last stage; the second half of the one before, too; or everything.")
     ] = Unfreeze.CONV4
     label_smoothing: Annotated[
         float,

@@ -115,11 +115,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         )
     precision = choose_dtype(settings.precision)
     split = make_split(
-        settings.data,
-        val=settings.val,
-        train_size=settings.train_size,
-        val_size=settings.val_size,
-        seed=settings.seed,
+        settings.data, val=settings.val, train_size=settings.train_size, val_size=settings.val_size, seed=settings.seed
     )
     _log.info(
         "%d images to train, %d to validate; classes: %s",

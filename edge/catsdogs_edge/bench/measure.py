@@ -34,13 +34,9 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     """What one model file did here."""
 
     model: str
-    """The file, as it was given."""
     precision: Precision
-    """Of the file."""
     provider: str
-    """ONNX Runtime's name of what it ran on."""
     operators: dict[str, int]
-    """Of the graph, counted on each provider."""
     figures: dict[str, Annotated[list[float], Meta(min_length=1)]]
     """A value for each round, by name: milliseconds, but those of `worker.RATE`, `memory MB` and `first answer s`."""
 

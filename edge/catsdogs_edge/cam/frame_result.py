@@ -17,11 +17,9 @@ class FrameResult:
     """One frame, and what it was taken for."""
 
     frame: Frame
-    """What was seen."""
     prediction: Prediction | None = None
     """What it was taken for; None where `frame.error` says why it was not classified."""
     smoothed: SmoothedPrediction | None = None
-    """The smoothed answer; None likewise."""
     latency_ms: float = 0.0
     """From the frame in memory to the prediction: resize and inference; 0 without one."""
     fps: float

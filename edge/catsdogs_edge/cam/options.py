@@ -19,7 +19,7 @@ class CamOptions:
         str,
         typer.Argument(
             help="Camera: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
-            "pattern, @FILE with names, or '-' for standard input.",
+            "pattern, @FILE with names, or '-' for standard input."
         ),
     ] = "0"
     model: ModelFile = MODEL

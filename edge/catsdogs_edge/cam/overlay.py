@@ -35,8 +35,7 @@ class Annotator:
         """Draws label, probability and bar along the lower edge; state, provider, fps and latency along the upper.
 
         Returns uint8 BGR, shape (H, W, 3), the size of the frame or of the last one. Others get it, too: do not change
-        it.
-        `mirrored` turns the image and not the words; `note` stands in place of the state.
+        it. `mirrored` turns the image and not the words; `note` stands in place of the state.
         """
         if result is not self._result:
             if result.frame.rgb is not None:

@@ -37,8 +37,7 @@ class Recorder:
         """Prepares a file of the given ending and rate (0: unknown); the first frame makes it, and sets its size.
 
         After a power cut .mkv and .avi can still be played. Raises `OutputError` for another ending or a place that
-        cannot
-        be written.
+        cannot be written.
         """
         if path.suffix.lower() not in _CODECS:
             raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")

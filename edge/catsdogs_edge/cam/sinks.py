@@ -48,8 +48,7 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
     """Opens what the user asked for; if that shows nothing anywhere, JSON Lines on standard output.
 
     A window that cannot be is said once, and all goes on without. Raises `OutputError` where something cannot be
-    written,
-    `DataError` for an event of a label that the model does not know.
+    written, `DataError` for an event of a label that the model does not know.
     """
     window = not options.no_window
     if window and (reason := why_no_window()):

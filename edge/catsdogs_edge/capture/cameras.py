@@ -37,7 +37,6 @@ class Camera:
     """The stable name of the device (`/dev/v4l/by-id/...`) where there is one, else `/dev/video...`; empty elsewhere
     than on Linux."""
     name: str
-    """As the driver calls it."""
     permission: str
     """`ok`, or why it cannot be opened and what to do."""
 
@@ -51,7 +50,6 @@ class Probe:
     width: int = 0
     """Of the first frame in pixels; 0 if none came."""
     height: int = 0
-    """Likewise."""
     fps: float = 0.0
     """Measured over frames, not promised."""
     first_frame: float = 0.0

@@ -21,13 +21,10 @@ class State(StrEnum):
     """How a camera or stream is doing; files are always live."""
 
     LIVE = "live"
-    """A fresh frame."""
     STALE = "stale"
     """Connected, but no fresh image: none came, or one that repeats itself or shows one colour."""
     LOST = "lost"
-    """The connection has ended."""
     RECONNECTING = "reconnecting"
-    """It is being opened again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,6 @@ class Frame:
     captured: float = field(default_factory=monotonic)
     """The same moment on the clock of `time.monotonic`, seconds."""
     state: State = State.LIVE
-    """Of the source at that moment."""
     dropped: int = 0
     """Frames that were captured since the one before and not delivered; always 0 for files."""
     position: float | None = None

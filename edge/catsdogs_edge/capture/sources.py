@@ -177,7 +177,7 @@ class RawFrames:
         if data or number == 0:
             raise SourceError(
                 f"standard input ends after {number} frames and {len(data)} bytes, a frame of --raw "
-                f"{self._size.width}x{self._size.height} has {expected}: is the size right, and the format rgb24?",
+                f"{self._size.width}x{self._size.height} has {expected}: is the size right, and the format rgb24?"
             )
 
     def close(self) -> None:

@@ -61,8 +61,7 @@ class ClassifyOptions:
     ] = None
     format: Annotated[PartFormat, typer.Option(help="With ray: of the parts.")] = PartFormat.PARQUET
     shard_size: Annotated[
-        int,
-        typer.Option(min=0, max=10**6, help="With ray: images in a part; 0 for what suits their number."),
+        int, typer.Option(min=0, max=10**6, help="With ray: images in a part; 0 for what suits their number.")
     ] = 0
 
     @property

@@ -81,7 +81,7 @@ def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: boo
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be resumed: record {number + 1} is not one of ours ({error}): was it made with another "
-                "model, or other options? Take another file",
+                "model, or other options? Take another file"
             ) from error
         stream.truncate(end)
     return np.sort(np.array(hashes, np.uint64))

@@ -23,7 +23,6 @@ class FileMode(StrEnum):
     """What happens to the original."""
 
     COPY = "copy"
-    """It stays."""
     MOVE = "move"
     """It is gone, once it is whole in its new place."""
 
@@ -43,8 +42,7 @@ class Sorter:
         """Puts one image into its folder and returns where it is now; the original stays until `finish`.
 
         A link becomes a copy of the image that it points to. Raises `ImageError` where the original cannot be read any
-        more,
-        `OutputError` where the disk is full.
+        more, `OutputError` where the disk is full.
         """
         wanted = self._folder / label / path.name
         if self._mode is FileMode.MOVE and not path.is_symlink():

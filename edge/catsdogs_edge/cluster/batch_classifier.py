@@ -74,8 +74,8 @@ class BatchClassifier:
         """Classifies encoded images; none of them makes it raise, but see `Classifier.predict`.
 
         An image is a whole file (JPEG, PNG, ...), or why it could not be read; None, such as a null in a table, is a
-        row with
-        an error, too. Returns a row for each, in order, with the fields of `columns`; None for what is not known.
+        row with an error, too. Returns a row for each, in order, with the fields of `columns`; None for what is not
+        known.
         """
         classes = self.classifier.contract.classes
         rows = []

@@ -48,7 +48,6 @@ class Shard:
     number: int
     """Counted from 0 through all manifests: the order of the images."""
     file: str
-    """Path or URI of the manifest."""
     group: int
     """Of its row groups, the one that holds it."""
     first: int

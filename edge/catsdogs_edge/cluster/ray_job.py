@@ -57,10 +57,8 @@ def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str
     """Classifies images on the cluster that `RAY_ADDRESS` names, or on this machine; finished shards are kept.
 
     All workers must see `parts`, a folder or its URI. Raises `ProviderError` where Ray cannot be reached, breaks off,
-    or
-    its workers die of one shard after the other; `OutputError` where one shard's worker died each time; the arguments
-    of
-    a `KeyboardInterrupt` hold the summary.
+    or its workers die of one shard after the other; `OutputError` where one shard's worker died each time; the
+    arguments of a `KeyboardInterrupt` hold the summary.
     """
     store = Store(parts)
     about = {"format": options.format.value, "model": classifier.model_sha256, "accept_all": options.accept_all}

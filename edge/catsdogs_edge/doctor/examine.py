@@ -19,15 +19,10 @@ class ModelReport:
     """How a model file does here."""
 
     path: str
-    """The file."""
     provider: str
-    """ONNX Runtime's name of what it ran on."""
     operators: dict[str, int]
-    """Of the graph, counted on each provider."""
     precision: Precision
-    """Of the file."""
     outcome: selftest.Outcome
-    """Of the file's own test."""
     seconds: float
     """That loading and the test took."""
 
@@ -55,9 +50,7 @@ class Report:
     """What was found."""
 
     machine: Machine
-    """Where."""
     model: ModelReport | None
-    """None if no model was given."""
 
     @property
     def passed(self) -> bool:

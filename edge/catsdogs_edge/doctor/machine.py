@@ -30,7 +30,6 @@ class Machine:
     conflicts: list[str]
     """Wheels that overwrite each other's files, and what to do; empty where all is well."""
     cpu: str
-    """Such as `x86_64`."""
     cpus: int
     """That this process may use."""
     vnni: bool

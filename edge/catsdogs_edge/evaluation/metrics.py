@@ -53,11 +53,7 @@ def reliability(
     indices = np.minimum((confidence * bins).astype(np.int64), bins - 1)
     counts = np.bincount(indices, minlength=bins)
     divisor = np.maximum(counts, 1)
-    return (
-        np.bincount(indices, confidence, bins) / divisor,
-        np.bincount(indices, right, bins) / divisor,
-        counts,
-    )
+    return (np.bincount(indices, confidence, bins) / divisor, np.bincount(indices, right, bins) / divisor, counts)
 
 
 def calibration_error(probabilities: Scores, truth: Labels, bins: int = 15) -> float:

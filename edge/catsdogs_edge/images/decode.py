@@ -25,9 +25,7 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 RgbBatch: TypeAlias = NDArray[np.uint8]
 """Images of one size, shape (N, S, S, 3), RGB, 0 to 255."""
 
-EXTENSIONS = frozenset(
-    {".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"},
-)
+EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that a search through a folder takes for images."""
 
 LARGEST_FILE = 2**28
@@ -108,8 +106,8 @@ def decode(data: bytes) -> RgbImage:
 def resize(image: RgbImage, size: int) -> RgbImage:
     """Stretches uint8 (H, W, 3), in any order of channels, to a square of `size` pixels.
 
-    An axis that shrinks is averaged over the area (no aliasing), then an axis that grows is
-    interpolated linearly: `cv2.INTER_AREA` alone would repeat pixels where it enlarges.
+    An axis that shrinks is averaged over the area (no aliasing), then an axis that grows is interpolated linearly:
+    `cv2.INTER_AREA` alone would repeat pixels where it enlarges.
 
     Raises:
         ImageError: Another dtype or shape.
@@ -128,9 +126,9 @@ def resize(image: RgbImage, size: int) -> RgbImage:
 def _jpeg_is_whole(data: bytes) -> bool:
     """Returns whether the end-of-image marker follows the image's data.
 
-    OpenCV fills the missing part of a truncated JPEG with grey and reports success. The search
-    starts behind the first scan header: an EXIF thumbnail before it has an end marker of its own,
-    and inside entropy-coded data the marker cannot occur (ITU-T T.81, B.1.1.5).
+    OpenCV fills the missing part of a truncated JPEG with grey and reports success. The search starts behind the first
+    scan header: an EXIF thumbnail before it has an end marker of its own, and inside entropy-coded data the marker
+    cannot occur (ITU-T T.81, B.1.1.5).
     """
     position = len(_JPEG_START)
     while position + 4 <= len(data):

@@ -101,12 +101,12 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         names = ", ".join(path.name for path in folders)
         raise DataError(
             f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
-            "each class",
+            "each class"
         )
     inner = {tuple(sorted(path.name for path in folder.iterdir() if path.is_dir())) for folder in folders}
     if len(inner) == 1 and len(*inner) >= 2:
         raise DataError(
-            f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?",
+            f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?"
         )
     found = [(path, label) for label, folder in enumerate(folders) for path in find_images([folder])]
     return tuple(folder.name for folder in folders), found

@@ -32,8 +32,7 @@ def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbIma
     """Draws one head, or a room without anybody, as uint8 RGB (size, size, 3); place, size and colours by lot.
 
     `kind` is one of `KINDS`, else `ValueError`; the same seed gives the same image; `grain` is the standard deviation
-    of
-    the noise, in grey levels: an image without it makes a small file.
+    of the noise, in grey levels: an image without it makes a small file.
     """
     if kind not in KINDS:
         raise ValueError(f"cannot draw {kind!r}: expected one of {', '.join(KINDS)}")

@@ -72,7 +72,7 @@ class Classifier:
             if provider is not Provider.AUTO:
                 raise ProviderError(
                     f"{path} is INT8, which {provider.onnx_name} computes as floats, slower than floats: "
-                    f"use {_float_file(path)} with --provider {provider.value}",
+                    f"use {_float_file(path)} with --provider {provider.value}"
                 )
             session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
         return cls(session, contract, accept_all=accept_all)
@@ -133,7 +133,7 @@ def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) 
     if found != [(contract.input_name, "tensor(uint8)", [size, size, 3])] or isinstance(first.shape[0], int):
         raise ModelError(
             f"{path} takes {found}, its contract promises one uint8 input '{contract.input_name}' "
-            f"(N,{size},{size},3) with N free: export it again",
+            f"(N,{size},{size},3) with N free: export it again"
         )
     for name in contract.outputs:
         node = outputs.get(name)
@@ -142,5 +142,5 @@ def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) 
             raise ModelError(
                 f"{path} has the outputs {[(node.name, node.type, node.shape[1:]) for node in outputs.values()]}, "
                 f"its contract promises '{name}' (N{''.join(f',{length}' for length in shape)}) of float32: export it "
-                "again",
+                "again"
             )

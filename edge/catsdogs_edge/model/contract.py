@@ -1,7 +1,7 @@
 """What a model file says about itself, so that nobody has to guess.
 
-The contract is JSON under one key of the ONNX file's `metadata_props`. Any ONNX Runtime, in any
-language, can read it; catsdogs refuses a file that has none.
+The contract is JSON under one key of the ONNX file's `metadata_props`. Any ONNX Runtime, in any language, can read it;
+catsdogs refuses a file that has none.
 """
 
 import math
@@ -57,7 +57,6 @@ class TrainingInfo(Struct, frozen=True, kw_only=True):
     """What the network learned from, and how well."""
 
     images: int = field(name="pictures")
-    """Number of training images."""
     val_images: int = field(name="val_pictures")
     """Number of images it was judged by while it was trained."""
     val_accuracy: float
@@ -87,11 +86,9 @@ class Contract(Struct, frozen=True, kw_only=True):
     image_size: int
     """Edge length of the square input in pixels."""
     precision: Precision
-    """What the file was converted to."""
     keras_sha256: str
     """Of the Keras file that it was made from, in hexadecimal."""
     training: TrainingInfo
-    """What that was trained on."""
     tools: dict[str, str] = {}
     """Versions of the packages that made the file, by name."""
     temperature: float = 1.0
@@ -109,7 +106,6 @@ class Contract(Struct, frozen=True, kw_only=True):
     familiarity_name: str = "familiarity"
     """Graph output, if there is a rule for it: float32, shape (N,), 0 to 1."""
     version: str = VERSION
-    """Version of the contract itself."""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -139,7 +135,7 @@ class Contract(Struct, frozen=True, kw_only=True):
             if int(version.partition(".")[0]) > int(VERSION.partition(".")[0]):  # it may have other fields
                 raise ModelError(
                     f"{origin} has contract version {version}, this catsdogs reads up to {VERSION}: "
-                    "upgrade catsdogs, or export the model again",
+                    "upgrade catsdogs, or export the model again"
                 )
             contract = msgspec.json.decode(metadata[KEY], type=cls)
         except ModelError:  # a ValueError, too

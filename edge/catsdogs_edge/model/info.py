@@ -17,9 +17,7 @@ class ModelInfo:
     provider: str
     """ONNX Runtime's name of what it runs on."""
     precision: Precision
-    """Of the model file."""
     path: Path
-    """The model file."""
     labels: tuple[str, ...]
     """All that it may answer: the classes and, if it can and may, neither."""
     has_familiarity: bool

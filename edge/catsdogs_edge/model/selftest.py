@@ -46,7 +46,6 @@ class Outcome:
     differences: Mapping[str, float]
     """Largest absolute difference of logits for each image, by its name."""
     tolerance: float
-    """What is allowed."""
     intact: bool
     """Not one byte of the file has changed since it was published."""
     consistent: bool

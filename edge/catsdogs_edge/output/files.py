@@ -101,11 +101,10 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     """Yields a temporary folder that takes the place of `folder` as a whole when the block ends well.
 
-    On Linux and macOS the two change places in one step, after their content has reached the disk: whoever
-    looks, even after a power cut, finds all the old files or all the new ones, never some of each.
-    Elsewhere there is a moment between. Raises `OutputError` where `folder` holds other files than those named in
-    `own`,
-    cannot be exchanged or written, or the disk is full.
+    On Linux and macOS the two change places in one step, after their content has reached the disk: whoever looks, even
+    after a power cut, finds all the old files or all the new ones, never some of each. Elsewhere there is a moment
+    between. Raises `OutputError` where `folder` holds other files than those named in `own`, cannot be exchanged or
+    written, or the disk is full.
     """
     folder = folder.resolve()
     _check_exchangeable(folder, own)

@@ -1,8 +1,7 @@
 """Opens a model on the execution provider that was asked for, or says why that cannot be.
 
-ONNX Runtime falls back to the CPU with no more than a warning when a provider is missing or its
-libraries do not load. Here a named provider is strict: afterwards the session is asked what it runs on, and each
-layer where it was placed.
+ONNX Runtime falls back to the CPU with no more than a warning when a provider is missing or its libraries do not load.
+Here a named provider is strict: afterwards the session is asked what it runs on, and each layer where it was placed.
 """
 
 import contextlib

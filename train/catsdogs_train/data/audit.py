@@ -14,6 +14,8 @@ import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import decode, read_bytes, resize
@@ -82,19 +84,12 @@ def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int 
 def near_groups(images: Sequence[Finding]) -> list[int]:
     """Returns for each image the smallest index of those that are nearly the same (its own, if it is alone)."""
     bits, colours = _arrays(images)
-    group = list(range(len(images)))
-
-    def root(index: int) -> int:
-        while group[index] != index:
-            index = group[index]
-        return index
-
-    for index in range(len(images)):
-        later = slice(index + 1, None)
-        for other in _close(bits[later], colours[later], bits[index], colours[index]) + index + 1:
-            first, second = sorted((root(index), root(int(other))))
-            group[second] = first
-    return [root(index) for index in range(len(images))]
+    close = [_close(bits[n + 1 :], colours[n + 1 :], bits[n], colours[n]) + n + 1 for n in range(len(images))]
+    ones = np.repeat(np.arange(len(images)), [len(others) for others in close])
+    pairs = np.ones(len(ones)), (ones, np.concatenate([*close, np.zeros(0, int)]))
+    _, groups = connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)
+    _, first = np.unique(groups, return_index=True)
+    return [int(first[group]) for group in groups]
 
 
 def _close(
@@ -112,15 +107,9 @@ def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.i
     return bits, colours.reshape(len(images), 3 * _GRID**2).astype(np.int16)
 
 
-_ALL = 2**64 - 1
 _REMEMBERED_AT_ONCE = 1000
-_VERSION = f"{cv2.__version__} {imagehash.__version__} 2"
+_VERSION = f"{cv2.__version__} {imagehash.__version__} 3"
 _SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
-
-
-def _signed(bits: int) -> int:
-    """SQLite's integers have a sign."""
-    return bits - 2**64 if bits >= 2**63 else bits
 
 
 def _examine(path: Path, known: dict[str, Finding]) -> Finding:
@@ -143,14 +132,14 @@ class _Memory:
     """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
 
     def __init__(self, cache: Path | None) -> None:
-        self._path = cache or cache_folder() / "audit-2.sqlite"
+        self._path = cache or cache_folder() / "audit-3.sqlite"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "_Memory":
         with self._forgiving():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self._path, timeout=20)
-            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits INTEGER, colours BLOB, problem TEXT"
+            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits TEXT, colours BLOB, problem TEXT"
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS findings ({columns})")
         return self
 
@@ -163,13 +152,12 @@ class _Memory:
         with self._forgiving():
             if self._connection is not None:
                 rows = self._connection.execute(_SELECT).fetchall()
-                return {row[0]: Finding(row[0], row[1] & _ALL, *row[2:]) for row in rows}
+                return {row[0]: Finding(row[0], int(row[1], 16), *row[2:]) for row in rows}
         return {}
 
     def remember(self, findings: Iterable[Finding]) -> None:
         """Adds some, for good."""
-        new = {item.sha256: item for item in findings}
-        rows = [(item.sha256, _VERSION, _signed(item.bits), item.colours, item.problem) for item in new.values()]
+        rows = [(item.sha256, _VERSION, f"{item.bits:x}", item.colours, item.problem) for item in findings]
         with self._forgiving():
             if self._connection is not None:
                 insert = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)"

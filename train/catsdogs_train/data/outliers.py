@@ -28,8 +28,7 @@ def find_outliers(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[l
     """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them by lot.
 
     Returns the images, each labelled with its fold, and what was left out and why. Raises `DataError` where there are
-    too
-    few.
+    too few.
     """
     if not folder.is_dir():
         raise DataError(f"--other {folder}: no such folder (expected one with images that show none of the classes)")

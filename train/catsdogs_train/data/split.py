@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.audit import Finding, examine, near_groups, near_ones
 from catsdogs_train.data.layouts import find_all, in_words
@@ -25,7 +27,6 @@ class Sample:
     """One labelled image."""
 
     path: Path
-    """An image file."""
     label: int
     """Index of its class in `Split.classes`."""
     sha256: str
@@ -37,9 +38,7 @@ class Quarantined:
     """A file that was left out; it stays where it is."""
 
     path: Path
-    """The file."""
     reason: str
-    """Why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,8 @@ class Split:
     classes: tuple[str, ...]
     """Sorted: the order of the output neurons."""
     train: tuple[Sample, ...]
-    """Images to learn from."""
     val: tuple[Sample, ...]
-    """Images to judge by."""
     quarantine: tuple[Quarantined, ...]
-    """Files that were left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,11 +97,8 @@ def make_split(
         for label, name in enumerate(classes):
             if label not in present:
                 raise DataError(f"no {part} image of class '{name}' is left: add some, or ask for more")
-    return Split(classes, _samples(train), _samples(held_out), tuple(quarantine))
-
-
-def _samples(candidates: Sequence[_Candidate]) -> tuple[Sample, ...]:
-    return tuple(candidate.sample for candidate in candidates)
+    train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
+    return Split(classes, train_samples, val_samples, tuple(quarantine))
 
 
 def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], list[Quarantined]]:
@@ -192,10 +185,9 @@ def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
         for candidate in candidates
     ]
     groups = near_groups([candidate.finding for candidate in candidates])
-    lowest: dict[int, float] = {}
-    for group, key in zip(groups, own, strict=True):
-        lowest[group] = min(lowest.get(group, key), key)
-    return [lowest[group] for group in groups]
+    lowest = np.ones(len(own))
+    np.minimum.at(lowest, groups, own)
+    return [float(lowest[group]) for group in groups]
 
 
 def _without_near(
@@ -218,5 +210,5 @@ def _refuse_overlap(labelled: Sequence[tuple[Path, int]], other: Sequence[tuple[
     if both:
         raise DataError(
             f"{len(both)} training images are in {val}, too, such as {min(both)}: a model judged by what it has "
-            "learned looks better than it is",
+            "learned looks better than it is"
         )

@@ -55,8 +55,7 @@ class Detector:
         """Moves and scales the score so that a share of these images has at least 0, and their deviation is 2.
 
         They show one of the classes, and nothing was learned from them. The threshold lies between two of them, away
-        from
-        both: what computes in float32 decides the same.
+        from both: what computes in float32 decides the same.
         """
         scores = np.sort(self.score(features))
         deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one image

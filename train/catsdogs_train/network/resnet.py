@@ -27,8 +27,8 @@ def build_network(
 
     He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
 
-    The published weights expect blue, green, red. Instead of turning every image around, the input
-    channels of the first convolution are turned around once, here: the same sums, in another order.
+    The published weights expect blue, green, red. Instead of turning every image around, the input channels of the
+    first convolution are turned around once, here: the same sums, in another order.
 
     Args:
         class_count: Number of output neurons.
@@ -113,7 +113,7 @@ def _build_backbone(shape: tuple[int | None, int | None, int], weights: str) -> 
                 raise
             raise DataError(
                 f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
-                "file that holds them with --weights FILE",
+                "file that holds them with --weights FILE"
             ) from error
     backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
     if weights == "none":

@@ -22,11 +22,8 @@ class Wrong:
     """A wrong answer."""
 
     sample: Sample
-    """The image."""
     label: str
-    """What it is labelled."""
     answer: str
-    """What the network says."""
     probability: float
     """How sure it is, 0 to 1."""
 
@@ -42,10 +39,7 @@ def plot_views(settings: Settings, split: Split, path: Path) -> None:
         image = _load(split.train[index], settings.image_size)
         if image is not None:
             rows += [
-                [
-                    (f"{split.classes[label]}, as it is", image),
-                    *_views(image, index, settings.seed, *stage),
-                ]
+                [(f"{split.classes[label]}, as it is", image), *_views(image, index, settings.seed, *stage)]
                 for stage in stages
             ]
     if rows:

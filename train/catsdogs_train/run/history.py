@@ -25,7 +25,6 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int
     """Counted from 1, through all stages."""
     stage: Stage
-    """What was trained."""
     accuracy: float
     """Share of right answers on augmented training images, 0 to 1, averaged while the network learned."""
     loss: float
@@ -61,13 +60,11 @@ class TrainingState:
     """How far a training has come: all that does not follow from its settings."""
 
     history: list[Epoch] = field(default_factory=list)
-    """Epochs that are done."""
     best: int = 0
     """Index of the best of them."""
     over: bool = False
     """Whether the stage of the last one has ended."""
     features_seconds: float = 0.0
-    """Wall time of computing features."""
     weights: Arrays = field(default_factory=list)
     """Of the variables that the stage trains."""
     optimizer: Arrays = field(default_factory=list)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -22,7 +21,7 @@ _COLOURS = {"training": BLUE, "validation": ORANGE}
 
 def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     """Draws accuracy and loss of both sets over the epochs to a PNG file; `best` is the index of the one kept."""
-    figure = _figure(9, 4.2)
+    figure = Figure(figsize=(9, 4.2), layout="constrained")
     accuracy, loss = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
     last_of_head = max((epoch.epoch for epoch in history if epoch.stage is Stage.HEAD), default=0)
@@ -49,7 +48,7 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
 def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str], path: Path) -> None:
     """Draws the confusion matrix of probabilities (N, C) and true classes (N,) to a PNG file."""
     edge = min(max(4.4, 0.7 * len(classes)), 14)  # inches
-    figure = _figure(edge + 0.4, edge)
+    figure = Figure(figsize=(edge + 0.4, edge), layout="constrained")
     axes = figure.subplots()
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(classes)))
     draw_confusion(axes, matrix, classes)
@@ -59,7 +58,7 @@ def plot_confusion(probabilities: Scores, truth: Labels, classes: Sequence[str],
 
 def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Path) -> None:
     """Draws how sure the network is, and how often right, before and with the temperature, to a PNG file."""
-    figure = _figure(6.4, 5.2)
+    figure = Figure(figsize=(6.4, 5.2), layout="constrained")
     axes = figure.subplots()
     answers = {"as trained": softmax(logits)}
     if temperature != 1:
@@ -71,7 +70,7 @@ def plot_reliability(logits: Scores, truth: Labels, temperature: float, path: Pa
 
 def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.float64], path: Path) -> None:
     """Draws the scores (N,) of images of the classes and of neither (M,) to a PNG file; at least 0 is familiar."""
-    figure = _figure(7.6, 4.2)
+    figure = Figure(figsize=(7.6, 4.2), layout="constrained")
     axes = figure.subplots()
     kept = float((val_scores >= 0).mean())
     sides = {f"validation images: {kept:.1%} familiar": (val_scores, BLUE)}
@@ -95,7 +94,7 @@ def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.f
 def plot_images(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path: Path) -> None:
     """Draws a sheet of uint8 RGB images (H, W, 3) with a line of text over each to a PNG file."""
     columns = max(len(row) for row in rows)
-    figure = _figure(1.9 * columns + 0.2, 2.15 * len(rows) + 0.5)
+    figure = Figure(figsize=(1.9 * columns + 0.2, 2.15 * len(rows) + 0.5), layout="constrained")
     figure.suptitle(title)
     for line, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         for axes in line:
@@ -104,12 +103,6 @@ def plot_images(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path
             axes.imshow(image)
             axes.set_title(printable(text), fontsize=8, parse_math=False)
     _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:

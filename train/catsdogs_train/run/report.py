@@ -30,9 +30,7 @@ class ReportData:
     """What is told."""
 
     settings: Settings
-    """What was asked for."""
     split: Split
-    """The images."""
     state: TrainingState
     """At least one epoch."""
     temperature: float

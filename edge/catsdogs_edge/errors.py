@@ -52,9 +52,9 @@ class ExitCode(IntEnum):
     """Nothing could be done; one line says why."""
     WRONG_USAGE = 2
     PARTLY_DONE = 3
-    """Done, but some images could not be classified."""
+    """The work is done, but some images could not be classified."""
     INTERRUPTED = 130
-    """Ctrl-C; a shell uses 128 and the signal's number."""
+    """Ctrl-C: a shell uses 128 and the signal's number."""
 
     @classmethod
     def from_counts(cls, done: int, failed: int) -> "ExitCode":

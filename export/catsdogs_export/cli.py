@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,18 +21,8 @@ if TYPE_CHECKING:
     from catsdogs_export.int8_search import Trial
     from catsdogs_export.parity import FileParity, LabelParity, TensorParity
 
-_export_app = make_app()
-_eval_app = make_app()
-
-
-def main() -> None:
-    """Entry point of `catsdogs-export`."""
-    run_command(_export_app, extra="export")
-
-
-def eval_main() -> None:
-    """Entry point of `catsdogs-eval`."""
-    run_command(_eval_app, extra="export")
+_export_app, _eval_app = make_app(), make_app()
+main, eval_main = (partial(run_command, app, extra="export") for app in (_export_app, _eval_app))
 
 
 @command(

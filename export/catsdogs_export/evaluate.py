@@ -28,13 +28,13 @@ class Evaluation(Struct, frozen=True, kw_only=True):
 
     model: str
     classes: tuple[str, ...]
-    """In the order of the matrix."""
+    """Names, in the order of the matrix."""
     images: int = field(name="pictures")
     unreadable: int
     accuracy: float
     """Share of right labels, 0 to 1."""
     accuracy_interval: tuple[float, float]
-    """Of 95 % (Wilson)."""
+    """Its 95 % interval (Wilson)."""
     class_accuracy: dict[str, float]
     """Share of right labels among the images of each class."""
     confusion: tuple[tuple[int, ...], ...]
@@ -83,7 +83,7 @@ def evaluate(
     _, unfamiliar = _predict_files(predictor, find_images([other]), other) if other else ([], None)
     truth = np.array([label_of[path] for path in paths], np.int64)
     matrix = confusion_matrix(truth, outputs.probabilities.argmax(axis=1), labels=range(len(classes)))
-    hits, count = int(matrix.trace()), len(truth)
+    hits, totals, count = int(matrix.trace()), matrix.sum(axis=1), len(truth)
     evaluation = Evaluation(
         model=str(model),
         classes=classes,
@@ -91,11 +91,7 @@ def evaluate(
         unreadable=len(labelled) - count,
         accuracy=hits / count,
         accuracy_interval=accuracy_interval(hits, count),
-        class_accuracy={
-            name: float(matrix[index, index] / matrix[index].sum())
-            for index, name in enumerate(classes)
-            if matrix[index].sum()
-        },
+        class_accuracy={name: float(matrix[n, n] / totals[n]) for n, name in enumerate(classes) if totals[n]},
         confusion=tuple(tuple(int(value) for value in row) for row in matrix),
         calibration_error=calibration_error(outputs.probabilities, truth),
         log_loss=log_loss(outputs.probabilities, truth),
@@ -111,10 +107,8 @@ def _judge_familiarity(outputs: Outputs, truth: Labels, unfamiliar: Outputs | No
         return {}
     kept = outputs.familiarity >= threshold
     right = outputs.probabilities.argmax(axis=1) == truth
-    found: dict[str, Any] = {
-        "kept": float(kept.mean()),
-        "kept_accuracy": float(right[kept].mean()) if kept.any() else None,
-    }
+    kept_accuracy = float(right[kept].mean()) if kept.any() else None
+    found: dict[str, Any] = {"kept": float(kept.mean()), "kept_accuracy": kept_accuracy}
     if unfamiliar is not None and unfamiliar.familiarity is not None:
         scores = np.concatenate([outputs.familiarity, unfamiliar.familiarity])
         sides = np.repeat([1, 0], [len(outputs.familiarity), len(unfamiliar.familiarity)])

@@ -14,8 +14,7 @@ import numpy as np
 import onnx_ir as ir
 from numpy.typing import NDArray
 
-_EACH_FOR_ITSELF = frozenset({"Add", "Mul", "Relu"})
-"""Operators that compute each position from the same position of their inputs."""
+_EACH_FOR_ITSELF = frozenset({"Add", "Mul", "Relu"})  # output positions depend on the same input position
 
 
 def skip_unread_positions(model: ir.Model) -> None:
@@ -83,9 +82,9 @@ class _Blocks:
     """How a convolution with stride 2 reads blocks of 2x2 pixels."""
 
     taps: int
-    """Of the widened kernel, in pixels, along one axis."""
+    """Width of the widened kernel along one axis, in pixels."""
     front: int
-    """Taps that are zeros, before the others."""
+    """Leading taps that are zeros."""
     before: int
     """Blocks of padding before the image."""
     after: int

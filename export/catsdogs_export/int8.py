@@ -30,8 +30,7 @@ from catsdogs_export.float_nodes import kept_in_float
 from catsdogs_export.graph_rewrites import widen_first_convolution
 from catsdogs_export.options import Target
 
-_PART = 4
-"""Images whose activations are in memory together: 90 MB each for ResNet50 at 224 pixels."""
+_PART = 4  # images whose activations are in memory together: 90 MB each for ResNet50 at 224 pixels
 
 
 class Calibration(StrEnum):
@@ -45,13 +44,11 @@ class Calibration(StrEnum):
     """The range that loses the least information (Migacz, "8-bit inference with TensorRT", 2017)."""
 
 
+# Symmetric by default, which would waste half of the range behind a ReLU
+_PERCENTILE = {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False}
 _METHODS = {
     Calibration.MINMAX: (CalibrationMethod.MinMax, {}),
-    # Symmetric by default, which would waste half of the range behind a ReLU.
-    Calibration.PERCENTILE: (
-        CalibrationMethod.Percentile,
-        {"CalibPercentile": 99.99, "CalibTensorRangeSymmetric": False},
-    ),
+    Calibration.PERCENTILE: (CalibrationMethod.Percentile, _PERCENTILE),
     Calibration.ENTROPY: (CalibrationMethod.Entropy, {}),
 }
 
@@ -62,7 +59,7 @@ class Setting:
 
     calibration: Calibration
     target: Target
-    """What CPU for: decides the types."""
+    """The CPU that the types are for."""
     float_layers: tuple[str, ...] = ()
     """Nodes left in float, besides those that always are."""
 

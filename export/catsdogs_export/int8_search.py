@@ -32,16 +32,15 @@ class Trial(Struct, frozen=True, kw_only=True):
 
     setting: Setting
     loss: LabelParity
-    """Against fp32, on labelled images."""
+    """Parity against fp32 on labelled images."""
     latency_ms: float
-    """Of single images on this CPU, inference alone, in milliseconds: smallest of several medians."""
+    """Inference of single images on this CPU, in milliseconds: the smallest of several medians."""
 
 
 class Search(Struct, frozen=True, kw_only=True):
     """What was tried, and what is published."""
 
     trials: tuple[Trial, ...]
-    """In the order they were made."""
     chosen: Trial
 
 
@@ -55,7 +54,6 @@ class BudgetError(ParityError):
             f"{best.loss.why_not}. Calibrate on other training images (--calibrate DIR), or allow more (--max-drop)"
         )
         self.trials = tuple(trials)
-        """In the order they were made."""
 
 
 def search(

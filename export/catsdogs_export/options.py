@@ -14,11 +14,11 @@ class Target(StrEnum):
     """The kind of CPU that an INT8 file is for."""
 
     X86_VNNI = "x86-vnni"
-    """Adds up 8-bit products in 32 bits."""
+    """The CPU adds up 8-bit products in 32 bits."""
     X86 = "x86"
-    """Adds them up in 16 bits, which can overflow: weights get 7 bits."""
+    """The CPU adds them up in 16 bits, which can overflow: weights get 7 bits."""
     ARM64 = "arm64"
-    """Is fastest with int8 for activations, too."""
+    """The CPU is fastest with int8 activations, too."""
 
     @classmethod
     def detect(cls) -> "Target":

@@ -116,7 +116,7 @@ class LabelParity(Struct, frozen=True, kw_only=True):
     max_drop: float
     """Limit of `drop`, in percentage points."""
     kept: FamiliarityParity | None
-    """Of familiarity; None where the model has no such score."""
+    """Parity of familiarity; None where the model has no such score."""
 
     def describe(self) -> str:
         """Describes it in one line."""

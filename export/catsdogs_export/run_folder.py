@@ -14,7 +14,7 @@ from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo
 
 RUN_VERSION = 1
-"""Newest layout of `run.json` and `split.csv` that is understood here."""
+"""The newest layout of `run.json` and `split.csv` that is understood here."""
 
 _TOOLS = ("catsdogs", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
 
@@ -53,11 +53,11 @@ class RunFolder:
     model: Path
     """The Keras model: uint8 RGB (N, S, S, 3) to logits (N, C) and, with a rule for it, familiarity (N,)."""
     contract: Contract
-    """Of the fp32 file that is made from it."""
+    """The contract of the fp32 file that is made from it."""
     train: tuple[LabelledImage, ...]
-    """What the model has learned from: calibration may use these."""
+    """Training images: calibration may use these."""
     val: tuple[LabelledImage, ...]
-    """What it has not learned from: checks use these, calibration never does."""
+    """Validation images: checks use these, calibration never does."""
 
     @classmethod
     def load(cls, folder: Path) -> "RunFolder":

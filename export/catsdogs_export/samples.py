@@ -15,13 +15,13 @@ from catsdogs_export.run_folder import LabelledImage, RunFolder, sha256
 _log = logging.getLogger(__name__)
 
 SAME_IMAGES = 64
-"""Of levels A and B: Keras takes 60 ms for each, and what they find shows on every image."""
+"""Images of levels A and B: Keras takes 60 ms for each, and what they find shows on every image."""
 
 LABELLED_IMAGES = 2000
-"""Of level C: one label is then 0.05 points."""
+"""Images of level C: one label is then 0.05 points."""
 
 CALIBRATION_IMAGES = 128
-"""Enough for stable ranges."""
+"""Images that are enough for stable ranges."""
 
 _Item = TypeVar("_Item")
 

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from catsdogs_edge.errors import DataError
 
 BACKENDS = ("tensorflow", "jax")
-"""That we test."""
+"""The Keras backends that are tested."""
 
 
 def choose_backend() -> None:

@@ -15,7 +15,7 @@ class Unfreeze(StrEnum):
     CONV5 = "conv5"
     """The last of the four stages."""
     CONV4 = "conv4"
-    """The second half of the one before (its blocks 4 to 6), too."""
+    """The last stage and the second half of the one before (its blocks 4 to 6)."""
     ALL = "all"
 
 
@@ -27,7 +27,7 @@ class ComputeDtype(StrEnum):
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
-    """With a scaled loss; for GPUs."""
+    """For GPUs; the loss is scaled."""
 
 
 class Devices(StrEnum):

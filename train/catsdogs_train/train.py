@@ -31,8 +31,7 @@ from catsdogs_train.stages.training import run_stages
 
 _log = logging.getLogger(__name__)
 
-_NAMED = 5
-"""Files that are left out and named on the terminal."""
+_NAMED = 5  # excluded files that are named on the terminal
 
 
 def train(settings: Settings) -> Epoch:

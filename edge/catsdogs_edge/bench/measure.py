@@ -27,7 +27,6 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.wheels import versions
 
 SCHEMA = 1
-"""Of the JSON; grows when a field changes its meaning."""
 
 
 class ModelFigures(Struct, frozen=True, kw_only=True):
@@ -53,21 +52,17 @@ class Bench(Struct, frozen=True, kw_only=True):
     """Figures of one or more models, and where they were measured."""
 
     schema: int = SCHEMA
-    """Version of these fields."""
     date: str
-    """When it began: ISO 8601, UTC."""
+    """The start: ISO 8601, UTC."""
     machine: str
-    """The processor and what of it may be used."""
     versions: dict[str, str]
-    """Of what runs the models."""
     source: str
     """The folder of the images, or `drawings`."""
     images: int = field(name="pictures")
-    """Timed in each process."""
+    """Images that are timed in each process."""
     rounds: int
     """Processes for each figure."""
     models: list[ModelFigures]
-    """In the order that they were given."""
 
     def to_json(self) -> str:
         """Returns all of it as JSON."""
@@ -94,6 +89,7 @@ def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, 
     `ProviderError` where a model does not open here, `DataError` where the folder holds no readable image.
     """
     date, cores = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus()
+    machine = _machine(cores)
     opened = [Classifier.load(path, provider) for path in models]
     found = [
         ModelFigures(
@@ -117,13 +113,7 @@ def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, 
                 _measure_once(model, provider, folder, count, cores)
     source = "drawings" if images is None else str(images)
     return Bench(
-        date=date,
-        machine=_machine(cores),
-        versions=versions(),
-        source=source,
-        images=count,
-        rounds=rounds,
-        models=found,
+        date=date, machine=machine, versions=versions(), source=source, images=count, rounds=rounds, models=found
     )
 
 

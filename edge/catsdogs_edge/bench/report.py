@@ -12,9 +12,8 @@ from catsdogs_edge.bench.worker import PERCENTILES, RATE, STEPS
 from catsdogs_edge.output.files import atomic_file
 
 _BLUE, _GREY = "#0072B2", "#999999"
+# Okabe and Ito's palette, which colour-blind people can tell apart
 _COLOURS = ("#56B4E9", "#009E73", _BLUE, "#E69F00")
-"""Of the steps: Okabe and Ito's, which colour-blind people can tell apart."""
-
 _FEW_ROUNDS = 3
 
 
@@ -72,26 +71,26 @@ def plot(bench: Bench, path: Path) -> None:
     names = [_short(model, bench.models) for model in bench.models]
     figure = Figure(figsize=(11, 1.9 + 0.75 * len(names)), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
-    indices = range(len(names))
+    rows = range(len(names))
     start = [0.0] * len(names)
     for step, colour in zip(STEPS, _COLOURS, strict=True):
         widths = [model.median(f"{step} p50") or 0.0 for model in bench.models]
-        left.barh(indices, widths, left=start, height=0.6, color=colour, label=step)
+        left.barh(rows, widths, left=start, height=0.6, color=colour, label=step)
         start = [one + other for one, other in zip(start, widths, strict=True)]
-    for index, (model, end) in enumerate(zip(bench.models, start, strict=True)):
+    for row, (model, end) in enumerate(zip(bench.models, start, strict=True)):
         slow = model.median("all p95") or 0.0
-        left.plot([end, max(slow, end)], [index, index], color=_GREY, linewidth=2)
+        left.plot([end, max(slow, end)], [row, row], color=_GREY, linewidth=2)
         left.annotate(
-            f"{end:.1f}, p95 {slow:.1f}", (max(slow, end), index), (5, 0), textcoords="offset points", va="center"
+            f"{end:.1f}, p95 {slow:.1f}", (max(slow, end), row), (5, 0), textcoords="offset points", va="center"
         )
     left.set(title="One image after the other", xlabel="latency (ms): median of each step, grey to the 95th percentile")
-    left.set_yticks(list(indices), names, parse_math=False)
+    left.set_yticks(list(rows), names, parse_math=False)
     left.margins(x=0.3)
     left.set_xlim(left=0)
     left.invert_yaxis()
     left.legend(loc="lower right", ncols=len(STEPS), bbox_to_anchor=(1.0, 1.12), frameon=False, fontsize=9)
     rates = [model.median(RATE) or 0.0 for model in bench.models]
-    bars = right.barh(indices, rates, height=0.6, color=_BLUE)
+    bars = right.barh(rows, rates, height=0.6, color=_BLUE)
     right.bar_label(bars, fmt="%.0f", padding=4)
     right.set(title="A folder, on all cores", xlabel="images per second")
     right.set_yticks([])
@@ -115,8 +114,8 @@ def _steps(model: ModelFigures) -> Table:
 
 
 def _title(model: ModelFigures) -> str:
-    indices = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
-    return f"{model.model}: {model.precision.value} on {model.provider} ({indices})"
+    placed = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
+    return f"{model.model}: {model.precision.value} on {model.provider} ({placed})"
 
 
 def _lines(model: ModelFigures) -> list[str]:

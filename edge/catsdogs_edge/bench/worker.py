@@ -19,16 +19,14 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.runtime.providers import Provider
 
 STEPS = ("decode", "resize", "inference", "decision")
-"""Of one image, in order."""
+"""The timed steps of one image, in order."""
 
 RATE = "pictures a second"
-"""Name of the figure for folders, as it is in the JSON of `catsdogs-bench`."""
+"""Name of the figure for folders in the JSON of `catsdogs-bench`."""
 
 PERCENTILES = (50, 95, 99)
-"""Of latencies."""
 
-_WARM_UP = 10
-"""Images before the clock counts: the first ones fill caches and arenas."""
+_WARM_UP = 10  # images before the clock counts: the first ones fill caches and arenas
 
 
 def measure_latency(classifier: Classifier, images: Sequence[Path], count: int) -> dict[str, float]:

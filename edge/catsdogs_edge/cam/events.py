@@ -14,8 +14,7 @@ from catsdogs_edge.errors import DataError
 _log = logging.getLogger(__name__)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
-_LAST_WAIT = 10.0
-"""Seconds that a running command gets when the camera ends."""
+_LAST_WAIT = 10.0  # seconds that a running command gets when the camera ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +22,8 @@ class Trigger:
     """When to run the command."""
 
     label: str
-    """That must be seen,"""
     seconds: float
-    """without a break for so long."""
+    """How long the label must be seen without a break."""
 
     @classmethod
     def parse_all(cls, text: str) -> tuple["Trigger", ...]:

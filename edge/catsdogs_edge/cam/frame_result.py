@@ -18,7 +18,7 @@ class FrameResult:
 
     frame: Frame
     prediction: Prediction | None = None
-    """What it was taken for; None where `frame.error` says why it was not classified."""
+    """None where `frame.error` says why the frame was not classified."""
     smoothed: SmoothedPrediction | None = None
     latency_ms: float = 0.0
     """From the frame in memory to the prediction: resize and inference; 0 without one."""
@@ -33,7 +33,8 @@ class Sink(Protocol):
         """Takes a result; returns False when the user wants to stop. Raises `OutputError` where it cannot write."""
 
     def close(self) -> None:
-        """Releases what it holds."""
+        """Releases what it holds, if anything."""
+        return
 
 
 def columns(classes: Sequence[str]) -> list[str]:

@@ -10,14 +10,9 @@ from catsdogs_edge.model.contract import NEITHER
 _WHITE = (255, 255, 255)
 _GREY = (90, 90, 90)
 _CALM = (170, 170, 170)
-_BAR = (0, 159, 230)
-"""BGR of orange; below of bluish green and vermilion, too: Okabe and Ito's palette, safe for colour-blind people."""
-_STATES = {
-    State.LIVE: (115, 158, 0),
-    State.STALE: (0, 159, 230),
-    State.LOST: (0, 94, 213),
-    State.RECONNECTING: (0, 94, 213),
-}
+_BAR = (0, 159, 230)  # BGR of orange; these three are Okabe and Ito's, safe for colour-blind people
+_GREEN, _RED = (115, 158, 0), (0, 94, 213)
+_STATES = {State.LIVE: _GREEN, State.STALE: _BAR, State.LOST: _RED, State.RECONNECTING: _RED}
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _NO_IMAGE_YET = (480, 640, 3)
 

@@ -7,23 +7,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import FreeNames, atomic_file, check_writable, make_folder
 
-_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}
-"""Of those that OpenCV's own FFmpeg can write."""
-
-_FPS = 25.0
-"""Of the video where the source promises none."""
-
-_LONGEST_GAP = 2.0
-"""Seconds; a longer silence of a camera is cut to that."""
-
-_ROOM = 4 * 2**20
-"""Bytes that must stay free: OpenCV's writer does not say when the disk is full, and the file needs its end."""
+_CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}  # that OpenCV's own FFmpeg can write
+_FPS = 25.0  # of the video where the source promises none
+_LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
+_ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
 
 
 class Recorder:
@@ -96,7 +89,7 @@ class Recorder:
             self._writer.release()
 
 
-class AnnotatedFrames:
+class AnnotatedFrames(Sink):
     """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file."""
 
     def __init__(self, folder: Path, annotator: Annotator) -> None:
@@ -112,9 +105,6 @@ class AnnotatedFrames:
             names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
             save_image(self._annotator.annotate(result), next(name for name in names if not name.exists()))
         return True
-
-    def close(self) -> None:
-        """Does nothing: nothing is held open."""
 
 
 def save_image(bgr: BgrImage, path: Path) -> None:

@@ -11,7 +11,7 @@ from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import Prediction
 
 MARGIN = 0.2
-"""By so much another answer must lead, as averaged probability, before the label changes."""
+"""Lead in averaged probability that another label needs before the label changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,9 +19,9 @@ class SmoothedPrediction:
     """The smoothed answer."""
 
     label: str
-    """Changes only when another one leads by `MARGIN`."""
+    """It changes only when another one leads by `MARGIN`."""
     probability: float
-    """Of that label, averaged, 0 to 1."""
+    """The averaged probability of the label, 0 to 1."""
 
 
 class Smoother:

@@ -18,12 +18,9 @@ import cv2
 from catsdogs_edge.capture.frames import Size
 from catsdogs_edge.errors import SourceError
 
+# Named, because OpenCV would try GStreamer first, and wait for it
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
-"""Named, because OpenCV would try GStreamer first, and wait for it."""
-
-_TRIED_ELSEWHERE = 5
-"""Where the system does not list its cameras, so many indices are tried."""
-
+_TRIED_ELSEWHERE = 5  # indices, where the system does not list its cameras
 _TIMED_FRAMES = 15
 
 
@@ -32,7 +29,7 @@ class Camera:
     """One camera that the system knows."""
 
     index: int
-    """What `catsdogs-cam` takes; may change when cameras are plugged in or out."""
+    """The number that `catsdogs-cam` takes; it may change when cameras are plugged in or out."""
     path: str
     """The stable name of the device (`/dev/v4l/by-id/...`) where there is one, else `/dev/video...`; empty elsewhere
     than on Linux."""
@@ -46,12 +43,12 @@ class Probe:
     """What a camera really did."""
 
     backend: str = ""
-    """OpenCV's name of what opened it; empty if nothing did."""
+    """OpenCV's name of what opened the camera; empty if nothing did."""
     width: int = 0
-    """Of the first frame in pixels; 0 if none came."""
+    """Pixels of the first frame; 0 if none came."""
     height: int = 0
     fps: float = 0.0
-    """Measured over frames, not promised."""
+    """Frames a second, measured, not promised."""
     first_frame: float = 0.0
     """Seconds from opening to the first frame."""
     problem: str = ""

@@ -32,9 +32,7 @@ class Size:
     """The size of frames."""
 
     width: int
-    """Pixels."""
     height: int
-    """Pixels."""
 
     @classmethod
     def parse(cls, text: str) -> "Size":
@@ -53,18 +51,18 @@ class Frame:
     rgb: RgbImage | None
     """uint8, shape (H, W, 3), RGB; None where there is no image."""
     time: float = field(default_factory=wall_clock)
-    """When it was captured, seconds since 1970 (UTC)."""
+    """Capture time, seconds since 1970 (UTC)."""
     captured: float = field(default_factory=monotonic)
-    """The same moment on the clock of `time.monotonic`, seconds."""
+    """Capture time on the clock of `time.monotonic`, in seconds."""
     state: State = State.LIVE
     dropped: int = 0
     """Frames that were captured since the one before and not delivered; always 0 for files."""
     position: float | None = None
     """Seconds from the start of a video; None for all others."""
     path: str = ""
-    """Of the image file; empty for all others."""
+    """The image file; empty for all others."""
     error: str = ""
-    """Why this must not be classified; empty where it may be."""
+    """Why this frame must not be classified; empty where it may be."""
 
     @property
     def clock(self) -> float:

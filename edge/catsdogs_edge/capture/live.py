@@ -18,8 +18,7 @@ from catsdogs_edge.capture.frames import BgrImage, Frame, State, to_rgb
 from catsdogs_edge.capture.moving_average import MovingAverage
 from catsdogs_edge.errors import SourceError
 
-_MAX_HANGING = 2
-"""Threads that may hang in a driver; each may hold the device open, so more attempts would not help."""
+_MAX_HANGING = 2  # threads that hang in a driver: each may hold the device open, so more attempts are useless
 
 
 class Capture(Protocol):
@@ -37,19 +36,19 @@ class Timing:
     """When a source is taken for what, in seconds."""
 
     first: float = 20.0
-    """For the first frame to arrive, before opening counts as failed."""
+    """Wait for the first frame before opening counts as failed."""
     stale: float = 2.0
-    """Without a frame until it is stale; three times the usual interval where that is longer."""
+    """Silence until a camera is stale; three times the usual interval where that is longer."""
     lost: float = 10.0
-    """Without a frame until the connection is given up."""
+    """Silence until the connection is given up."""
     frozen: float = 5.0
-    """Of frames that are equal bit for bit until a camera counts as stuck; a sensor's noise never repeats."""
+    """Time of frames that are equal bit for bit until a camera counts as stuck; a sensor's noise never repeats."""
     retry: float = 0.5
-    """Before the first attempt to reconnect; doubled after each failure."""
+    """Wait before the first attempt to reconnect; doubled after each failure."""
     longest_retry: float = 30.0
-    """Between two attempts at most."""
+    """Longest wait between two attempts."""
     tick: float = 0.25
-    """Between two words on the state while there are no frames."""
+    """Interval of reports on the state while there are no frames."""
 
 
 class LiveSource:
@@ -232,7 +231,7 @@ class _Grabber(threading.Thread):
 
 
 class FrozenFrameDetector:
-    """Tells images from what drivers and decoders put in the place of one that is missing.
+    """Finds frames that drivers and decoders put in the place of one that is missing.
 
     Equal frames for `frozen` seconds are a camera that is stuck, unless the source `may_repeat`: a stream of a still
     scene.

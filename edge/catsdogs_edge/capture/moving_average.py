@@ -7,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 Value = TypeVar("Value", float, NDArray[np.float64])
-"""A number, or several of them."""
 
 
 class MovingAverage(Generic[Value]):

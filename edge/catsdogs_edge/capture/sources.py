@@ -18,9 +18,7 @@ from catsdogs_edge.errors import ImageError, SourceError
 from catsdogs_edge.images.decode import EXTENSIONS, read
 from catsdogs_edge.images.discovery import find_images, is_pattern
 
-_OPEN_MS, _READ_MS = 10_000, 5_000
-"""How long FFmpeg may wait for a stream, to open it and for each frame; its own default is half a minute."""
-
+_OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
 _SECRET = re.compile(r"(?i)(\w*(?:user|usr|login|pass|pw|token|auth|secret|key|sig)\w*=)[^&;\s]*")
 
 
@@ -34,14 +32,15 @@ class Source(Protocol):
     """
 
     name: str
-    live: bool
-    fps: float
+    live: bool = False
+    fps: float = 0.0
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields frames in order."""
+        """Yields frames in order; raises `SourceError` where there is none, or the source ends in the middle of one."""
 
     def close(self) -> None:
-        """Releases the device or file."""
+        """Releases the device or file, if one is held open."""
+        return
 
 
 def open_source(source: str, *, raw: Size | None = None, size: Size | None = None) -> Source:
@@ -78,8 +77,8 @@ def redact(url: str) -> str:
     It does not take the URL apart: a password may hold characters that belong escaped, and are not.
     """
     scheme, separator, rest = url.partition("://")
-    _, at, index = rest.rpartition("@")
-    return scheme + separator + _SECRET.sub(r"\1***", f"***@{index}" if at else rest)
+    _, at, address = rest.rpartition("@")
+    return scheme + separator + _SECRET.sub(r"\1***", f"***@{address}" if at else rest)
 
 
 def _is_device(source: str) -> bool:
@@ -110,15 +109,8 @@ def _open_stream(url: str) -> Source:
     ).wait()
 
 
-class VideoFile:
-    """A recording: every frame, in order, none dropped.
-
-    Attributes:
-        name: Path, or address without credentials.
-        fps: As the file says; 0 where it does not.
-    """
-
-    live = False
+class VideoFile(Source):
+    """A recording: every frame, in order, none dropped."""
 
     def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
         self.name = name
@@ -134,7 +126,6 @@ class VideoFile:
         return cls(capture, path)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames; raises `SourceError` where there is none."""
         number = 0
         while True:
             position = self._capture.get(cv2.CAP_PROP_POS_FRAMES) / self.fps if self.fps else None
@@ -155,19 +146,16 @@ class VideoFile:
         self._capture.release()
 
 
-class RawFrames:
+class RawFrames(Source):
     """Frames of RGB24 from a pipe, such as FFmpeg's `-f rawvideo -pix_fmt rgb24 -`; none is dropped."""
 
     name = "standard input"
-    live = False
-    fps = 0.0
 
     def __init__(self, stream: BinaryIO, size: Size) -> None:
         self._stream = stream
         self._size = size
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the frames; raises `SourceError` where the stream ends in the middle of one, or holds none."""
         shape = (self._size.height, self._size.width, 3)
         expected = shape[0] * shape[1] * shape[2]
         number = 0
@@ -180,28 +168,16 @@ class RawFrames:
                 f"{self._size.width}x{self._size.height} has {expected}: is the size right, and the format rgb24?"
             )
 
-    def close(self) -> None:
-        """Leaves standard input as it is."""
 
-
-class ImageFiles:
-    """Image files as frames; one that cannot be read is a frame without an image that says why.
-
-    Attributes:
-        name: As the user wrote it.
-    """
-
-    live = False
-    fps = 0.0
+class ImageFiles(Source):
+    """Image files as frames; one that cannot be read is a frame without an image that says why."""
 
     def __init__(self, source: str) -> None:
         self.name = source
-        self._source = source
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yields the images; raises `SourceError` where there is none."""
         number = -1
-        for number, path in enumerate(find_images([self._source])):
+        for number, path in enumerate(find_images([self.name])):
             rgb, error = None, ""
             try:
                 rgb = read(path)
@@ -210,6 +186,3 @@ class ImageFiles:
             yield Frame(number=number, rgb=rgb, path=str(path), error=error)
         if number < 0:
             raise SourceError(f"{self.name} holds no images")
-
-    def close(self) -> None:
-        """Nothing is held open."""

@@ -41,7 +41,7 @@ class ImageResult(Generic[Source]):
     """The outcome for one image: a prediction or an error, never both."""
 
     path: Source
-    """As it was given or found."""
+    """The path as it was given or found."""
     prediction: Prediction | None
     """None where there is an error."""
     error: str

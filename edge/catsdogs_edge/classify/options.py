@@ -18,7 +18,7 @@ class Engine(StrEnum):
     LOCAL = "local"
     """This process, on the cores of this machine."""
     RAY = "ray"
-    """A Ray cluster, or one that is started here for the purpose."""
+    """A Ray cluster; one is started here where `RAY_ADDRESS` names none."""
 
 
 class PartFormat(StrEnum):

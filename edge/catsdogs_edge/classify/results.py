@@ -23,13 +23,14 @@ class Results(Protocol):
         done: Images that it held before.
     """
 
-    done: Done
+    done: Done = NOTHING
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes one, with where the image was sorted to, if it was. Raises `OutputError` where the disk is full."""
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, if there is one."""
+        return
 
 
 class FileResults:
@@ -66,10 +67,8 @@ class FileResults:
         self._rows.write({**fields, **sorted_to, **self._constant})
 
 
-class Lines:
+class Lines(Results):
     """Lines for people on standard output: label, probability and path, or the error."""
-
-    done: Done = NOTHING
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._width = max(map(len, (*labels, "error")))
@@ -81,9 +80,6 @@ class Lines:
             typer.secho(f"{'error':<{self._width}}          {where}: {row.error}", fg=typer.colors.RED)
         else:
             typer.echo(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
-
-    def close(self) -> None:
-        """Does nothing: nothing is held open."""
 
 
 class ClassifySummary:

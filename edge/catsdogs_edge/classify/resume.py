@@ -19,9 +19,7 @@ Done: TypeAlias = NDArray[np.uint64]
 
 NOTHING: Done = np.zeros(0, np.uint64)
 
-_LONGEST_ROW = 2**16
-"""Bytes: a path has 4096 at most."""
-
+_LONGEST_ROW = 2**16  # bytes: a path has 4096 at most
 _JSON_START = b'{"path": "'
 
 

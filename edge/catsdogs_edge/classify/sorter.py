@@ -24,7 +24,7 @@ class FileMode(StrEnum):
 
     COPY = "copy"
     MOVE = "move"
-    """It is gone, once it is whole in its new place."""
+    """The original is removed once the copy is whole in its new place."""
 
 
 class Sorter:

@@ -20,22 +20,14 @@ from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
 
 _Options = TypeVar("_Options")
-
+# The extra that brings a module; None for those that several bring, of which the command's own is meant
 _EXTRA_OF_MODULE = {
-    "cv2": "edge",
-    "onnxruntime": "edge",
-    "pyarrow": "ray",
-    "ray": "ray",
-    "onnx": "export",
-    "tf2onnx": "export",
-    "keras": None,
-    "matplotlib": None,
-    "tensorflow": None,
-}
-"""The extra that brings a module; None for those that several bring, of which the command's own is meant."""
+    "cv2": "edge", "onnxruntime": "edge", "pyarrow": "ray", "ray": "ray", "onnx": "export", "tf2onnx": "export",
+    "keras": None, "matplotlib": None, "tensorflow": None,
+}  # fmt: skip
 
+# Without them, OpenCV prints its own lines beside ours
 _OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-"""They would print their own lines beside ours."""
 
 
 def make_app() -> typer.Typer:

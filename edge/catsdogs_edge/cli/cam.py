@@ -1,6 +1,7 @@
 """The command `catsdogs-cam`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 from contextlib import closing
+from functools import partial
 
 import typer
 
@@ -9,11 +10,7 @@ from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import ExitCode
 
 _app = make_app()
-
-
-def main() -> None:
-    """Entry point of `catsdogs-cam`."""
-    run(_app, extra="edge", quiet=True)
+main = partial(run, _app, extra="edge", quiet=True)
 
 
 @command(

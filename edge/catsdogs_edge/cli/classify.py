@@ -1,6 +1,7 @@
 """The command `catsdogs-classify`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from catsdogs_edge.classify.results import ClassifySummary
 
 _app = make_app()
-
-
-def main() -> None:
-    """Entry point of `catsdogs-classify`."""
-    run(_app, extra="edge", quiet=True)
+main = partial(run, _app, extra="edge", quiet=True)
 
 
 @command(

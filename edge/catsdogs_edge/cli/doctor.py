@@ -1,6 +1,7 @@
 """The command `catsdogs-doctor`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,7 @@ from catsdogs_edge.options import AsJson, RunsOn
 from catsdogs_edge.runtime.providers import Provider
 
 _app = make_app()
-
-
-def main() -> None:
-    """Entry point of `catsdogs-doctor`."""
-    run(_app, extra="edge", quiet=True)
+main = partial(run, _app, extra="edge", quiet=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """The command `catsdogs`: which commands there are, and the versions of what they run on."""
 
 import platform
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from catsdogs_edge.cli.app import make_app, run
 from catsdogs_edge.runtime.wheels import versions
 
+# What each command does, and the extra that brings what it needs
 _COMMANDS = {
     "catsdogs-classify": ("edge", "images and folders of images: cat, dog or neither"),
     "catsdogs-cam": ("edge", "the same for cameras, streams and videos"),
@@ -18,16 +20,11 @@ _COMMANDS = {
     "catsdogs-export": ("export", "ONNX and INT8 from it, each compared with what it was made from"),
     "catsdogs-eval": ("export", "accuracy, calibration and speed of a model on labelled images"),
 }
-"""What each does, and the extra that brings what it needs."""
 
 _NEEDED = {"edge": ("cv2", "onnxruntime"), "train": ("keras",), "export": ("tensorflow", "onnx", "tf2onnx")}
 
 _app = make_app()
-
-
-def main() -> None:
-    """Entry point of `catsdogs`."""
-    run(_app, extra="edge", quiet=True)
+main = partial(run, _app, extra="edge", quiet=True)
 
 
 @_app.command()

@@ -28,17 +28,11 @@ from catsdogs_edge.images.discovery import expand, find_images, is_list, read_li
 PLAN, OWN_MANIFEST = "plan.json", ".catsdogs-manifest.parquet"
 """Files in the folder of results: the cut, and the names where the user gave no Parquet manifest."""
 
-_VERSION = 1
-"""Of the plan."""
-
-_COLUMNS = ("uri", "path")
-"""Of a manifest, that hold the names; or else its only one."""
-
-_ROWS_AT_ONCE = 1 << 16
-"""Of names, that are held in memory while they are listed."""
-
+_VERSION = 1  # of the plan
+_COLUMNS = ("uri", "path")  # that may hold the names, if there are several columns
+_ROWS_AT_ONCE = 1 << 16  # names in memory while they are listed
+# Images in a shard, and shards for each worker: so all end at about the same time
 _SMALLEST, _LARGEST, _FOR_EACH_WORKER = 64, 10_000, 32
-"""A shard, in images, and how many of them each worker should have, so that all end at about the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +40,14 @@ class Shard:
     """Some rows of a manifest: the unit that is done as a whole, and once."""
 
     number: int
-    """Counted from 0 through all manifests: the order of the images."""
+    """The number of the shard, from 0 through all manifests: the order of the images."""
     file: str
     group: int
-    """Of its row groups, the one that holds it."""
+    """The row group of the file that holds the shard."""
     first: int
-    """Row in that group."""
+    """The first row in that group."""
     count: int
-    """Of rows, at least 1."""
+    """The number of rows, at least 1."""
 
     def part(self, ending: str) -> str:
         """Names the file of its results."""
@@ -67,13 +61,13 @@ class Listing:
     about: dict[str, Any]
     """What else decides about the results; JSON."""
     base: str
-    """Folder that relative paths start at: the current one when the job was begun."""
+    """The folder that relative paths start at: the current one when the job was begun."""
     rows: dict[str, list[int]]
-    """For each manifest the rows in each of its row groups."""
+    """For each manifest, the rows in each of its row groups."""
     footers: dict[str, str]
-    """For each manifest the SHA-256 of its metadata, which has sizes, places and extremes of what is in it."""
+    """For each manifest, the SHA-256 of its metadata, which hold sizes, offsets and extremes of the content."""
     shard_size: int
-    """Images in a shard, if the job was begun before; else 0."""
+    """Images in a shard; 0 until the job is begun."""
 
     @property
     def count(self) -> int:

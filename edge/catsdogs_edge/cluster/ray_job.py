@@ -15,6 +15,7 @@ import socket
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -35,22 +36,15 @@ from catsdogs_edge.output.progress import progress
 from catsdogs_edge.output.rows import CsvRows
 from catsdogs_edge.runtime.cpu import usable_cpus
 
-_READERS = 8
-"""Threads of each worker that fetch images ahead where they are behind URIs, and each takes its time."""
-
-_IMAGES_AT_ONCE = 32
-"""That are decoded and classified between two looks at what was fetched."""
-
-_ATTEMPTS = 4
-"""To do a shard whose worker dies of it, such as for lack of memory, before it is left for `--resume`."""
-
+_READERS = 8  # threads of each worker that fetch images from URIs
+_IMAGES_AT_ONCE = 32  # decoded and classified between two looks at what was fetched
+_ATTEMPTS = 4  # at a shard whose worker dies, such as for lack of memory, before it is left for --resume
 _SECONDS_TO_ANSWER = 10
-
+# Errors of a task whose worker died at each attempt
 _DEATHS = (
     ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError, ray.exceptions.NodeDiedError,
     ray.exceptions.LocalRayletDiedError,
 )  # fmt: skip
-"""What is raised for a task whose worker died each time."""
 
 
 def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str) -> ClassifySummary:
@@ -72,7 +66,8 @@ def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str
         if not listing.shard_size:
             listing = begin(store, listing, workers=workers, size=options.shard_size)
             left = listing.cut()
-        _run(classifier, options, store, left, listing.base, workers, summary)
+        job = _Job(ray.put(classifier), options, store, listing.base, workers)
+        _run(job, left, summary)
     if lost := _left(store, listing, options):
         raise OutputError(f"{len(lost)} parts are not in {store.location}, but were written: do all workers see it?")
     return summary
@@ -84,21 +79,30 @@ def _left(store: Store, listing: Listing, options: ClassifyOptions) -> list[Shar
     return [shard for shard in listing.cut() if shard.part(options.format.value) not in there]
 
 
-def _run(
-    classifier: BatchClassifier,
-    options: ClassifyOptions,
-    store: Store,
-    shards: Sequence[Shard],
-    base: str,
-    workers: int,
-    summary: ClassifySummary,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is the same for all shards."""
+
+    classifier: ray.ObjectRef
+    options: ClassifyOptions
+    store: Store
+    base: str
+    workers: int
+
+    def do(self, shard: Shard) -> ray.ObjectRef:
+        """Hands a shard to a worker; returns what will hold the outcome."""
+        task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)
+        # The classifier is in a list: it is fetched when it is asked for.
+        return task.remote(shard, [self.classifier], self.store.location, self.options.format.value, self.base)
+
+
+def _run(job: _Job, shards: Sequence[Shard], summary: ClassifySummary) -> None:
     done = summary.resumed
     total = done + sum(shard.count for shard in shards)
     unfinished = {shard.number: shard for shard in shards}
     with progress(total, done=done) as step:
         try:
-            for outcome in _stream(classifier, options, store, shards, base, workers):
+            for outcome in _stream(job, shards):
                 if outcome["error"]:
                     raise OutputError(outcome["error"])
                 summary.add(outcome["labels"], outcome["failed"])
@@ -110,30 +114,21 @@ def _run(
         first = next(iter(unfinished.values()))
         raise OutputError(
             f"{len(unfinished)} of {len(shards)} shards are not done: their workers died {_ATTEMPTS} times "
-            f"(of memory? the first is {first.part(options.format.value)}, rows {first.first} to "
+            f"(of memory? the first is {first.part(job.options.format.value)}, rows {first.first} to "
             f"{first.first + first.count - 1} of {first.file}); the others are done, --resume tries these again"
         )
 
 
-def _stream(
-    classifier: BatchClassifier,
-    options: ClassifyOptions,
-    store: Store,
-    shards: Sequence[Shard],
-    base: str,
-    workers: int,
-) -> Iterator[dict[str, Any]]:
+def _stream(job: _Job, shards: Sequence[Shard]) -> Iterator[dict[str, Any]]:
     """Keeps the workers busy; yields what became of each shard, as they end, but for those whose worker died."""
-    given = [ray.put(classifier)], store.location, options.format.value, base  # in a list: fetched when it is asked for
-    task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)
     waiting = iter(shards)
     running: set[ray.ObjectRef] = set()
-    lost, most_lost = 0, 2 * workers
+    lost = 0
     while True:
         try:
             # Twice as many as there are cores: none waits for the next, and a cluster that can grow sees why.
-            most = options.threads or 2 * _count_cpus()
-            running |= {task.remote(shard, *given) for shard in islice(waiting, max(most - len(running), 0))}
+            most = job.options.threads or 2 * _count_cpus()
+            running |= {job.do(shard) for shard in islice(waiting, max(most - len(running), 0))}
             if not running:
                 return
             (ended,), _ = ray.wait(list(running))
@@ -141,7 +136,7 @@ def _stream(
             outcome = ray.get(ended)
         except _DEATHS as error:
             lost += 1
-            if lost > most_lost:
+            if lost > 2 * job.workers:
                 raise ProviderError(
                     f"{lost} shards, one after the other, killed their workers {_ATTEMPTS} times each "
                     f"({_first_line(error)}): look into Ray's logs; --resume goes on"

@@ -25,16 +25,12 @@ from catsdogs_edge.images.discovery import looks_like_image
 from catsdogs_edge.output.files import atomic_file, write_errors
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
-
-_TROUBLE = (OSError, ValueError, pa.ArrowException)
-"""What is raised when a place cannot be used: wrong URIs and missing drivers, too."""
-
-_WHOLE_OBJECTS = frozenset({"abfs", "gcs", "s3"})
-"""Arrow's names of stores where an object is there once all of it has arrived."""
+_TROUBLE = (OSError, ValueError, pa.ArrowException)  # wrong URIs and missing drivers, too
+_WHOLE_OBJECTS = frozenset({"abfs", "gcs", "s3"})  # stores where an object appears once it is complete
 
 
 def is_uri(name: str) -> bool:
-    """Tells a URI from a path."""
+    """Returns whether a name is a URI, not a path."""
     return _URI.match(name) is not None
 
 
@@ -157,7 +153,7 @@ def _is_shown(path: str) -> bool:
 
 
 def _is_local(name: str) -> bool:
-    """Tells what is a file of this machine, by its path or by its URI."""
+    """Returns whether a path or URI names a file of this machine."""
     return not is_uri(name) or name.lower().startswith("file://")
 
 

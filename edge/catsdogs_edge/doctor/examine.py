@@ -24,13 +24,13 @@ class ModelReport:
     precision: Precision
     outcome: selftest.Outcome
     seconds: float
-    """That loading and the test took."""
+    """Time that loading and the test took."""
 
     def describe(self) -> list[str]:
         """Describes the test in a few lines, the verdict last."""
         outcome = self.outcome
-        indices = ", ".join(f"{count} operators on {name}" for name, count in self.operators.items())
-        lines = [f"{self.path}: {self.precision.value} on {self.provider} ({indices})"]
+        placed = ", ".join(f"{count} operators on {name}" for name, count in self.operators.items())
+        lines = [f"{self.path}: {self.precision.value} on {self.provider} ({placed})"]
         lines += [f"  {name:<12} differs by {value:.2g}" for name, value in outcome.differences.items()]
         lines.append(f"  file         {'unchanged' if outcome.intact else 'CHANGED since it was published'}")
         if not outcome.consistent:
@@ -90,12 +90,6 @@ def examine(model: Path | None, provider: Provider) -> Report:
 def _test(path: Path, provider: Provider) -> ModelReport:
     start = time.perf_counter()
     classifier = Classifier.load(path, provider)
-    outcome = selftest.run(classifier, path)
-    return ModelReport(
-        str(path),
-        classifier.provider,
-        classifier.placement(),
-        classifier.contract.precision,
-        outcome,
-        time.perf_counter() - start,
-    )
+    outcome, precision = selftest.run(classifier, path), classifier.contract.precision
+    seconds = time.perf_counter() - start
+    return ModelReport(str(path), classifier.provider, classifier.placement(), precision, outcome, seconds)

@@ -24,24 +24,24 @@ class Machine:
     """One machine, as far as it matters here."""
 
     versions: dict[str, str]
-    """Of Python, ONNX Runtime and OpenCV."""
+    """Versions of Python, ONNX Runtime and OpenCV."""
     wheels: dict[str, list[str]]
-    """That are installed, by family."""
+    """Installed wheels, by family."""
     conflicts: list[str]
     """Wheels that overwrite each other's files, and what to do; empty where all is well."""
     cpu: str
     cpus: int
-    """That this process may use."""
+    """Cores that this process may use."""
     vnni: bool
-    """x86 with VNNI, which makes INT8 fast and exact."""
+    """Whether the CPU is an x86 with VNNI, which makes INT8 fast and exact."""
     dot_product: bool
-    """ARM with the dot product instructions, which make INT8 fast."""
+    """Whether the CPU is an ARM with the dot product instructions, which make INT8 fast."""
     int8_note: str
-    """What INT8 is to expect of this CPU, or what would make more of it; empty where there is nothing to say."""
+    """What to expect of INT8 on this CPU; empty where there is nothing to say."""
     providers: dict[str, str]
-    """Of `--provider` that this ONNX Runtime has: `ok`, or why it does not work here."""
+    """For each provider of this ONNX Runtime: `ok`, or why it does not work here."""
     cameras: list[Camera]
-    """That the system knows; not opened."""
+    """The cameras that the system knows; they are not opened."""
     display: str
     """`ok`, or why there can be no window."""
 

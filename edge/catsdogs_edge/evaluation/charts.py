@@ -15,8 +15,7 @@ from catsdogs_edge.model.scores import Scores
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MANY, _TOO_MANY = 20, 80
-"""Classes from which on a confusion matrix has no numbers, and no names."""
+_MANY, _TOO_MANY = 20, 80  # classes from which on a confusion matrix has no numbers, and no names
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#999999"
 

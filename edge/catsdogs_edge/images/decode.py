@@ -29,7 +29,7 @@ EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png"
 """File name endings, in lower case, that a search through a folder takes for images."""
 
 LARGEST_FILE = 2**28
-"""Bytes; read whole, and several at once."""
+"""Most bytes of an image file: files are read whole, and several at once."""
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8"

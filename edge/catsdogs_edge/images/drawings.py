@@ -17,15 +17,11 @@ from numpy.typing import NDArray
 from catsdogs_edge.images.decode import RgbImage
 
 PETS = ("cat", "dog")
-"""Kinds of animals."""
 
 KINDS = (*PETS, "room")
-"""What `draw` knows."""
 
 _FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
-
-_FOCUS = 2.0
-"""Standard deviation of the blur of a soft drawing, in pixels."""
+_FOCUS = 2.0  # standard deviation of the blur of a soft drawing, in pixels
 
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:

@@ -3,4 +3,4 @@
 from pathlib import Path
 
 MODEL = Path(__file__).with_name("weights") / "catsdogs.int8.onnx"
-"""Cat, dog or neither, INT8: what the commands take without `--model`."""
+"""The INT8 model that the commands take without `--model`: cat, dog or neither."""

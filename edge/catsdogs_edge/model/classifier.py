@@ -15,10 +15,10 @@ from catsdogs_edge.model.scores import Outputs
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
 
+# These have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)
 _FLOATS_ONLY = frozenset(
     provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
 )
-"""Have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)."""
 
 
 class Classifier:
@@ -119,10 +119,8 @@ class Classifier:
 
 def _float_file(path: Path) -> str:
     """Names the floating point file that lies beside an INT8 one."""
-    for name in ("model.fp16.onnx", "model.onnx"):
-        if path.with_name(name).is_file():
-            return str(path.with_name(name))
-    return "the fp16 or fp32 file of the same export"
+    beside = (path.with_name(name) for name in ("model.fp16.onnx", "model.onnx"))
+    return str(next((file for file in beside if file.is_file()), "the fp16 or fp32 file of the same export"))
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:

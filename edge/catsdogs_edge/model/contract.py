@@ -22,12 +22,12 @@ NEITHER = "neither"
 VERSION = "1.1"
 """Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
 
+# The same in ONNX's own words (onnx/docs/MetadataProps.md), for tools that know those
 _ONNX_IMAGE_KEYS = {
     "Image.BitmapPixelFormat": "Rgb8",
     "Image.ColorSpaceGamma": "SRGB",
     "Image.NominalPixelRange": "NominalRange_0_255",
 }
-"""The same in ONNX's own words (onnx/docs/MetadataProps.md), for tools that know those."""
 
 
 class Precision(StrEnum):
@@ -42,13 +42,11 @@ class Preprocessing(Struct, frozen=True, kw_only=True):
     """How pixels reach the model; these are the only values that this version knows."""
 
     colour_order: str = "RGB"
-    """Order of the last axis."""
     layout: str = "NHWC"
-    """Order of the axes."""
     dtype: str = "uint8"
     """Pixels go in as decoded, 0 to 255: mean subtraction is part of the graph."""
     exif: str = "applied"
-    """The image is turned upright before it is resized."""
+    """Whether the image is turned upright before it is resized."""
     resize: str = "stretch: area where an axis shrinks, then linear where an axis grows"
     """The aspect ratio is not kept; see `catsdogs_edge.images.decode.resize`."""
 
@@ -58,24 +56,24 @@ class TrainingInfo(Struct, frozen=True, kw_only=True):
 
     images: int = field(name="pictures")
     val_images: int = field(name="val_pictures")
-    """Number of images it was judged by while it was trained."""
+    """Number of validation images."""
     val_accuracy: float
-    """Share of those with the right label in Keras, 0 to 1."""
+    """Share of validation images with the right label in Keras, 0 to 1."""
     split_sha256: str
-    """Of the run's `split.csv`, in hexadecimal: which images these were."""
+    """SHA-256 of the run's `split.csv`: which images these were."""
 
 
 class FamiliarityRule(Struct, frozen=True, kw_only=True):
     """When an image shows one of the classes, and when none of them."""
 
     threshold: float
-    """Least familiarity, 0 to 1, of an image that shows one; below it the answer is "neither"."""
+    """Least familiarity, 0 to 1, of an image of the classes; below it the answer is "neither"."""
     target_recall: float = field(name="keep")
-    """Share of the images of the classes that are to be at or above the threshold, 0 to 1."""
+    """Share of the images of the classes that are to reach the threshold, 0 to 1."""
     method: str
     """How familiarity is computed, in words."""
     outliers: int = field(name="others")
-    """Images of neither that it was fitted with; 0: with none."""
+    """Number of images of neither that it was fitted with."""
 
 
 class Contract(Struct, frozen=True, kw_only=True):
@@ -87,7 +85,7 @@ class Contract(Struct, frozen=True, kw_only=True):
     """Edge length of the square input in pixels."""
     precision: Precision
     keras_sha256: str
-    """Of the Keras file that it was made from, in hexadecimal."""
+    """SHA-256 of the Keras file that it was made from, in hexadecimal."""
     training: TrainingInfo
     tools: dict[str, str] = {}
     """Versions of the packages that made the file, by name."""
@@ -164,8 +162,6 @@ class Contract(Struct, frozen=True, kw_only=True):
 
 
 class _Header(Struct):
-    """What is read before the rest."""
-
     version: str
 
 

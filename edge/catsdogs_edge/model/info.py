@@ -19,9 +19,9 @@ class ModelInfo:
     precision: Precision
     path: Path
     labels: tuple[str, ...]
-    """All that it may answer: the classes and, if it can and may, neither."""
+    """All possible answers: the classes and, where the model can tell and may, neither."""
     has_familiarity: bool
-    """Whether the file has the score that this takes."""
+    """Whether the file has the score that "neither" takes."""
 
     @classmethod
     def from_classifier(cls, classifier: Classifier, path: Path) -> "ModelInfo":

@@ -14,7 +14,7 @@ class Prediction:
     label: str
     """Name of the most probable class, or `NEITHER`."""
     probability: float
-    """Of that label, 0 to 1; of `NEITHER`, what familiarity lacks of 1."""
+    """Probability of the label, 0 to 1; for `NEITHER`, 1 less the familiarity."""
     probabilities: tuple[float, ...]
     """One for each class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
     familiarity: float | None = None

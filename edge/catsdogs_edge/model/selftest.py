@@ -47,11 +47,11 @@ class Outcome:
     """Largest absolute difference of logits for each image, by its name."""
     tolerance: float
     intact: bool
-    """Not one byte of the file has changed since it was published."""
+    """Whether not one byte of the file has changed since it was published."""
     consistent: bool
-    """The probabilities that it gives are the softmax of its logits."""
+    """Whether the probabilities are the softmax of the logits."""
     familiar: bool = True
-    """Its familiarity scores are what they must be, if it has any."""
+    """Whether the familiarity scores are as expected, if there are any."""
 
     @property
     def largest(self) -> float:

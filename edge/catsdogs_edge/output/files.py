@@ -25,8 +25,7 @@ WRITE_ERRORS = frozenset(
 """Error numbers that tell of the place that is written to, not of a bug."""
 
 
-_LONGEST_NAME = 255
-"""Bytes, on all usual file systems."""
+_LONGEST_NAME = 255  # bytes, on all usual file systems
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path]) -> None:
@@ -78,23 +77,11 @@ def atomic_files(folder: Path) -> Iterator[Path]:
     If the block raises, the temporary folder is removed and `folder` is as it was before, or absent if it was. Raises
     `OutputError` where it cannot be written, or the disk is full.
     """
-    created = [parent for parent in (folder, *folder.parents) if not parent.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        stage = Path(tempfile.mkdtemp(prefix=".catsdogs-", dir=folder))
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
-    try:
-        with write_errors(folder):
-            yield stage
-            for file in sorted(stage.iterdir()):
-                file.replace(folder / file.name)
-        created.clear()
-    finally:
-        shutil.rmtree(stage, ignore_errors=True)
-        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
-            for parent in created:
-                parent.rmdir()
+    stage = folder / f".catsdogs-{secrets.token_hex(8)}"
+    with _temporary_folder(stage, folder):
+        yield stage
+        for file in sorted(stage.iterdir()):
+            file.replace(folder / file.name)
 
 
 @contextmanager
@@ -108,24 +95,31 @@ def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     """
     folder = folder.resolve()
     _check_exchangeable(folder, own)
-    created = [parent for parent in folder.parents if not parent.exists()]
     _remove_leftovers(folder)
     stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
+    with _temporary_folder(stage, folder):
+        yield stage
+        if folder.exists():
+            shutil.copymode(folder, stage)
+        for path in (*stage.iterdir(), stage):
+            _sync(path)
+        _check_exchangeable(folder, own)  # somebody may have put something there meanwhile
+        _exchange(stage, folder)
+        _sync(folder.parent)
+
+
+@contextmanager
+def _temporary_folder(stage: Path, folder: Path) -> Iterator[None]:
+    """Makes a folder and removes it at the end; where the block fails, also those that were made to hold it."""
+    created = [parent for parent in stage.parents if not parent.exists()]
     try:
         with write_errors(folder):
             stage.mkdir(parents=True)
-            yield stage
-            if folder.exists():
-                shutil.copymode(folder, stage)
-            for path in (*stage.iterdir(), stage):
-                _sync(path)
-            _check_exchangeable(folder, own)  # somebody may have put something there meanwhile
-            _exchange(stage, folder)
-            _sync(folder.parent)
+            yield
         created.clear()
     finally:
         shutil.rmtree(stage, ignore_errors=True)
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # somebody else has put something there meanwhile
             for parent in created:
                 parent.rmdir()
 

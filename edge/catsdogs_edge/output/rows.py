@@ -8,24 +8,13 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from catsdogs_edge.output.files import make_folder, write_errors
 
 SCHEMA = 1
-"""Version of the rows; raised when a field goes or changes its meaning, not when one is added."""
 
 STANDARD_OUTPUT = Path("-")
-
-
-class Rows(Protocol):
-    """Takes rows one after the other."""
-
-    def write(self, row: Mapping[str, Any]) -> None:
-        """Writes a row through to the system: a reader sees it, and a crash does not lose it."""
-
-    def close(self) -> None:
-        """Closes the file; standard output stays open."""
 
 
 class RowFile:
@@ -93,6 +82,10 @@ class JsonRows(RowFile):
         line = json.dumps(row, ensure_ascii=False) + "\n"
         # A path's bytes that are no UTF-8 are lone surrogates in Python; JSON can hold them as escapes only.
         self.add(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+Rows: TypeAlias = CsvRows | JsonRows
+"""A file that takes rows."""
 
 
 def _csv_line(cells: Sequence[str]) -> str:

@@ -16,7 +16,7 @@ class Cpu:
     features: frozenset[str]
     """Flags in the system's spelling; empty where the system does not tell."""
     name: str = ""
-    """Such as `AMD EPYC`; empty where the system does not tell."""
+    """The name, such as `AMD EPYC`; empty where the system does not tell."""
 
     @classmethod
     def detect(cls) -> "Cpu":

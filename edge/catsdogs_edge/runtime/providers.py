@@ -7,7 +7,7 @@ class Provider(StrEnum):
     """Where a model runs; the values of `--provider`. Which of them there are depends on the ONNX Runtime wheel."""
 
     AUTO = "auto"
-    """The best that really works."""
+    """The fastest that works on this machine."""
     CPU = "cpu"
     CUDA = "cuda"
     TENSORRT = "tensorrt"
@@ -28,17 +28,10 @@ class Provider(StrEnum):
 
 
 _SPELLED = {
-    Provider.CPU: "CPU",
-    Provider.CUDA: "CUDA",
-    Provider.TENSORRT: "Tensorrt",
-    Provider.OPENVINO: "OpenVINO",
-    Provider.COREML: "CoreML",
-    Provider.DIRECTML: "Dml",
-    Provider.MIGRAPHX: "MIGraphX",
-    Provider.QNN: "QNN",
-    Provider.XNNPACK: "Xnnpack",
-    Provider.WEBGPU: "WebGpu",
-}
+    Provider.CPU: "CPU", Provider.CUDA: "CUDA", Provider.TENSORRT: "Tensorrt", Provider.OPENVINO: "OpenVINO",
+    Provider.COREML: "CoreML", Provider.DIRECTML: "Dml", Provider.MIGRAPHX: "MIGraphX", Provider.QNN: "QNN",
+    Provider.XNNPACK: "Xnnpack", Provider.WEBGPU: "WebGpu",
+}  # fmt: skip
 
 BEST_FIRST = (
     Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.OPENVINO, Provider.CPU,

@@ -21,9 +21,7 @@ from catsdogs_edge.runtime.providers import BEST_FIRST, Provider
 
 _ON_CUDA = (Provider.CUDA, Provider.TENSORRT)
 
-_HEAVY = re.compile(r"Conv|Gemm|MatMul")
-"""Operators that the time goes into; small ones may stay on the CPU, where ONNX Runtime puts some on purpose."""
-
+_HEAVY = re.compile(r"Conv|Gemm|MatMul")  # small operators may stay on the CPU: ONNX Runtime puts some there on purpose
 _WARNING, _FATAL = 2, 4  # ONNX Runtime's numbers for severities; it starts with warnings
 
 RUN_ERRORS = (

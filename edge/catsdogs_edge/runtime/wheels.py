@@ -3,12 +3,9 @@
 import re
 from importlib.metadata import PackageNotFoundError, version
 
+# Wheels of one family bring the same files: two of them overwrite each other's
 _FAMILIES = {"onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}
-"""Wheels whose names begin so bring the same files: two of them overwrite each other's."""
-
-_NO_RIVALS = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-ep-")
-"""Begin so, too, but bring files of their own."""
-
+_NO_RIVALS = ("onnxruntime-extensions", "onnxruntime-genai", "onnxruntime-ep-")  # bring files of their own
 _SHOWN = (
     "catsdogs", "numpy", "onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "opencv-python",
     "opencv-python-headless", "keras", "tensorflow", "tf2onnx",

@@ -44,7 +44,7 @@ class Finding:
     """What is known about one file."""
 
     sha256: str
-    """Of its content, in hexadecimal; empty if it cannot be read at all."""
+    """SHA-256 of the content, in hexadecimal; empty if the file cannot be read at all."""
     bits: int
     """Perceptual hash (pHash: signs of the low frequencies of a cosine transform), 64 bits; 0 if it is no image."""
     colours: bytes

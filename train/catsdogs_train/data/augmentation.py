@@ -48,11 +48,9 @@ What is wrong without it shows why it is as it is: animals that are small in the
 dogs. For the small ones, views have fewer pixels than the image that the network will be given (`fine_tune_size`).
 """
 
-_ERASED = (0.15, 0.4)
-"""Least and greatest width, and height, of an erased rectangle, as shares of the view's."""
-
+_ERASED = (0.15, 0.4)  # least and greatest width, and height, of an erased rectangle, as shares of the view's
+# Distance and thickness of bars, as shares of the view's width; greatest tilt in radians
 _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
-"""Least and greatest distance of bars, and thickness, as shares of the view's width; greatest tilt in radians."""
 
 
 def make_view(

@@ -50,11 +50,11 @@ class BatchShard:
     """What a process gets of each batch that several devices work on together."""
 
     devices: int = 1
-    """That share a batch, on all hosts; as many on each."""
+    """Devices on all hosts that share a batch; as many on each host."""
     hosts: int = 1
-    """Processes, each with some of them."""
+    """Processes, each with some of the devices."""
     host: int = 0
-    """This one of them, counted from 0."""
+    """The number of this process, from 0."""
 
     @property
     def salt(self) -> tuple[int, ...]:

@@ -8,11 +8,8 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch, RgbImage
 
-_GRAINS = (1, 2, 4, 8, 16)
-"""Edge lengths of a grain of noise in pixels."""
-
-_BLUR = (1 / 14, 1 / 6)
-"""Least and greatest standard deviation of a blur, as shares of the edge length: no animal is to be seen any more."""
+_GRAINS = (1, 2, 4, 8, 16)  # edge lengths of a grain of noise in pixels
+_BLUR = (1 / 14, 1 / 6)  # least and greatest standard deviation, as shares of the edge length: no animal can be seen
 
 
 def draw_blank_frames(count: int, size: int, seed: int, images: Sequence[RgbImage]) -> RgbBatch:

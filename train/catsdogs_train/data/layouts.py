@@ -15,12 +15,9 @@ from catsdogs_edge.images.discovery import find_labelled
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_train.data.cache import cache_folder
 
-_FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")
-"""Kaggle's `train/cat.0.jpg`: the label, a number, the ending."""
-
-
+_FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")  # Kaggle's `train/cat.0.jpg`: label, number, ending
+# What zipfile raises for damaged, encrypted and unusual files
 _DAMAGE = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
-"""What Python's zipfile raises for damaged, encrypted and unusual files."""
 
 
 def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -113,7 +110,7 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
 
 
 def _is_image(entry: zipfile.ZipInfo, archive: Path) -> bool:
-    """Tells images from the rest; refuses a path that leads out of the folder, and links, which may."""
+    """Returns whether an entry is an image; refuses a path that leads out of the folder, and links, which may."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in str(path) or stat.S_ISLNK(entry.external_attr >> 16):
         raise DataError(f"{archive} holds '{entry.filename}', which leads out of it: do not trust this file")

@@ -23,8 +23,7 @@ from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.augmentation import Recipe, make_view
 
-_AT_ONCE = 8
-"""Images that a thread or process is given at a time, at most."""
+_AT_ONCE = 8  # images that a thread or process is given at a time, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,13 +31,13 @@ class Viewing:
     """How images are shown."""
 
     image_size: int
-    """Edge length in pixels that they are resized to."""
+    """Edge length of the images in pixels."""
     recipe: Recipe | None = None
     """For the views; None shows the images as they are."""
     size: int | None = None
-    """Edge length of the views in pixels; None: the images'."""
+    """Edge length of the views in pixels; None takes that of the images."""
     seed: int = 0
-    """Of the views, of their order, and of what is mixed."""
+    """Seed of the views, of their order, and of what is mixed."""
     view: int = 0
     """Number of the view, such as the epoch."""
 
@@ -75,8 +74,7 @@ def stop() -> None:
         executor.shutdown(wait=workers > 0, cancel_futures=True)  # else Python tells of semaphores that they leave
 
 
-_executors: dict[int, Executor] = {}
-"""By their number of processes."""
+_executors: dict[int, Executor] = {}  # by their number of processes
 
 
 def _start(workers: int) -> Executor:

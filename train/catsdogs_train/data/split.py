@@ -16,7 +16,7 @@ from catsdogs_train.data.layouts import find_all, in_words
 _log = logging.getLogger(__name__)
 
 VAL_SHARE = 0.2
-"""Kept back to validate on, where nothing else is asked for."""
+"""Share of the images that is kept for validation by default."""
 
 MOST_BAD = 0.25
 """Share of files that may be no images; with more, something else is wrong."""
@@ -30,7 +30,7 @@ class Sample:
     label: int
     """Index of its class in `Split.classes`."""
     sha256: str
-    """Of its content, in hexadecimal."""
+    """SHA-256 of the content, in hexadecimal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Split:
     """What to train on and what to judge by; no image is in both, nor nearly the same one."""
 
     classes: tuple[str, ...]
-    """Sorted: the order of the output neurons."""
+    """Sorted names: the order of the output neurons."""
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     quarantine: tuple[Quarantined, ...]

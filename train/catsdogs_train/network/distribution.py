@@ -25,8 +25,7 @@ from catsdogs_train.settings import Devices
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 """Environment variable of `keras.distribution.initialize`: how many processes train together."""
 
-_PREDICTED_AT_ONCE = 32
-"""Images in a batch of which nothing is learned, more or less."""
+_PREDICTED_AT_ONCE = 32  # images in a batch of inference, more or less
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +33,11 @@ class Distribution:
     """The devices that train together, and this process among their hosts."""
 
     shard: BatchShard = field(default_factory=BatchShard)
-    """What this process gets of each batch."""
+    """The part of each batch that this process gets."""
     scope: Callable[[], AbstractContextManager[Any]] = nullcontext
-    """Enter it to build a network on all of them, and to train it."""
+    """Context to build and train a network on all devices."""
     local_scope: Callable[[], AbstractContextManager[Any]] = nullcontext
-    """Enter it to build, and to ask, a network on the devices of this host alone; where there are several hosts."""
+    """Context to build and ask a network on the devices of this host alone."""
 
     @property
     def is_chief(self) -> bool:
@@ -125,11 +124,6 @@ def assemble(devices: Devices) -> Distribution:
     return _parallel(devices)
 
 
-def _scope_of(distribution: Any) -> AbstractContextManager[Any]:
-    scope: AbstractContextManager[Any] = distribution.scope()
-    return scope
-
-
 def _mirrored() -> Distribution:
     import tensorflow as tf  # noqa: PLC0415 - only where it is the backend
 
@@ -156,7 +150,8 @@ def _parallel(devices: Devices) -> Distribution:
     def spread(over: Sequence[Any]) -> Callable[[], AbstractContextManager[Any]]:
         names = [f"{device.platform}:{device.id}" for device in over]
         distribution = keras.distribution.DataParallel(devices=names, auto_shard_dataset=False)
-        return lambda: _scope_of(distribution)
+        scope: Callable[[], AbstractContextManager[Any]] = distribution.scope
+        return scope
 
     here = [device for device in every if device.process_index == host]
     return Distribution(BatchShard(len(every), hosts, host), spread(every), spread(here) if hosts > 1 else nullcontext)

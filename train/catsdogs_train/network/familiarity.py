@@ -10,19 +10,13 @@ from sklearn.linear_model import LogisticRegression
 from catsdogs_train.network.features import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE, Features, make_extractor
 
 Values = NDArray[np.float64]
-"""Any shape."""
 
 THRESHOLD = 0.5
 """Familiarity of what is barely familiar: the sigmoid of 0."""
 
-_PENALTY = 0.1
-"""Of the squared weights, for features in standard deviations, beside the mean log loss of the two sides."""
-
-_RIDGE = 0.1
-"""Share of the mean variance that is added in every direction: there are few images for so many directions."""
-
-_STEEPNESS = 2.0
-"""Standard deviation of the scores of validation images: so the sigmoid neither is flat nor jumps."""
+_PENALTY = 0.1  # on the squared weights, for standardized features, beside the mean log loss of the two sides
+_RIDGE = 0.1  # share of the mean variance that is added in every direction: there are more directions than images
+_STEEPNESS = 2.0  # standard deviation of the validation scores: so the sigmoid neither is flat nor jumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,11 +28,11 @@ class Detector:
     """
 
     method: str
-    """In words, with its source in the docstring of what made it."""
+    """The method in words, with its source in the docstring of what made it."""
     weights: Values
     """Shape (K,); K = 3072 without directions."""
     bias: float
-    """Such that what is barely familiar has the score 0."""
+    """It gives what is barely familiar the score 0."""
     directions: Values | None = None
     """Shape (1024, K)."""
     offset: Values | None = None
@@ -71,13 +65,13 @@ class FamiliarityFit:
     """How to tell images of the classes from others, and how well."""
 
     detector: Detector
-    """With the threshold for the target recall."""
+    """The detector with the threshold for the target recall."""
     target_recall: float
     """Share of images of the classes that are to be kept, 0 to 1."""
     outliers: int
-    """Images of neither that it was learned from."""
+    """Number of images of neither that it was learned from."""
     val_scores: Values
-    """Of validation images, which set the threshold, shape (N,); at least 0 is kept."""
+    """Scores of the validation images, which set the threshold, shape (N,); at least 0 is kept."""
     outlier_scores: Values
     """Of images of neither, shape (M,), each from a detector that knew none of its folder or, where they are in
     few folders, not the image itself; likewise."""
@@ -126,7 +120,7 @@ def fit_distance(features: Features) -> Detector:
 
 
 def attach(network: keras.Model, detector: Detector) -> keras.Model:
-    """Gives the network a second output, the familiarity: float32 (N,), 0 to 1; of Keras' own layers."""
+    """Adds a second output to the network, the familiarity: float32 (N,), 0 to 1; of Keras' own layers."""
     features, earlier = make_extractor(network).output
     logits = network.get_layer("logits")(features)
     if detector.directions is not None and detector.offset is not None:

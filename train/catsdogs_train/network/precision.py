@@ -10,8 +10,7 @@ from catsdogs_edge.output.native_stderr import tensorflow_quiet
 from catsdogs_edge.runtime.cpu import Cpu
 from catsdogs_train.settings import ComputeDtype
 
-_AMPERE = 8.0
-"""Compute capability of the first NVIDIA GPUs that have bfloat16."""
+_AMPERE = 8.0  # compute capability of the first NVIDIA GPUs that have bfloat16
 
 
 def choose_dtype(wanted: ComputeDtype) -> ComputeDtype:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
@@ -62,15 +63,10 @@ class Checkpoint:
             return TrainingState()
         try:
             with np.load(self._state, allow_pickle=False) as file:
-                known = msgspec.json.decode(str(file["known"]), type=_Known)
-                return TrainingState(
-                    history=known.history,
-                    best=known.best,
-                    over=known.over,
-                    features_seconds=known.features_seconds,
-                    best_logits=file["best_logits"],
-                    **{name: [file[f"{name}/{index}"] for index in range(known.counts[name])] for name in _ARRAYS},
-                )
+                known = structs.asdict(msgspec.json.decode(str(file["known"]), type=_Known))
+                counts = known.pop("counts")
+                known |= {name: [file[f"{name}/{index}"] for index in range(counts[name])] for name in _ARRAYS}
+                return TrainingState(**known, best_logits=file["best_logits"])
         except (OSError, EOFError, KeyError, ValueError, msgspec.DecodeError, zipfile.BadZipFile) as error:
             raise DataError(f"{self._state} is damaged ({error}): remove {self.folder}, and train anew") from error
 

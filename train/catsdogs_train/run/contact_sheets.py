@@ -25,7 +25,7 @@ class Wrong:
     label: str
     answer: str
     probability: float
-    """How sure it is, 0 to 1."""
+    """Its probability, 0 to 1."""
 
 
 def plot_views(settings: Settings, split: Split, path: Path) -> None:

@@ -16,14 +16,14 @@ class Stage(StrEnum):
     HEAD = "head"
     """The output layer, on a frozen backbone."""
     FINE_TUNING = "fine-tuning"
-    """A part of the backbone, too."""
+    """The output layer and the last part of the backbone."""
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """Figures of one epoch."""
 
     epoch: int
-    """Counted from 1, through all stages."""
+    """The number of the epoch, from 1, through all stages."""
     stage: Stage
     accuracy: float
     """Share of right answers on augmented training images, 0 to 1, averaged while the network learned."""
@@ -61,18 +61,18 @@ class TrainingState:
 
     history: list[Epoch] = field(default_factory=list)
     best: int = 0
-    """Index of the best of them."""
+    """Index of the best epoch."""
     over: bool = False
-    """Whether the stage of the last one has ended."""
+    """Whether the stage of the last epoch has ended."""
     features_seconds: float = 0.0
     weights: Arrays = field(default_factory=list)
-    """Of the variables that the stage trains."""
+    """Values of the variables that the stage trains."""
     optimizer: Arrays = field(default_factory=list)
-    """The optimizer's variables, its count of steps among them."""
+    """Values of the optimizer's variables, its count of steps among them."""
     best_weights: Arrays = field(default_factory=list)
     """As `weights`, after the best epoch."""
     best_logits: Scores = field(default_factory=lambda: np.empty((0, 0), np.float32))
-    """What the network of the best epoch answered to the validation images, shape (N, C)."""
+    """Logits of the validation images after the best epoch, shape (N, C)."""
 
     def count(self, stage: Stage) -> int:
         """Counts the epochs of a stage."""

@@ -34,11 +34,11 @@ class ReportData:
     state: TrainingState
     """At least one epoch."""
     temperature: float
-    """What the logits are divided by."""
+    """The divisor of the logits."""
     probabilities: Scores
-    """Of the validation images, with that temperature, shape (N, C)."""
+    """Probabilities of the validation images with that temperature, shape (N, C)."""
     familiarity: FamiliarityFit | None
-    """How images of neither are told from them."""
+    """The fitted familiarity; None where there is none."""
 
 
 def write_report(folder: Path, data: ReportData) -> None:

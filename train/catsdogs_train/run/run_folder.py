@@ -26,7 +26,7 @@ from catsdogs_train.run.report import ReportData, write_report
 from catsdogs_train.settings import ComputeDtype, Settings
 
 RUN_VERSION = 1
-"""Of `run.json` and `split.csv`; raised when a reader would misunderstand them."""
+"""Version of `run.json` and `split.csv`, which grows when a reader would misunderstand them."""
 
 
 class RunFolderWriter:

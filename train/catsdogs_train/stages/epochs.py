@@ -71,7 +71,11 @@ def train_epochs(
         )
         to_come = epochs - number + (settings.fine_tune_epochs if is_head else 0)
         _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())
-        _check_loss(epoch)
+        if not math.isfinite(epoch.loss + epoch.val_loss):
+            raise DataError(
+                f"the loss of epoch {epoch.epoch} is not a number: the weights of --weights are no ImageNet "
+                "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
+            )
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
         state.over = number + 1 == epochs or state.waited() == settings.patience
         if context.board:
@@ -83,11 +87,3 @@ def train_epochs(
         if state.over:
             break
     assign(learner.trainable_variables, state.best_weights)
-
-
-def _check_loss(epoch: Epoch) -> None:
-    if not math.isfinite(epoch.loss + epoch.val_loss):
-        raise DataError(
-            f"the loss of epoch {epoch.epoch} is not a number: the weights of --weights are no ImageNet "
-            "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
-        )

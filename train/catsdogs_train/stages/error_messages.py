@@ -34,6 +34,6 @@ def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterato
 
 
 def _is_shortage(error: BaseException) -> bool:
-    """TensorFlow has an exception of its own for it, JAX only says it."""
     words = f"{type(error).__name__}: {error}"
+    # TensorFlow has an exception of its own for it, JAX only says it.
     return isinstance(error, MemoryError) or "ResourceExhausted" in words or "RESOURCE_EXHAUSTED" in words

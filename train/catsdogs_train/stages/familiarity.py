@@ -22,11 +22,8 @@ from catsdogs_train.stages.head import compute_val_features
 
 _log = logging.getLogger(__name__)
 
-_VIEW = Recipe(soft=0.25)
-"""What is learned from: neither side may be known by how sharp its images are. Cameras and archives differ in it."""
-
-_BLANK = 240
-"""Frames that show nothing, as cameras deliver them."""
+_VIEW = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
+_BLANK = 240  # frames that show nothing, as cameras deliver them
 
 
 def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:

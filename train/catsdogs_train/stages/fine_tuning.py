@@ -16,7 +16,7 @@ WARM_UP = 0.1
 """Share of the steps of fine-tuning in which the learning rate rises; then it falls along a cosine, to zero."""
 
 WEIGHT_DECAY = 0.01
-"""Of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019); biases are left alone."""
+"""Weight decay of AdamW (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", 2019), not for biases."""
 
 
 def fine_tune(context: TrainingContext) -> None:
@@ -34,12 +34,9 @@ def fine_tune(context: TrainingContext) -> None:
         return context.make_views(settings.epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
 
     steps = settings.fine_tune_epochs * len(batches(0))
-    warm_up = math.ceil(WARM_UP * steps)
+    warm_up, highest = math.ceil(WARM_UP * steps), settings.fine_tune_rate
     rate = keras.optimizers.schedules.CosineDecay(
-        settings.fine_tune_rate / warm_up,
-        max(steps - warm_up, 1),
-        warmup_target=settings.fine_tune_rate,
-        warmup_steps=warm_up,
+        highest / warm_up, max(steps - warm_up, 1), warmup_target=highest, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["bias"])

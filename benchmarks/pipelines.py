@@ -72,7 +72,7 @@ def compare(
         return 1000 * (costs[f"all: {name}"].wall - costs[f"one: {name}"].wall) / (len(images) - 1)
 
     ours = each(_OURS)
-    columns = ("pipeline", "ms an image", "pictures a second", "x", "memory MB")
+    columns = ("pipeline", "ms an image", "images a second", "x", "memory MB")
     table = Table(*columns, title=f"{len(images)} images; {machine()}")
     for column in table.columns[1:]:
         column.justify = "right"

@@ -54,11 +54,11 @@ def widen_first_convolution(model: ir.Model) -> None:
         return
     half, first, last = size // 2, before[0], before[-1]
 
-    def insert(place: ir.Node, source: ir.Value, name: str, shape: Sequence[int] = (), **attributes: Any) -> ir.Value:
+    def insert(reader: ir.Node, source: ir.Value, name: str, shape: Sequence[int] = (), **attributes: Any) -> ir.Value:
         inputs = [source, _add(graph, np.array(shape, np.int64), name)] if shape else [source]
         node = ir.node("Reshape" if shape else "Transpose", inputs, attributes, name=name)
         node.outputs[0].name = name
-        graph.insert_before(place, node)
+        graph.insert_before(reader, node)
         return node.outputs[0]
 
     pairs = insert(first, image, f"{image.name}_in_pairs", [0, half, 2, half, 6])

@@ -70,17 +70,17 @@ class _Pen:
         self.dark = tuple(value // 2 for value in self.fur)
 
     def polygon(self, points: list[tuple[float, float]], colour: tuple[int, ...]) -> None:
-        corners = np.array([self._place(point) for point in points], np.int32)
+        corners = np.array([self._to_pixels(point) for point in points], np.int32)
         cv2.fillPoly(self._image, [corners], colour, cv2.LINE_AA)
 
     def ellipse(self, centre: tuple[float, float], axes: tuple[float, float], colour: tuple[int, ...]) -> None:
         lengths = (round(axes[0] * self._radius), round(axes[1] * self._radius))
-        cv2.ellipse(self._image, self._place(centre), lengths, 0, 0, 360, colour, -1, cv2.LINE_AA)
+        cv2.ellipse(self._image, self._to_pixels(centre), lengths, 0, 0, 360, colour, -1, cv2.LINE_AA)
 
     def line(self, start: tuple[float, float], end: tuple[float, float], colour: tuple[int, ...]) -> None:
-        cv2.line(self._image, self._place(start), self._place(end), colour, 2, cv2.LINE_AA)
+        cv2.line(self._image, self._to_pixels(start), self._to_pixels(end), colour, 2, cv2.LINE_AA)
 
-    def _place(self, point: tuple[float, float]) -> tuple[int, int]:
+    def _to_pixels(self, point: tuple[float, float]) -> tuple[int, int]:
         x, y = self._centre + self._radius * np.array(point)
         return round(x), round(y)
 

@@ -1,6 +1,6 @@
 """Shows the network each training image a little different.
 
-A view follows from the seed, its number and the image's place alone: it is the same in every process and on every
+A view follows from the seed, its number and the image's index alone: it is the same in every process and on every
 backend, and so can be computed ahead, in any order, by any thread.
 """
 

@@ -145,16 +145,16 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         try:
             for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
                 if later not in self._ahead:
-                    self._ahead[later] = self._submit(self._places(later).tolist())
+                    self._ahead[later] = self._submit(self._indices(later).tolist())
             images = np.concatenate([some.result() for some in self._ahead.pop(index)])
         except (ImageError, BrokenExecutor, OSError) as error:
             self.failure = error
             raise
-        indices = self._places(index)
+        indices = self._indices(index)
         batch = images, self._targets[indices], self._weights[indices]
         return self._mix(*batch, index) if self._mixup else batch
 
-    def _places(self, index: int) -> NDArray[np.intp]:
+    def _indices(self, index: int) -> NDArray[np.intp]:
         usable = self._shard.usable(self.count, self._batch_size)
         order = draw_order(self._viewing.seed, self._viewing.view, self.count) if self._shuffle else self._order
         return self._shard.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])

@@ -24,15 +24,7 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 def pytest_report_header() -> list[str]:
     versions = []
-    for name in (
-        "onnxruntime",
-        "opencv-python",
-        "opencv-python-headless",
-        "tensorflow",
-        "keras",
-        "tf2onnx",
-        "onnx",
-    ):
+    for name in ("onnxruntime", "opencv-python", "opencv-python-headless", "tensorflow", "keras", "tf2onnx", "onnx"):
         try:
             versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
@@ -43,16 +35,16 @@ def pytest_report_header() -> list[str]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The user's cache folder, away from the real one; commands that tests start find it, too."""
+def cache(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Iterator[Path]:
+    """The user's cache folder, away from the real one; commands that tests start find it, too.
+
+    What JAX compiles, 20 s of each training, is kept for all of them.
+    """
     folder = tmp_path_factory.mktemp("cache")
-    before = os.environ.get("XDG_CACHE_HOME")
-    os.environ["XDG_CACHE_HOME"] = str(folder)
-    yield folder
-    if before is None:
-        del os.environ["XDG_CACHE_HOME"]
-    else:
-        os.environ["XDG_CACHE_HOME"] = before
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("XDG_CACHE_HOME", str(folder))
+        environment.setenv("JAX_COMPILATION_CACHE_DIR", str(for_all / "jax"))
+        yield folder
 
 
 @pytest.fixture(scope="session")

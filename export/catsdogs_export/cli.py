@@ -103,9 +103,8 @@ def _evaluate(options: EvalOptions) -> None:
     with tensorflow_quiet():
         from catsdogs_export.evaluate import evaluate  # noqa: PLC0415
         from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
-    import msgspec  # noqa: PLC0415
-
     from catsdogs_edge.output.files import atomic_file  # noqa: PLC0415
+    from catsdogs_edge.output.json_text import to_json  # noqa: PLC0415
 
     result, probabilities, truth = evaluate(options.data, options.model, options.provider, options.other)
     if options.png is not None:
@@ -113,7 +112,7 @@ def _evaluate(options: EvalOptions) -> None:
         with atomic_file(options.png) as temporary:
             draw_evaluation(probabilities, truth, result.classes, title, temporary)
     if options.json:
-        typer.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+        typer.echo(to_json(result, indent=2))
     else:
         _print_evaluation(result)
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
 from catsdogs_edge.output.files import replace_folder
+from catsdogs_edge.output.json_text import to_json
 from catsdogs_export.convert import convert
 from catsdogs_export.fp16 import to_fp16
 from catsdogs_export.int8 import Quantizer
@@ -127,4 +128,4 @@ def _write_report(folder: Path, published: Published, contract: Contract) -> Non
         "tools": contract.tools,
         **msgspec.to_builtins(published),
     }
-    (folder / "parity.json").write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+    (folder / "parity.json").write_text(to_json(report, indent=2) + "\n", encoding="utf-8")

@@ -6,12 +6,14 @@ import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import keras
 import msgspec
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo
+from catsdogs_edge.output.json_text import from_json
 
 RUN_VERSION = 1
 """The newest layout of `run.json` and `split.csv` that is understood here."""
@@ -19,15 +21,11 @@ RUN_VERSION = 1
 _TOOLS = ("catsdogs", "tensorflow", "keras", "tf2onnx", "onnx", "onnxruntime")
 
 
-class _Header(msgspec.Struct):
-    version: int
-
-
 class _BestEpoch(msgspec.Struct):
     val_accuracy: float
 
 
-class _Run(_Header):
+class _Run(msgspec.Struct):
     """What is read of `run.json`."""
 
     classes: tuple[str, ...]
@@ -66,14 +64,14 @@ class RunFolder:
             if not (folder / name).is_file():
                 raise DataError(f"{folder} is not a run folder: {name} is missing (catsdogs-train writes it)")
         try:
-            text = (folder / "run.json").read_bytes()
-            if msgspec.json.decode(text, type=_Header).version > RUN_VERSION:
+            entries = from_json((folder / "run.json").read_bytes(), dict[str, Any])
+            if entries["version"] > RUN_VERSION:
                 raise DataError(f"{folder} was written by a newer catsdogs: upgrade, or train again")
-            run = msgspec.json.decode(text, type=_Run)
+            run = msgspec.convert(entries, _Run)
             sets = _read_split(folder / "split.csv", run.classes)
         except DataError:  # a ValueError, too
             raise
-        except (msgspec.DecodeError, KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
         model = folder / "model.keras"
         contract = Contract(
@@ -99,11 +97,9 @@ class RunFolder:
             network = keras.saving.load_model(self.model, compile=False)
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"{self.model} is not a model that Keras {keras.__version__} opens: {error}") from error
-        expected = 1 if self.contract.familiarity is None else 2
-        if len(network.outputs) != expected:
-            raise DataError(
-                f"{self.model} has {len(network.outputs)} outputs, run.json promises {expected}: train again"
-            )
+        expected, found = 1 if self.contract.familiarity is None else 2, len(network.outputs)
+        if found != expected:
+            raise DataError(f"{self.model} has {found} outputs, run.json promises {expected}: train again")
         return network
 
 

@@ -235,6 +235,13 @@ def test_what_is_no_run_folder_is_refused(missing: str, small_run: Path, tmp_pat
         export(tmp_path / "run", tmp_path / "out", ExportOptions())
 
 
+def test_a_run_of_folders_that_are_not_utf8_is_read(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described | {"settings": {"data": ["caf\udce9"]}}))
+    assert RunFolder.load(tmp_path / "run").train == RunFolder.load(small_run).train
+
+
 @pytest.mark.parametrize("name", ["model.keras", "run.json", "split.csv"])
 def test_a_damaged_run_folder_is_refused(name: str, small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, tmp_path / "run")

@@ -116,10 +116,8 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     split = make_split(
         settings.data, val=settings.val, train_size=settings.train_size, val_size=settings.val_size, seed=settings.seed
     )
-    _log.info(
-        "%d images to train, %d to validate; classes: %s",
-        len(split.train), len(split.val), ", ".join(split.classes),
-    )  # fmt: skip
+    names = ", ".join(split.classes)
+    _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
     distribution.check(settings.batch_size, len(split.train))
     outliers: list[Sample] = []
     if settings.other:

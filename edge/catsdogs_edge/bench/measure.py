@@ -10,11 +10,10 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import cv2
-import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct, convert, field
 
 from catsdogs_edge.errors import CatsDogsError, DataError, ImageError
 from catsdogs_edge.images.decode import read
@@ -22,6 +21,7 @@ from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.images.drawings import PETS, draw
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
+from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_edge.runtime.cpu import Cpu, usable_cpus
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.wheels import versions
@@ -44,10 +44,6 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
         return statistics.median(self.figures[name]) if self.figures.get(name) else None
 
 
-class _Header(Struct):
-    schema: int
-
-
 class Bench(Struct, frozen=True, kw_only=True):
     """Figures of one or more models, and where they were measured."""
 
@@ -66,20 +62,20 @@ class Bench(Struct, frozen=True, kw_only=True):
 
     def to_json(self) -> str:
         """Returns all of it as JSON."""
-        return msgspec.json.format(msgspec.json.encode(self), indent=2).decode()
+        return to_json(self, indent=2)
 
     @classmethod
     def from_json(cls, path: Path) -> "Bench":
         """Reads what `to_json` wrote; raises `DataError` where the file cannot be read, or holds something else."""
         try:
-            text = path.read_bytes()
-            if msgspec.json.decode(text, type=_Header).schema != SCHEMA:
-                raise DataError(f"{path} was written by another version of catsdogs-bench: measure again")
-            return msgspec.json.decode(text, type=cls)
+            entries = from_json(path.read_bytes(), dict[str, Any])
+            if entries["schema"] == SCHEMA:
+                return convert(entries, cls)
         except OSError as error:
             raise DataError(f"{path} cannot be read: {error.strerror}") from error
-        except msgspec.DecodeError as error:
-            raise DataError(f"{path} is not what catsdogs-bench --json prints: {error}") from error
+        except (KeyError, ValueError) as error:
+            raise DataError(f"{path} is not what catsdogs-bench --json prints: {error!r}") from error
+        raise DataError(f"{path} was written by another version of catsdogs-bench: measure again")
 
 
 def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, count: int, rounds: int) -> Bench:

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Generic, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbImage, decode, read_bytes, resize
@@ -26,9 +26,6 @@ BATCH_SIZE = 4
 
 BATCHES_AHEAD = 2
 """Batches for each worker that are begun before the first one's rows are out."""
-
-Loaded: TypeAlias = tuple[Path, RgbImage | ImageError]
-"""A file with its pixels, uint8 RGB (S, S, 3), or with the reason why not."""
 
 Source = TypeVar("Source")
 """Where an image comes from: the path of a file, if nothing else is said."""
@@ -85,8 +82,8 @@ def classify_all(
         yield from rows
 
 
-def load_files(paths: Iterable[Path], size: int) -> Iterator[list[Loaded]]:
-    """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` at a time."""
+def load_files(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, RgbImage | ImageError]]]:
+    """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` or their errors at a time."""
     yield from in_batches(lambda chunk: [(path, _load(path, read_bytes, size)) for path in chunk], paths, usable_cpus())
 
 

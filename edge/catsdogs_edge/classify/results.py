@@ -93,10 +93,7 @@ class ClassifySummary:
 
     def count(self, row: ImageResult[Any]) -> None:
         """Counts one image."""
-        if row.prediction is None:
-            self._failed += 1
-        else:
-            self._labels[row.prediction.label] += 1
+        self.add({row.prediction.label: 1} if row.prediction else {}, failed=row.prediction is None)
 
     def add(self, labels: Mapping[str, int], failed: int) -> None:
         """Counts many images, by label, and those that could not be classified."""

@@ -17,13 +17,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from catsdogs_edge.cluster.storage import Store, find_objects, is_uri, open_file
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.discovery import expand, find_images, is_list, read_list
+from catsdogs_edge.output.json_text import from_json, to_json
 
 PLAN, OWN_MANIFEST = "plan.json", ".catsdogs-manifest.parquet"
 """Files in the folder of results: the cut, and the names where the user gave no Parquet manifest."""
@@ -108,7 +108,7 @@ def begin(store: Store, listing: Listing, *, workers: int, size: int) -> Listing
     size = size or min(max(listing.count // (workers * _FOR_EACH_WORKER), _SMALLEST), _LARGEST)
     begun = replace(listing, shard_size=size)
     with store.writing(PLAN) as path:
-        path.write_bytes(msgspec.json.format(msgspec.json.encode(begun), indent=1) + b"\n")
+        path.write_text(to_json(begun, indent=1) + "\n", encoding="utf-8")
     return begun
 
 
@@ -130,9 +130,9 @@ def _take_up(store: Store, about: dict[str, Any]) -> Listing:
     path = store.locate(PLAN)
     try:
         with open_file(path) as stream:
-            begun = msgspec.json.decode(stream.read(), type=Listing)
+            begun = from_json(stream.read(), Listing)
         known = {name: begun.about[name] for name in about}
-    except (OSError, KeyError, msgspec.DecodeError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise OutputError(f"{path} is damaged ({error!r}): choose another folder") from error
     for name, value in about.items():
         if known[name] != value:

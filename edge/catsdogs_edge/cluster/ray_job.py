@@ -66,7 +66,8 @@ def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str
         if not listing.shard_size:
             listing = begin(store, listing, workers=workers, size=options.shard_size)
             left = listing.cut()
-        job = _Job(ray.put(classifier), options, store, listing.base, workers)
+        task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)  # once: Ray keeps what each call makes
+        job = _Job(task, ray.put(classifier), options, store, listing.base, workers)
         _run(job, left, summary)
     if lost := _left(store, listing, options):
         raise OutputError(f"{len(lost)} parts are not in {store.location}, but were written: do all workers see it?")
@@ -83,6 +84,7 @@ def _left(store: Store, listing: Listing, options: ClassifyOptions) -> list[Shar
 class _Job:
     """What is the same for all shards."""
 
+    task: Any
     classifier: ray.ObjectRef
     options: ClassifyOptions
     store: Store
@@ -91,9 +93,8 @@ class _Job:
 
     def do(self, shard: Shard) -> ray.ObjectRef:
         """Hands a shard to a worker; returns what will hold the outcome."""
-        task = ray.remote(num_cpus=1, max_retries=_ATTEMPTS - 1)(_do_shard)
         # The classifier is in a list: it is fetched when it is asked for.
-        return task.remote(shard, [self.classifier], self.store.location, self.options.format.value, self.base)
+        return self.task.remote(shard, [self.classifier], self.store.location, self.options.format.value, self.base)
 
 
 def _run(job: _Job, shards: Sequence[Shard], summary: ClassifySummary) -> None:

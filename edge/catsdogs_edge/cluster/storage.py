@@ -166,12 +166,8 @@ def _local(name: str, base: str = "") -> str:
 
 
 def _resolve(uri: str) -> tuple[fs.FileSystem, str]:
-    system, prefix = _file_system(_root(uri))
+    system, prefix = _file_system(urlsplit(uri)._replace(path="/", fragment="").geturl())
     return system, prefix.rstrip("/") + unquote(urlsplit(uri).path)
-
-
-def _root(uri: str) -> str:
-    return urlsplit(uri)._replace(path="/", fragment="").geturl()
 
 
 @lru_cache

@@ -38,11 +38,8 @@ class ModelReport:
         if not outcome.familiar:
             lines.append("  its familiarity scores are NOT what they were")
         verdict = "PASS" if outcome.passed else "FAIL"
-        return [
-            *lines,
-            f"{verdict}: largest difference of logits {outcome.largest:.2g}, allowed {outcome.tolerance:.2g} "
-            f"({self.seconds:.2f} s)",
-        ]
+        differ = f"largest difference of logits {outcome.largest:.2g}, allowed {outcome.tolerance:.2g}"
+        return [*lines, f"{verdict}: {differ} ({self.seconds:.2f} s)"]
 
 
 @dataclass(frozen=True, slots=True)

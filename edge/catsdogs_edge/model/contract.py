@@ -7,11 +7,13 @@ catsdogs refuses a file that has none.
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
 
 from catsdogs_edge.errors import ModelError
+from catsdogs_edge.output.json_text import from_json, to_json
 
 KEY = "catsdogs.contract"
 """Name of the entry in `metadata_props`."""
@@ -115,10 +117,9 @@ class Contract(Struct, frozen=True, kw_only=True):
         """Returns the entries to store in the file's `metadata_props`."""
         return {KEY: self.to_json(), **_ONNX_IMAGE_KEYS}
 
-    def to_json(self, *, indent: int = 0) -> str:
+    def to_json(self, *, indent: int | None = None) -> str:
         """Returns the contract as JSON: on one line, or with `indent` spaces a level."""
-        encoded = msgspec.json.encode(self)
-        return (msgspec.json.format(encoded, indent=indent) if indent else encoded).decode()
+        return to_json(self, indent=indent)
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[str, str], origin: str) -> "Contract":
@@ -129,17 +130,19 @@ class Contract(Struct, frozen=True, kw_only=True):
         if KEY not in metadata:
             raise ModelError(f"{origin} has no catsdogs contract inside: export it with catsdogs-export")
         try:
-            version = msgspec.json.decode(metadata[KEY], type=_Header).version
+            entries = from_json(metadata[KEY], dict[str, Any])
+            version = str(entries["version"])
             if int(version.partition(".")[0]) > int(VERSION.partition(".")[0]):  # it may have other fields
                 raise ModelError(
                     f"{origin} has contract version {version}, this catsdogs reads up to {VERSION}: "
                     "upgrade catsdogs, or export the model again"
                 )
-            contract = msgspec.json.decode(metadata[KEY], type=cls)
+            _ = entries["preprocessing"], entries["temperature"]  # a file must say these; a contract has defaults
+            contract = msgspec.convert(entries, cls)
         except ModelError:  # a ValueError, too
             raise
-        except (msgspec.DecodeError, ValueError) as error:
-            raise ModelError(f"{origin} has a damaged contract ({error}): export it again") from error
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"{origin} has a damaged contract ({error!r}): export it again") from error
         for problem in contract._problems():
             raise ModelError(f"{origin} {problem}")
         return contract
@@ -159,10 +162,6 @@ class Contract(Struct, frozen=True, kw_only=True):
             yield f"has a class '{NEITHER}' and a familiarity score: which one is meant?"
         if not 0 < self.temperature < math.inf:
             yield f"has the temperature {self.temperature}, expected a positive number"
-
-
-class _Header(Struct):
-    version: str
 
 
 def has_neither(classes: Iterable[str]) -> bool:

@@ -18,6 +18,7 @@ from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.integrity import is_intact
 from catsdogs_edge.model.scores import Outputs, softmax
+from catsdogs_edge.output.json_text import from_json, to_json
 
 KEY = "catsdogs.selftest"
 """Name of the entry in `metadata_props`:
@@ -71,7 +72,7 @@ def record(classifier: Classifier, tolerance: float, familiarity_tolerance: floa
         outputs = _ask(classifier, data)
         score = None if outputs.familiarity is None else float(outputs.familiarity[0])
         entry.probes[name] = _Probe(data, outputs.logits[0].tolist(), score)
-    return {KEY: msgspec.json.encode(entry).decode()}
+    return {KEY: to_json(entry)}
 
 
 def run(classifier: Classifier, path: Path) -> Outcome:
@@ -98,8 +99,8 @@ def _read_entry(classifier: Classifier, path: Path) -> _Entry:
     if KEY not in classifier.metadata:
         raise ModelError(f"{path} carries no self-test: export it again")
     try:
-        entry = msgspec.json.decode(classifier.metadata[KEY], type=_Entry)
-    except (msgspec.DecodeError, ValueError) as error:
+        entry = from_json(classifier.metadata[KEY], _Entry)
+    except ValueError as error:
         raise ModelError(f"{path} carries a damaged self-test ({error}): export it again") from error
     classes = len(contract.classes)
     if not entry.probes or any(len(probe.logits) != classes for probe in entry.probes.values()):

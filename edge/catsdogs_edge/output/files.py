@@ -113,8 +113,11 @@ def _temporary_folder(stage: Path, folder: Path) -> Iterator[None]:
     """Makes a folder and removes it at the end; where the block fails, also those that were made to hold it."""
     created = [parent for parent in stage.parents if not parent.exists()]
     try:
-        with write_errors(folder):
+        try:
             stage.mkdir(parents=True)
+        except OSError as error:
+            raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+        with write_errors(folder):
             yield
         created.clear()
     finally:

@@ -119,11 +119,12 @@ MODELS = (
         *(MODELS % value for value in ('{"a": []}', '{"a": null}', '{"a": ["x"]}', "5")),
         '{"schema": 1, "models": [{"a": 1}]}',
         '{"schema": 2}',
+        '{"schema": 1, "date": "\xe9"}',  # not in UTF-8, as some editors save it
     ],
 )
 def test_what_is_no_measurement_is_one_line(text: str, tmp_path: Path) -> None:
     path = tmp_path / "bench.json"
-    path.write_text(text)
+    path.write_text(text, encoding="latin-1")
     with pytest.raises(
         DataError, match="another version" if '"schema": 2' in text else "not what catsdogs-bench --json prints"
     ):

@@ -33,6 +33,12 @@ def altered(**changes: object) -> dict[str, str]:
     return {KEY: json.dumps(json.loads(CONTRACT.to_metadata()[KEY]) | changes)}
 
 
+def without(name: str) -> dict[str, str]:
+    entries = json.loads(CONTRACT.to_json())
+    del entries[name]
+    return {KEY: json.dumps(entries)}
+
+
 def test_a_newer_minor_version_may_say_more() -> None:
     newer = altered(version="1.7", something="new")
     assert replace(Contract.from_metadata(newer, "m.onnx"), version=VERSION) == CONTRACT
@@ -68,7 +74,9 @@ def test_a_contract_from_before_there_was_one_is_read() -> None:
         (altered(classes=["cat", "../dog"]), "can be the name of a folder"),
         (altered(classes=["cat", ".."]), "can be the name of a folder"),
         (altered(temperature=0), "expected a positive number"),
-        (altered(temperature=float("nan")), "damaged"),
+        (altered(temperature=float("nan")), "expected a positive number"),
+        (without("temperature"), "damaged"),
+        (without("preprocessing"), "damaged"),
         (altered(familiarity={"threshold": 0.5}), "damaged"),
         (altered(familiarity={}), "damaged"),
         (altered(familiarity=RULE | {"threshold": None}), "damaged"),

@@ -41,6 +41,12 @@ def test_a_place_that_cannot_be_written_is_one_error(tmp_path: Path) -> None:
         pass
 
 
+def test_a_link_to_nothing_is_one_error(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    with pytest.raises(OutputError, match="link cannot be written"), atomic_files(tmp_path / "link"):
+        pass
+
+
 def test_asking_whether_a_place_can_be_written_leaves_nothing(tmp_path: Path) -> None:
     check_writable(tmp_path / "x" / "y")
     assert not list(tmp_path.iterdir())

@@ -52,6 +52,13 @@ def test_another_training_is_not_resumed(tmp_path: Path) -> None:
         checkpoint.begin({"--seed": 1, "--epochs": 20})
 
 
+def test_a_training_with_names_that_are_not_utf8_is_resumed(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.begin({"classes": ["caf\udce9", "cat"]})
+    checkpoint.features("val").touch()
+    checkpoint.begin({"classes": ["caf\udce9", "cat"]})
+
+
 def test_what_a_killed_process_left_is_swept_away(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.folder.mkdir()
@@ -80,7 +87,7 @@ def test_patience_is_counted_from_the_best_epoch_or_from_the_stage() -> None:
     assert state.best == 6
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY"])
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY", b'{"--seed": "\xe9"}'])
 def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.begin({})

@@ -14,6 +14,7 @@ from msgspec import structs
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
+from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_train.run.history import Epoch, TrainingState
 
 _ARRAYS = ("weights", "optimizer", "best_weights")
@@ -52,8 +53,8 @@ class Checkpoint:
                 path.write_text(json.dumps(fingerprint, indent=2) + "\n", encoding="utf-8")
             return
         try:
-            begun = msgspec.json.decode(self._fingerprint.read_bytes(), type=dict[str, Any])
-        except (OSError, msgspec.DecodeError) as error:
+            begun = from_json(self._fingerprint.read_bytes(), dict[str, Any])
+        except (OSError, ValueError) as error:
             raise DataError(f"{self._fingerprint} is damaged ({error}): remove {self.folder}, train anew") from error
         check_same(begun, fingerprint, self.folder.parent)
 
@@ -63,11 +64,11 @@ class Checkpoint:
             return TrainingState()
         try:
             with np.load(self._state, allow_pickle=False) as file:
-                known = structs.asdict(msgspec.json.decode(str(file["known"]), type=_Known))
+                known = structs.asdict(from_json(str(file["known"]), _Known))
                 counts = known.pop("counts")
                 known |= {name: [file[f"{name}/{index}"] for index in range(counts[name])] for name in _ARRAYS}
                 return TrainingState(**known, best_logits=file["best_logits"])
-        except (OSError, EOFError, KeyError, ValueError, msgspec.DecodeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise DataError(f"{self._state} is damaged ({error}): remove {self.folder}, and train anew") from error
 
     def save(self, state: TrainingState) -> None:
@@ -76,8 +77,7 @@ class Checkpoint:
         counts = {name: len(getattr(state, name)) for name in _ARRAYS}
         known = _Known(state.history, state.best, state.over, state.features_seconds, counts)
         with atomic_file(self._state) as path, path.open("wb") as stream:
-            known_text = np.array(msgspec.json.encode(known).decode())
-            np.savez(stream, known=known_text, best_logits=state.best_logits, **arrays)
+            np.savez(stream, known=np.array(to_json(known)), best_logits=state.best_logits, **arrays)
 
     def describe(self) -> bytes:
         """Describes how far it has come, so that hosts can compare what they see."""

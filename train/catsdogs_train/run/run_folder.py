@@ -15,6 +15,7 @@ import numpy as np
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.scores import softmax
+from catsdogs_edge.output.json_text import from_json
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
 from catsdogs_train.network.temperature import fit_temperature
@@ -105,8 +106,8 @@ def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
     """Reads the figures of the best epoch of a run that is done; raises `DataError` if it is another training."""
     path = folder / "run.json"
     try:
-        run = msgspec.json.decode(path.read_bytes(), type=_FinishedRun)
-    except (OSError, msgspec.DecodeError) as error:
+        run = from_json(path.read_bytes(), _FinishedRun)
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
     check_same(run.fingerprint, fingerprint, folder)
     return run.best_epoch

@@ -47,10 +47,8 @@ def train_head(context: TrainingContext) -> None:
 
 def _compute_features(context: TrainingContext, views: int) -> None:
     """Asks the backbone once for each view, unless that was done before."""
-    _log.info(
-        "asking the backbone once: %d x %d views to train, %d images to validate",
-        views, len(context.split.train), len(context.split.val),
-    )  # fmt: skip
+    sizes = views, len(context.split.train), len(context.split.val)
+    _log.info("asking the backbone once: %d x %d views to train, %d images to validate", *sizes)
     started = time.perf_counter()
     extractor = context.make_extractor()
     compute_val_features(context, extractor)

@@ -83,7 +83,7 @@ def classify_all(
 
 
 def load_files(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, RgbImage | ImageError]]]:
-    """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` or their errors at a time."""
+    """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` of them at a time."""
     yield from in_batches(lambda chunk: [(path, _load(path, read_bytes, size)) for path in chunk], paths, usable_cpus())
 
 

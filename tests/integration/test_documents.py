@@ -124,9 +124,9 @@ def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", RUN)
-def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, options: pytest.FixtureRequest) -> None:
+def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, request: pytest.FixtureRequest) -> None:
     if "node " in unit:
-        web = options.getfixturevalue("web")
+        web = request.getfixturevalue("web")
         (desk / "node_modules").symlink_to(web.folder / "node_modules")
         shutil.copy(HOUSE / "docs" / "classify.mjs", desk)
     # Without a download, in seconds, and not over the run that is there.

@@ -21,6 +21,7 @@ import catsdogs_edge.cli.overview
 import catsdogs_export.cli
 import catsdogs_train.cli
 from catsdogs_edge.images.drawings import draw, write_folder
+from tests.conftest import RUN_SIZE
 from tests.edge.conftest import write_video
 
 HOUSE = Path(__file__).resolve().parents[2]
@@ -139,6 +140,7 @@ def test_what_a_document_shows_works(unit: str, desk: Path, scripts: Path, reque
         for number, line in enumerate(unit.splitlines())
     ]
     lines = [re.sub(r"^catsdogs-bench", "catsdogs-bench --rounds 1 --count 20", line) for line in lines]
+    lines = [line.replace("scale=224:224", f"scale={RUN_SIZE}:{RUN_SIZE}") for line in lines]
     env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     command = ["bash", "-ceo", "pipefail", "\n".join(lines)]
     done = subprocess.run(command, cwd=desk, env=env, capture_output=True, text=True, check=False)

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from catsdogs_edge.cluster.manifest import OWN_MANIFEST, PLAN
 from catsdogs_edge.images.drawings import write_folder
 from tests.edge.conftest import BLUE, RED, encode, plain
 
@@ -23,6 +22,7 @@ pytestmark = pytest.mark.slow
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+manifest = pytest.importorskip("catsdogs_edge.cluster.manifest")
 
 Rows = list[dict[str, str]]
 
@@ -166,7 +166,7 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
     assert {path: path.stat().st_mtime_ns for path in kept} == times
     assert read_parts(out) == expected
     assert {path.name for path in out.iterdir()} == {
-        OWN_MANIFEST, PLAN, *(f"part-{location:07}.csv" for location in range(MANY // 8)),
+        manifest.OWN_MANIFEST, manifest.PLAN, *(f"part-{location:07}.csv" for location in range(MANY // 8)),
     }  # fmt: skip
 
 

@@ -5,7 +5,6 @@ import ctypes
 import errno
 import itertools
 import os
-import secrets
 import shutil
 import sys
 import tempfile
@@ -77,7 +76,7 @@ def atomic_files(folder: Path) -> Iterator[Path]:
     If the block raises, the temporary folder is removed and `folder` is as it was before, or absent if it was. Raises
     `OutputError` where it cannot be written, or the disk is full.
     """
-    stage = folder / f".catsdogs-{secrets.token_hex(8)}"
+    stage = folder / f".catsdogs-{os.urandom(8).hex()}"
     with _temporary_folder(stage, folder):
         yield stage
         for file in sorted(stage.iterdir()):
@@ -96,7 +95,7 @@ def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
     folder = folder.resolve()
     _check_exchangeable(folder, own)
     _remove_leftovers(folder)
-    stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{secrets.token_hex(4)}")
+    stage = folder.with_name(f".{folder.name}.new-{os.getpid()}-{os.urandom(4).hex()}")
     with _temporary_folder(stage, folder):
         yield stage
         if folder.exists():

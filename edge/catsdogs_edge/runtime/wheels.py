@@ -1,7 +1,6 @@
 """Lists the installed wheels that matter here, and finds those that overwrite each other's files."""
 
 import re
-from importlib.metadata import PackageNotFoundError, version
 
 # Wheels of one family bring the same files: two of them overwrite each other's
 _FAMILIES = {"onnxruntime": "ONNX Runtime", "opencv": "OpenCV"}
@@ -14,6 +13,8 @@ _SHOWN = (
 
 def versions() -> dict[str, str]:
     """Returns the versions of the installed wheels that make a difference, this one's first."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 30 ms that only who asks should wait
+
     found = {}
     for name in _SHOWN:
         try:
@@ -25,7 +26,7 @@ def versions() -> dict[str, str]:
 
 def installed_wheels() -> dict[str, list[str]]:
     """Lists the installed wheels of ONNX Runtime and OpenCV with their versions, by family."""
-    from importlib.metadata import distributions  # noqa: PLC0415 - 30 ms that only those who ask should wait
+    from importlib.metadata import distributions  # noqa: PLC0415 - likewise
 
     found: dict[str, set[str]] = {family: set() for family in _FAMILIES.values()}
     for distribution in distributions():

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import os
 import stat
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.output.files import make_folder, write_errors
+from catsdogs_edge.output.json_text import to_json
 
 SCHEMA = 1
 
@@ -79,9 +79,7 @@ class JsonRows(RowFile):
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
-        line = json.dumps(row, ensure_ascii=False) + "\n"
-        # A path's bytes that are no UTF-8 are lone surrogates in Python; JSON can hold them as escapes only.
-        self.add(line.encode("utf-8", "backslashreplace").decode("utf-8"))
+        self.add(to_json(row) + "\n")
 
 
 Rows: TypeAlias = CsvRows | JsonRows

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app
-from catsdogs_edge.cli.app import run as run_command
+from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.output.native_stderr import tensorflow_quiet
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.options import ExportOptions
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from catsdogs_export.parity import FileParity, LabelParity, TensorParity
 
 _export_app, _eval_app = make_app(), make_app()
-main, eval_main = (partial(run_command, app, extra="export") for app in (_export_app, _eval_app))
+main = partial(run, _export_app, extra="export")
+eval_main = partial(run, _eval_app, extra="export")
 
 
 @command(

@@ -92,7 +92,7 @@ class _Blocks:
 
     @classmethod
     def from_convolution(cls, conv: ir.Node, weights: NDArray[Any], size: int) -> "_Blocks | None":
-        """Finds it; None where there is none."""
+        """Returns the layout for a convolution; None where there is none."""
         kernel, pads = list(weights.shape[2:]), _get(conv, "pads", [0, 0, 0, 0])
         plain = _is_explicit(conv) and _get(conv, "strides", [1, 1]) == [2, 2] and _get(conv, "group", 1) == 1
         if not plain or size % 2 or weights.shape[1] != 3 or kernel[0] != kernel[1] or len(set(pads)) != 1:

@@ -71,7 +71,7 @@ class Listing:
 
     @property
     def count(self) -> int:
-        """Of images."""
+        """The number of images."""
         return sum(map(sum, self.rows.values()))
 
     def cut(self) -> list[Shard]:
@@ -168,7 +168,7 @@ def _count(files: Sequence[str]) -> tuple[dict[str, list[int]], dict[str, str]]:
 
 
 def _write_manifest(store: Store, sources: Sequence[str], *, null: bool) -> list[str]:
-    """Writes the names that are not in Parquet files already; gives all files, the user's own first."""
+    """Writes the names that are not in Parquet files already; returns all files, the user's own first."""
     given: list[str] = []
 
     def names() -> Iterator[str]:

@@ -213,7 +213,7 @@ def write_parquet(path: Path, columns: Sequence[str], rows: Sequence[dict[str, A
 
 @contextmanager
 def _cluster(wanted: int) -> Iterator[int]:
-    """Joins the cluster that the environment names, or starts one on this machine; gives the number of workers."""
+    """Joins the cluster that the environment names, or starts one on this machine; yields the number of workers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_task_oom_retries", str(_ATTEMPTS - 1))  # else without end
     # Without an address, Ray would join whatever cluster was last started on this machine.
@@ -241,7 +241,7 @@ def _cluster(wanted: int) -> Iterator[int]:
 
 
 def _count_cpus() -> int:
-    """Of the cluster, as it is now."""
+    """Counts the CPUs of the cluster as it is now."""
     return max(int(ray.cluster_resources().get("CPU", 1)), 1)
 
 

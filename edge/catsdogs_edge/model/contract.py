@@ -137,7 +137,8 @@ class Contract(Struct, frozen=True, kw_only=True):
                     f"{origin} has contract version {version}, this catsdogs reads up to {VERSION}: "
                     "upgrade catsdogs, or export the model again"
                 )
-            _ = entries["preprocessing"], entries["temperature"]  # a file must say these; a contract has defaults
+            if missing := {"preprocessing", "temperature"} - entries.keys():  # defaults are not for files
+                raise ValueError(f"without {' and '.join(sorted(missing))}")
             contract = msgspec.convert(entries, cls)
         except ModelError:  # a ValueError, too
             raise

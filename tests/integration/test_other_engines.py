@@ -11,6 +11,7 @@ import pytest
 from catsdogs_edge.images.decode import RgbBatch, decode, resize
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.scores import Scores
+from tests.conftest import RUN_SIZE
 from tests.integration.engines import Web, openvino_logits
 
 pytestmark = pytest.mark.slow
@@ -24,7 +25,7 @@ def own_test(model: Path) -> tuple[RgbBatch, Scores, float]:
     metadata = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
     entry = json.loads(metadata[selftest.KEY])
     probes = list(entry["probes"].values())
-    batch = np.stack([resize(decode(base64.b64decode(probe["file"])), 224) for probe in probes])
+    batch = np.stack([resize(decode(base64.b64decode(probe["file"])), RUN_SIZE) for probe in probes])
     return batch, np.array([probe["logits"] for probe in probes], np.float32), entry["tolerance"]
 
 

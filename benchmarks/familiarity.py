@@ -25,8 +25,8 @@ from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.discovery import find_images
 from catsdogs_export.run_folder import RunFolder
 from catsdogs_train.network.familiarity import fit_boundary, fit_distance
-from catsdogs_train.network.features import HEAD_WIDTH, make_extractor
-from catsdogs_train.network.resnet import build_network
+from catsdogs_train.network.features import make_extractor
+from catsdogs_train.network.resnet import HEAD_WIDTH, build_network
 
 _KEEP = 0.98
 _MOST = 2000

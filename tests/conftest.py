@@ -118,6 +118,13 @@ def keep_output(out: Path, command: list[str | Path]) -> None:
 
 
 @pytest.fixture(scope="session")
+def small_weights(for_all: Path) -> Path:
+    """The `model.keras` of a small network, for `--weights`."""
+    write = importlib.import_module("tests.train.small_network").write_small_run
+    return make_once(for_all, "small", write) / "model.keras"
+
+
+@pytest.fixture(scope="session")
 def run_folder(drawings: Path, scripts: Path, for_all: Path) -> Path:
     """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; a small network is fast."""
     command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", "none", "--epochs", "1"]

@@ -134,11 +134,12 @@ def test_without_a_network_imagenet_names_the_way_out(
 
 
 @pytest.mark.slow
-def test_an_image_that_vanishes_while_training_is_named(scripts: Path, tmp_path: Path) -> None:
+def test_an_image_that_vanishes_while_training_is_named(scripts: Path, small_weights: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=6)
     out = tmp_path / "run"
-    command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "images", "--out", out, "--weights", "none"]
-    with subprocess.Popen([*command, "--epochs", "500", "--views", "0"], stderr=subprocess.PIPE, text=True) as process:
+    command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "images", "--out", out]
+    command += ["--weights", small_weights, "--epochs", "5000", "--views", "0"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(out / "model.keras")
         shutil.rmtree(tmp_path / "images" / "cat")
         _, printed = process.communicate(timeout=60)
@@ -155,33 +156,25 @@ def wait_for(path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_an_interrupted_training_keeps_its_last_epoch(scripts: Path, drawings: Path, tmp_path: Path) -> None:
+def test_an_interrupted_training_keeps_its_last_epoch(
+    scripts: Path, drawings: Path, small_weights: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
-    command: list[str | Path] = [
-        scripts / "catsdogs-train",
-        drawings,
-        "--out",
-        out,
-        "--weights",
-        "none",
-        "--epochs",
-        "500",
-        "--views",
-        "0",
-    ]
-    with subprocess.Popen([*command, "--train-size", "8", "--val-size", "4"], stderr=subprocess.PIPE) as process:
+    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--out", out, "--weights", small_weights]
+    command += ["--epochs", "5000", "--views", "0", "--train-size", "8", "--val-size", "4"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         wait_for(out / "model.keras")
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
-    assert process.returncode == 130
+        _, printed = process.communicate(timeout=60)
+    assert process.returncode == 130, printed
     assert json.loads((out / "run.json").read_text())["epochs_done"] >= 1
     assert keras.saving.load_model(out / "model.keras", compile=False).output_shape == (None, 2)
     assert not list(out.glob(".*"))
     stopped = (out / "model.keras").stat().st_mtime_ns
-    again = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4")
+    again = train(scripts, *command[1:])
     assert again.returncode == 1
     assert "go on with --resume" in again.stderr
-    other = train(scripts, *command[1:], "--train-size", "8", "--val-size", "4", "--resume", "--patience", "3")
+    other = train(scripts, *command[1:], "--resume", "--patience", "3")
     assert other.returncode == 1
     assert "has --patience None, now it is 3: resume it as it was begun" in other.stderr
     assert (out / "model.keras").stat().st_mtime_ns == stopped

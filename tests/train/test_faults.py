@@ -3,7 +3,7 @@
 import csv
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -13,12 +13,20 @@ from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.cli import _app
 from tests.conftest import Call
 
-FAST = ["--weights", "none", "--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
+Train = Callable[..., "subprocess.CompletedProcess[str]"]
+
+FAST = ["--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
 
 
-def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [scripts / "catsdogs-train", *arguments, *FAST]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+@pytest.fixture
+def train(scripts: Path, small_weights: Path) -> Train:
+    """Runs the command, with a small network."""
+
+    def run(*arguments: str | Path) -> "subprocess.CompletedProcess[str]":
+        command = [scripts / "catsdogs-train", *arguments, "--weights", small_weights, *FAST]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    return run
 
 
 def add_bad_files(images: Path) -> dict[str, str]:
@@ -45,11 +53,12 @@ def add_bad_files(images: Path) -> dict[str, str]:
     return named | {"2.png": "the same file is labelled", "traitor.png": "the same file is labelled"}
 
 
-def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, tmp_path: Path) -> None:
+def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, small_weights: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=15)
     bad = add_bad_files(tmp_path / "images")
     before = {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.*")}
-    done = call(_app, "catsdogs-train", tmp_path / "images", "--out", tmp_path / "run", *FAST)
+    weights = ["--weights", small_weights]
+    done = call(_app, "catsdogs-train", tmp_path / "images", "--out", tmp_path / "run", *weights, *FAST)
     assert done.returncode == 0, done.stderr
     with (tmp_path / "run" / "quarantine.csv").open(newline="") as stream:
         reasons = {Path(row["path"]).name: row["reason"] for row in csv.DictReader(stream)}
@@ -63,10 +72,10 @@ def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, tmp_pa
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 20 MB: the features fit, the model does not."""
+    """A disk of 400 KB: the features fit, the model does not."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", folder]
+    command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder]
     if subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("may not mount a small disk here")
     yield folder
@@ -74,22 +83,22 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
-def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(train: Train, disk: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=10)
-    done = train(scripts, tmp_path / "images", "--out", disk / "run")
+    done = train(tmp_path / "images", "--out", disk / "run")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.splitlines()[-1].endswith("run cannot be written: No space left on device")
     assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
-    subprocess.run(["mount", "-o", "remount,size=300m", disk], check=True)
-    done = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
+    subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
+    done = train(tmp_path / "images", "--out", disk / "run", "--resume")
     assert done.returncode == 0, done.stderr
     assert "going on after epoch 2 (head)" in done.stderr
-    again = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
+    again = train(tmp_path / "images", "--out", disk / "run", "--resume")
     assert again.returncode == 0
     assert again.stderr.splitlines()[-1].endswith("run is done already")
     assert again.stdout == done.stdout
-    other = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume", "--patience", "2")
+    other = train(tmp_path / "images", "--out", disk / "run", "--resume", "--patience", "2")
     assert other.returncode == 1
     said = other.stderr.splitlines()[-1]
     assert said == (
@@ -97,7 +106,7 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(scripts: Path, di
         "resume it as it was begun, or choose another --out"
     )
     write_folder(tmp_path / "images", per_class=11)
-    other = train(scripts, tmp_path / "images", "--out", disk / "run", "--resume")
+    other = train(tmp_path / "images", "--out", disk / "run", "--resume")
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith(
         f"catsdogs-train: the training in {disk / 'run'} has images of the hash"
@@ -114,14 +123,14 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call,
 
 
 @pytest.mark.slow
-def test_any_name_of_a_class_or_a_file_will_do(scripts: Path, tmp_path: Path) -> None:
+def test_any_name_of_a_class_or_a_file_will_do(train: Train, tmp_path: Path) -> None:
     """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
     write_folder(tmp_path / "images", per_class=10)
     (tmp_path / "images" / "cat").rename(tmp_path / "images" / "ca$h$_{ | `x` *\n# b")
     for path in sorted((tmp_path / "images" / "dog").iterdir()):
         path.rename(path.with_name(f"\udcff$_^${path.name}"))
     (tmp_path / "images" / "dog").rename(tmp_path / "images" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
-    done = train(scripts, tmp_path / "images", "--out", tmp_path / "run")
+    done = train(tmp_path / "images", "--out", tmp_path / "run")
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     report = (tmp_path / "run" / "report.md").read_text()

@@ -84,8 +84,8 @@ def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, 
     Each process times `count` images of a folder, or drawn JPEG files of 640x480 pixels. Raises `ModelError` or
     `ProviderError` where a model does not open here, `DataError` where the folder holds no readable image.
     """
-    date, cores = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus()
-    machine = _machine(cores)
+    date, cores, cpu = datetime.now(UTC).isoformat(timespec="seconds"), usable_cpus(), Cpu.detect()
+    machine = f"{cpu.name or cpu.machine}, {cores} of its cores" + (", VNNI" if cpu.has_vnni else "")
     opened = [Classifier.load(path, provider) for path in models]
     found = [
         ModelFigures(
@@ -170,11 +170,6 @@ def _copy_readable(images: Path, folder: Path) -> None:
             break
     if not number:
         raise DataError(f"{images} holds no image that can be read")
-
-
-def _machine(cores: int) -> str:
-    cpu = Cpu.detect()
-    return f"{cpu.name or cpu.machine}, {cores} of its cores" + (", VNNI" if cpu.has_vnni else "")
 
 
 def changes(now: ModelFigures, before: ModelFigures) -> list[str]:

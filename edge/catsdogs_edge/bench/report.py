@@ -25,7 +25,9 @@ def show(bench: Bench) -> None:
     console.print(f"medians of {bench.rounds} processes, {bench.images} images in each")
     for model in bench.models:
         console.print()
-        console.print(_title(model), markup=False)
+        placed = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
+        title = f"{model.model}: {model.precision.value} on {model.provider} ({placed})"
+        console.print(title, markup=False)
         console.print(_steps(model))
         for line in _lines(model):
             console.print(f"  {line}", markup=False)
@@ -111,11 +113,6 @@ def _steps(model: ModelFigures) -> Table:
         values = [model.median(f"{step} p{percent}") for percent in PERCENTILES]
         table.add_row(step, *("-" if value is None else f"{value:.2f}" for value in values))
     return table
-
-
-def _title(model: ModelFigures) -> str:
-    placed = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
-    return f"{model.model}: {model.precision.value} on {model.provider} ({placed})"
 
 
 def _lines(model: ModelFigures) -> list[str]:

@@ -31,7 +31,9 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         done = results[0].done if options.resume else NOTHING
         mode = FileMode.MOVE if options.move else FileMode.COPY
         sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
-        step = stack.enter_context(progress(_find(options) if _can_count(options) else None, done=len(done)))
+        # What comes through a pipe cannot be found twice, so not be counted first.
+        can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
+        step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
         summary = ClassifySummary(resumed=len(done))
         workers = options.threads or usable_cpus()
         try:
@@ -57,11 +59,6 @@ def _sort(row: ImageResult[Path], sorter: Sorter | None) -> tuple[ImageResult[Pa
         return row, sorter.put(row.path, row.prediction.label)
     except ImageError as error:
         return ImageResult(row.path, None, str(error)), None
-
-
-def _can_count(options: ClassifyOptions) -> bool:
-    """Returns whether what there is to do can be found twice: not what comes through a pipe."""
-    return all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
 
 
 def _find(options: ClassifyOptions) -> Iterator[Path]:

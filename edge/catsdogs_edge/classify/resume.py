@@ -70,7 +70,8 @@ def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: boo
         try:
             for number, record in enumerate(_records(stream, quoted=quoted)):
                 if not record.endswith(b"\n"):
-                    _check_tail(record, start, is_first=number == 0 and quoted)
+                    if (number == 0 and quoted) or not _is_cut_short(record, start):
+                        raise ValueError("it does not end")
                     break
                 name = read(number, record)
                 if name is not None:
@@ -85,10 +86,9 @@ def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: boo
     return np.sort(np.array(hashes, np.uint64))
 
 
-def _check_tail(tail: bytes, start: bytes, *, is_first: bool) -> None:
-    """Refuses to cut off more than a row of ours that was cut short."""
-    if is_first or b"\n" in tail or len(tail) > _LONGEST_ROW or not tail.startswith(start[: len(tail)]):
-        raise ValueError("it does not end")
+def _is_cut_short(tail: bytes, start: bytes) -> bool:
+    """Returns whether this is a row of ours that was cut short, and no more."""
+    return b"\n" not in tail and len(tail) <= _LONGEST_ROW and tail.startswith(start[: len(tail)])
 
 
 def _records(stream: BinaryIO, *, quoted: bool) -> Iterator[bytes]:

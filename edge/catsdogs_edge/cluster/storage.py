@@ -75,7 +75,9 @@ def find_objects(uri: str) -> Iterator[str]:
     wanted = unquote(parts.path)
     for inside in sorted(info.path.removeprefix(root) for info in infos if info.type == fs.FileType.File):
         path = f"{unquote(folder).rstrip('/')}/{inside.lstrip('/')}"
-        if fnmatch.fnmatchcase(path, wanted) if is_pattern else _is_shown(inside):
+        names = inside.strip("/").split("/")
+        is_shown = looks_like_image(names[-1]) and not any(name.startswith(".") for name in names)
+        if fnmatch.fnmatchcase(path, wanted) if is_pattern else is_shown:
             yield parts._replace(path=quote(path)).geturl()
 
 
@@ -146,12 +148,6 @@ class Store:
             raise OutputError(f"{self.location} cannot be used: {_one_line(error)}") from error
 
 
-def _is_shown(path: str) -> bool:
-    """Returns whether a search through a folder takes a file: an image, and nothing on the way to it hidden."""
-    parts = path.strip("/").split("/")
-    return not any(part.startswith(".") for part in parts) and looks_like_image(parts[-1])
-
-
 def _is_local(name: str) -> bool:
     """Returns whether a path or URI names a file of this machine."""
     return not is_uri(name) or name.lower().startswith("file://")
@@ -173,8 +169,7 @@ def _resolve(uri: str) -> tuple[fs.FileSystem, str]:
 @lru_cache
 def _file_system(root: str) -> tuple[fs.FileSystem, str]:
     """Opens a bucket, once in each process: it may ask the network where that is."""
-    system, prefix = fs.FileSystem.from_uri(root)
-    return system, prefix
+    return tuple(fs.FileSystem.from_uri(root))
 
 
 def _one_line(error: BaseException) -> str:

@@ -70,9 +70,11 @@ class Classifier:
         _check_graph(session, contract, path)
         if contract.precision is Precision.INT8 and session.get_providers()[0] in _FLOATS_ONLY:
             if provider is not Provider.AUTO:
+                beside = (path.with_name(name) for name in ("model.fp16.onnx", "model.onnx"))
+                better = next((file for file in beside if file.is_file()), "the fp16 or fp32 file of the same export")
                 raise ProviderError(
                     f"{path} is INT8, which {provider.onnx_name} computes as floats, slower than floats: "
-                    f"use {_float_file(path)} with --provider {provider.value}"
+                    f"use {better} with --provider {provider.value}"
                 )
             session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
         return cls(session, contract, accept_all=accept_all)
@@ -115,12 +117,6 @@ class Classifier:
     def placement(self) -> dict[str, int]:
         """Counts the operators of the graph on each ONNX Runtime provider."""
         return {name: operators.total() for name, operators in placement(self._session).items()}
-
-
-def _float_file(path: Path) -> str:
-    """Names the floating point file that lies beside an INT8 one."""
-    beside = (path.with_name(name) for name in ("model.fp16.onnx", "model.onnx"))
-    return str(next((file for file in beside if file.is_file()), "the fp16 or fp32 file of the same export"))
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:

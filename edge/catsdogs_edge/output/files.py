@@ -23,7 +23,6 @@ WRITE_ERRORS = frozenset(
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
-
 _LONGEST_NAME = 255  # bytes, on all usual file systems
 
 

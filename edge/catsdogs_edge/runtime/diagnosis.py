@@ -31,7 +31,8 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
     if driver is None:
         reason = "there is no NVIDIA driver (libcuda.so.1 cannot be loaded; nvidia-smi should list a GPU)"
         return f"{reason}; {', '.join(missing)} cannot be loaded either" if missing else reason
-    wanted = _major_of_wheel()
+    major = str(getattr(ort, "cuda_version", "") or "").split(".")[0]
+    wanted = int(major) if major.isdecimal() else 0  # the wheel need not say
     if wanted and driver < wanted:
         return f"this wheel needs CUDA {wanted}, the NVIDIA driver is for CUDA {driver}: update the driver"
     if not missing:
@@ -42,12 +43,6 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
     if others := _other_majors(missing):
         words += f", but CUDA {', '.join(map(str, others))} is here: this wheel is for CUDA {wanted or 13}"
     return f"{words}; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries"
-
-
-def _major_of_wheel() -> int:
-    """Returns the CUDA version that the wheel was built for; 0 if it does not say."""
-    major = str(getattr(ort, "cuda_version", "") or "").split(".")[0]
-    return int(major) if major.isdecimal() else 0
 
 
 def _driver_major() -> int | None:

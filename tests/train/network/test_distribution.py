@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from catsdogs_train.network.distribution import HOSTS, Distribution, assemble
 from catsdogs_train.settings import Devices
 
 OPTIONS = [
-    *("--weights", "none", "--image-size", "32", "--batch-size", "8", "--train-size", "34", "--val-size", "13"),
+    *("--image-size", "32", "--batch-size", "8", "--train-size", "34", "--val-size", "13"),
     *("--views", "1", "--unfreeze", "conv5", "--precision", "float32", "--epochs", "2", "--fine-tune-epochs", "1"),
 ]
 """The last batch is of 2 images to train, 5 to validate."""
@@ -44,6 +44,8 @@ main()
 
 History = list[dict[str, str]]
 
+Start = Callable[..., "subprocess.Popen[str]"]
+
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,14 +54,20 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def start(
-    backend: str, images: Path, out: Path, *options: str, environment: dict[str, str] | None = None
-) -> "subprocess.Popen[str]":
-    arguments = [str(images), *OPTIONS, "--out", str(out), *options]
-    variables = {"KERAS_BACKEND": backend, **(environment or {})}
-    return subprocess.Popen(
-        [sys.executable, "-c", TWO_CPUS, *arguments], stderr=subprocess.PIPE, text=True, env=os.environ | variables
-    )
+@pytest.fixture(scope="module")
+def start(small_weights: Path) -> Start:
+    """Starts a training with a backend, on images, into a run folder, with more options and a changed environment."""
+
+    def start_training(
+        backend: str, images: Path, out: Path, *options: str, environment: dict[str, str] | None = None
+    ) -> "subprocess.Popen[str]":
+        arguments = [str(images), "--weights", str(small_weights), *OPTIONS, "--out", str(out), *options]
+        variables = {"KERAS_BACKEND": backend, **(environment or {})}
+        return subprocess.Popen(
+            [sys.executable, "-c", TWO_CPUS, *arguments], stderr=subprocess.PIPE, text=True, env=os.environ | variables
+        )
+
+    return start_training
 
 
 def finish(*processes: "subprocess.Popen[str]") -> list[str]:
@@ -86,7 +94,9 @@ def assert_same_curves(one: History, other: History) -> None:
 
 
 @pytest.fixture(scope="module")
-def by_one(request: pytest.FixtureRequest, images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def by_one(
+    request: pytest.FixtureRequest, start: Start, images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """What one device makes of the images, on a backend."""
     pytest.importorskip(request.param)
     out = tmp_path_factory.mktemp(request.param) / "run"
@@ -101,14 +111,16 @@ on_tensorflow, on_jax = (
 
 @pytest.mark.slow
 @on_tensorflow
-def test_two_devices_learn_what_one_learns_on_tensorflow(by_one: Path, images: Path, tmp_path: Path) -> None:
+def test_two_devices_learn_what_one_learns_on_tensorflow(
+    by_one: Path, start: Start, images: Path, tmp_path: Path
+) -> None:
     finish(start("tensorflow", images, tmp_path / "run", "--devices", "all"))
     assert_same_curves(history(tmp_path / "run"), history(by_one))
 
 
 @pytest.mark.slow
 @on_jax
-def test_two_devices_learn_what_one_learns_on_jax(by_one: Path, images: Path, tmp_path: Path) -> None:
+def test_two_devices_learn_what_one_learns_on_jax(by_one: Path, start: Start, images: Path, tmp_path: Path) -> None:
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
     finish(start("jax", images, tmp_path / "run", "--devices", "all", environment=two))
     assert_same_curves(history(tmp_path / "run"), history(by_one))
@@ -132,7 +144,7 @@ def hosts(count: int) -> list[dict[str, str]]:
 @pytest.mark.slow
 @on_jax
 def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
-    by_one: Path, images: Path, tmp_path: Path
+    by_one: Path, start: Start, images: Path, tmp_path: Path
 ) -> None:
     first, second = tmp_path / "run", tmp_path / "second"
     second.mkdir()
@@ -160,7 +172,7 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
     ],
 )
 def test_hosts_that_do_not_see_the_same_are_told_so(
-    different: list[list[str]], said: str, images: Path, tmp_path: Path
+    different: list[list[str]], said: str, start: Start, images: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("jax")
     processes = [
@@ -176,7 +188,7 @@ def test_hosts_that_do_not_see_the_same_are_told_so(
 
 
 @pytest.mark.slow
-def test_an_error_of_one_host_ends_the_others(images: Path, tmp_path: Path) -> None:
+def test_an_error_of_one_host_ends_the_others(start: Start, images: Path, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     processes = [
         start("jax", folder, tmp_path / "run", environment=environment)

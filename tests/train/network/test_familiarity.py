@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from catsdogs_train.network.familiarity import Detector, attach, fit_boundary, fit_distance
-from catsdogs_train.network.features import EARLIER_STAGE, HEAD_WIDTH, Features, make_extractor
-from catsdogs_train.network.resnet import build_network, to_inference_model
+from catsdogs_train.network.features import Features, make_extractor
+from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, build_network, to_inference_model
 
 SIZE = 32
 

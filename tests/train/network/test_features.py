@@ -55,7 +55,7 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_features_of_views_teach_what_the_plain_loop_teaches(images: Path, tmp_path: Path) -> None:
+def test_features_of_views_teach_what_the_plain_loop_teaches(images: Path, small_weights: Path, tmp_path: Path) -> None:
     """With a view for each epoch the two are the same computation: only the sums are added up elsewhere.
 
     Adam's first steps go by the sign of a gradient: where that is nothing but rounding, a weight may go either way.
@@ -65,7 +65,8 @@ def test_features_of_views_teach_what_the_plain_loop_teaches(images: Path, tmp_p
         settings = Settings(
             data=[images],
             out=tmp_path / f"run{views}",
-            weights="none",
+            weights=str(small_weights),
+            image_size=96,
             epochs=2,
             batch_size=4,
             views=views,

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.network.resnet import build_network, to_inference_model, unfreeze
+from catsdogs_train.network.resnet import build_network, get_backbone, to_inference_model, unfreeze
 from catsdogs_train.settings import ComputeDtype, Unfreeze
 
 
@@ -41,6 +41,24 @@ def test_a_file_that_is_no_run_is_refused(tmp_path: Path) -> None:
     keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]).save(tmp_path / "other.keras")
     with pytest.raises(DataError, match=r"not the model\.keras of a run"):
         build_network(2, str(tmp_path / "other.keras"), 32)
+    image = keras.Input((32, 32, 3))
+    narrow = keras.Model(image, keras.layers.GlobalAveragePooling2D()(image))
+    keras.Sequential([narrow, keras.layers.Dense(2)]).save(tmp_path / "narrow.keras")
+    with pytest.raises(DataError, match=r"not the model\.keras of a run \(3 features, expected 2048\)"):
+        build_network(2, str(tmp_path / "narrow.keras"), 32)
+
+
+@pytest.mark.parametrize("precision", [ComputeDtype.FLOAT32, ComputeDtype.BFLOAT16])
+def test_an_earlier_run_brings_its_own_layers(small_weights: Path, precision: ComputeDtype) -> None:
+    network = build_network(3, str(small_weights), None, precision)
+    (saved,) = (layer for layer in keras.saving.load_model(small_weights).layers if layer.name == "resnet50")
+    backbone = get_backbone(network)
+    assert [layer.name for layer in backbone.layers] == [layer.name for layer in saved.layers]
+    assert backbone.get_layer("conv1_conv").compute_dtype == precision.value
+    assert network.output_shape == (None, 3)
+    for found, expected in zip(backbone.get_weights(), saved.get_weights(), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert to_inference_model(network, 64).input_shape == (None, 64, 64, 3)
 
 
 def test_only_the_output_layer_learns() -> None:

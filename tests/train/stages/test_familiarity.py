@@ -8,7 +8,8 @@ from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.features import HEAD_WIDTH, Features
+from catsdogs_train.network.features import Features
+from catsdogs_train.network.resnet import HEAD_WIDTH
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity

@@ -21,9 +21,10 @@ from catsdogs_train.stages import training
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("fine-tuning") / "images"
     write_folder(folder, per_class=10)
+    folder.with_name("weights.keras").symlink_to(small_weights)
     return folder
 
 
@@ -36,7 +37,8 @@ def state(monkeypatch: pytest.MonkeyPatch) -> list[TrainingState]:
 
 
 def ask(images: Path, out: Path, **more: object) -> Settings:
-    base = Settings(data=[images], out=out, weights="none", val_size=8, image_size=32, batch_size=4, views=1, seed=1)
+    weights = str(images.with_name("weights.keras"))
+    base = Settings(data=[images], out=out, weights=weights, val_size=8, image_size=32, batch_size=4, views=1, seed=1)
     return replace(base, **more)  # type: ignore[arg-type]
 
 
@@ -49,7 +51,7 @@ def test_only_the_unfrozen_part_and_the_output_layer_change(
     assert fit.train(settings).epoch == 3
     after = keras.saving.load_model(settings.out / "model.keras", compile=False)
     keras.utils.set_random_seed(1)
-    before = build_network(2, "none", 32)
+    before = build_network(2, settings.weights, 32)
     changed = {
         layer.name
         for layer, other in zip(layers(after), layers(before), strict=True)
@@ -97,7 +99,7 @@ def layers(network: keras.Model) -> list[keras.layers.Layer]:
 
 
 def test_out_of_patience_it_keeps_the_best(images: Path, tmp_path: Path, state: list[TrainingState]) -> None:
-    best = fit.train(ask(images, tmp_path / "run", epochs=300, patience=3))
+    best = fit.train(ask(images, tmp_path / "run", weights="none", epochs=300, patience=3))
     (end,) = state
     assert len(end.history) < 300
     assert end.best == len(end.history) - 1 - 3
@@ -153,7 +155,7 @@ def test_broken_off_while_it_learns_what_is_familiar_it_goes_on(
 
 
 def test_a_class_that_is_called_neither_is_one_like_any_other(images: Path, tmp_path: Path) -> None:
-    images = Path(shutil.copytree(images, tmp_path / "images"))
+    images = Path(shutil.copytree(images.parent, tmp_path / "copy")) / "images"
     (images / "dog").rename(images / "Neither")
     with pytest.raises(DataError, match="there is a class 'neither'"):
         fit.train(replace(ask(images, tmp_path / "no"), other=images))

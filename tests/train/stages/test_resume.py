@@ -21,7 +21,7 @@ HEAD, FINE_TUNING = 3, 3
 """Epochs."""
 
 OPTIONS = (
-    "--weights none --image-size 32 --batch-size 8 --val-size 20 --views 2 --unfreeze conv5 "
+    "--image-size 32 --batch-size 8 --val-size 20 --views 2 --unfreeze conv5 "
     f"--epochs {HEAD} --fine-tune-epochs {FINE_TUNING}"
 ).split()
 
@@ -35,8 +35,9 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def command(scripts: Path, images: Path) -> list[str]:
-    return [str(scripts / "catsdogs-train"), str(images), "--other", str(images.with_name("things")), *OPTIONS]
+def command(scripts: Path, images: Path, small_weights: Path) -> list[str]:
+    given = [images, "--weights", small_weights, "--other", images.with_name("things")]
+    return [str(scripts / "catsdogs-train"), *map(str, given), *OPTIONS]
 
 
 on_tensorflow, on_jax = (

@@ -38,6 +38,10 @@ of one kind share them."""
 
 _HASHED_SIZE, _GRID = 64, 8
 
+_REMEMBERED_AT_ONCE = 1000
+_VERSION = f"{cv2.__version__} {imagehash.__version__} 3"
+_SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -105,11 +109,6 @@ def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.i
     bits = np.array([image.bits for image in images], np.uint64)
     colours = np.frombuffer(b"".join(image.colours for image in images), np.uint8)
     return bits, colours.reshape(len(images), 3 * _GRID**2).astype(np.int16)
-
-
-_REMEMBERED_AT_ONCE = 1000
-_VERSION = f"{cv2.__version__} {imagehash.__version__} 3"
-_SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
 
 
 def _examine(path: Path, known: dict[str, Finding]) -> Finding:

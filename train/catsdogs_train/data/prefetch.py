@@ -25,6 +25,8 @@ from catsdogs_train.data.augmentation import Recipe, make_view
 
 _AT_ONCE = 8  # images that a thread or process is given at a time, at most
 
+_executors: dict[int, Executor] = {}  # by their number of processes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Viewing:
@@ -72,9 +74,6 @@ def stop() -> None:
     while _executors:
         workers, executor = _executors.popitem()
         executor.shutdown(wait=workers > 0, cancel_futures=True)  # else Python tells of semaphores that they leave
-
-
-_executors: dict[int, Executor] = {}  # by their number of processes
 
 
 def _start(workers: int) -> Executor:

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
-from catsdogs_train.network.features import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE, Features, make_extractor
+from catsdogs_train.network.features import Features, make_extractor
+from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE
 
 Values = NDArray[np.float64]
 

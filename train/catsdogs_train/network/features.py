@@ -17,16 +17,10 @@ from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
 from catsdogs_train.data.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
 from catsdogs_train.network.distribution import Distribution
-from catsdogs_train.network.resnet import get_backbone
+from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, get_backbone
 
 Features: TypeAlias = NDArray[np.float32]
 """Features of images, shape (N, 3072): first the 2048 that the output layer gets, then those of an earlier stage."""
-
-HEAD_WIDTH = 2048
-"""Features of the output layer, which come first."""
-
-EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
-"""The layers of the others, and of those. The first knows what a sofa is, the last what an animal is."""
 
 
 def make_head(network: keras.Model) -> keras.Model:

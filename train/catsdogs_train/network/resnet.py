@@ -5,6 +5,7 @@ import sys
 import warnings
 import zipfile
 from pathlib import Path
+from typing import TypeAlias
 
 import keras
 
@@ -19,13 +20,24 @@ From "caffe" mode of `keras.applications.imagenet_utils.preprocess_input`: the m
 nothing is divided. Scaling by 1/255 is the well-known mistake with these weights.
 """
 
+_FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
+
+_Shape: TypeAlias = tuple[int | None, int | None, int]
+
+HEAD_WIDTH = 2048
+"""Features that the output layer gets."""
+
+EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
+"""Layers whose features tell what is familiar. The first knows what a sofa is, the last what an animal is."""
+
 
 def build_network(
     class_count: int, weights: str, image_size: int | None = 224, precision: ComputeDtype = ComputeDtype.FLOAT32
 ) -> keras.Model:
     """Builds a ResNet50, uint8 RGB (N, S, S, 3) to float32 logits, with a frozen backbone and a new output layer.
 
-    He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`.
+    He et al., "Deep Residual Learning for Image Recognition", 2016, as in `keras.applications.ResNet50`; from an
+    earlier run, with the layers of that run.
 
     The published weights expect blue, green, red. Instead of turning every image around, the input channels of the
     first convolution are turned around once, here: the same sums, in another order.
@@ -41,27 +53,21 @@ def build_network(
     Raises:
         DataError: The weights cannot be downloaded or do not fit.
     """
-    shape = (image_size, image_size, 3)
     with dtype_policy_scope(precision):
-        backbone = _build_backbone(shape, weights)
-    if weights != "none" and not _is_run(weights):
-        stem = backbone.get_layer("conv1_conv")
-        kernel, bias = stem.get_weights()
-        stem.set_weights([kernel[:, :, ::-1, :], bias])
-    backbone.trainable = False
+        return _add_ends(_build_backbone((image_size, image_size, 3), weights), class_count)
 
-    image = keras.Input(shape, dtype="uint8", name="image")
+
+def _add_ends(backbone: keras.Model, class_count: int) -> keras.Model:
+    """Puts the mean before a backbone, which is frozen, and an output layer behind it."""
+    backbone.trainable = False
+    image = keras.Input(backbone.input.shape[1:], dtype="uint8", name="image")
     # A Rescaling layer, because Keras' own preprocess_input leaks a second input into the ONNX graph.
     mean = [-value for value in IMAGENET_MEAN]
     centred = keras.layers.Rescaling(1.0, mean, dtype="float32", name="subtract_imagenet_mean")(image)
     # training=False keeps batch normalization on its stored statistics, also when layers around it are unfrozen.
     features = backbone(centred, training=False)
     logits = keras.layers.Dense(class_count, dtype="float32", name="logits")(features)
-    with dtype_policy_scope(precision):  # for the scaled loss that Keras adds to a float16 model
-        return keras.Model(image, logits, name="catsdogs")
-
-
-_FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
+    return keras.Model(image, logits, name="catsdogs")
 
 
 def unfreeze(network: keras.Model, part: Unfreeze) -> None:
@@ -81,7 +87,7 @@ def get_backbone(network: keras.Model) -> keras.Model:
 
 def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
     """Returns the network as it is saved and exported: in float32, for one image size, without an optimizer."""
-    twin = build_network(network.output.shape[-1], "none", image_size)
+    twin = _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
     twin.set_weights(network.get_weights())
     return twin
 
@@ -99,39 +105,57 @@ def check_weights(weights: str) -> None:
         ) from error
 
 
-def _is_run(weights: str) -> bool:
-    return weights.endswith(".keras")
-
-
-def _build_backbone(shape: tuple[int | None, int | None, int], weights: str) -> keras.Model:
-    if weights == "imagenet":
-        try:
-            with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
-                return keras.applications.ResNet50(include_top=False, input_shape=shape, pooling="avg")
-        except Exception as error:  # Keras raises a bare Exception when a download fails
-            if "URL fetch failure" not in str(error):
-                raise
-            raise DataError(
-                f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
-                "file that holds them with --weights FILE"
-            ) from error
-    backbone = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
-    if weights == "none":
-        return backbone
+def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     check_weights(weights)
-    if _is_run(weights):
+    if weights.endswith(".keras"):
         try:
-            backbone.set_weights(get_backbone(keras.saving.load_model(weights, compile=False)).get_weights())
+            return _load_backbone(weights, shape)
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
-        return backbone
+    given = "imagenet" if weights == "imagenet" else None
     try:
+        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+            resnet50 = keras.applications.ResNet50
+            backbone = resnet50(include_top=False, weights=given, input_shape=shape, pooling="avg")
         with warnings.catch_warnings():
             # Keras only warns about layers that it does not find in the file, and leaves them random.
             warnings.filterwarnings("error", message=".*freshly-initialized")
-            backbone.load_weights(weights)
+            if weights not in {"imagenet", "none"}:
+                backbone.load_weights(weights)
     except (OSError, ValueError, KeyError, UserWarning) as error:
+        expected = "weights of keras.applications.ResNet50(include_top=False)"
+        raise DataError(f"--weights {weights}: not {expected} ({error})") from error
+    except Exception as error:  # Keras raises a bare Exception when a download fails
+        if "URL fetch failure" not in str(error):
+            raise
         raise DataError(
-            f"--weights {weights}: not weights of keras.applications.ResNet50(include_top=False) ({error})"
+            f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
+            "file that holds them with --weights FILE"
         ) from error
+    if weights != "none":
+        stem = backbone.get_layer("conv1_conv")
+        kernel, bias = stem.get_weights()
+        stem.set_weights([kernel[:, :, ::-1, :], bias])
     return backbone
+
+
+def _load_backbone(run: str, shape: _Shape) -> keras.Model:
+    """Reads the backbone of an earlier run, which has a second output, for familiarity, where it learned that."""
+    tapped = get_backbone(keras.saving.load_model(run, compile=False))
+    saved = keras.Model(tapped.input, tapped.outputs[0], name=tapped.name)
+    backbone = _rebuild(saved, shape)
+    if backbone.output.shape[-1] != HEAD_WIDTH:
+        raise ValueError(f"{backbone.output.shape[-1]} features, expected {HEAD_WIDTH}")
+    for name in (EARLIER_STAGE, LAST_STAGE):
+        backbone.get_layer(name)
+    backbone.set_weights(saved.get_weights())
+    return backbone
+
+
+def _rebuild(backbone: keras.Model, shape: _Shape) -> keras.Model:
+    """Builds the same layers anew, with new weights, for images of another shape and in the dtype policy of now."""
+    config = backbone.get_config()
+    for layer in config["layers"]:
+        layer["config"].pop("dtype", None)
+    config["layers"][0]["config"]["batch_shape"] = (None, *shape)
+    return keras.Model.from_config(config)

@@ -72,8 +72,9 @@ def plot_worst(wrong: Sequence[Wrong], path: Path) -> None:
     for item in wrong[:_SHOWN_WRONG]:
         image = _load(item.sample, _THUMBNAIL)
         if image is not None:
-            words = f"{item.answer} {item.probability:.1%}, not {item.label}"
-            shown.append((f"{words}\n{_short(item.sample.path.name)}", image))
+            name = item.sample.path.name
+            short = name if len(name) <= 24 else f"{name[:10]}...{name[-11:]}"
+            shown.append((f"{item.answer} {item.probability:.1%}, not {item.label}\n{short}", image))
     if shown:
         rows = [shown[start : start + _COLUMNS] for start in range(0, len(shown), _COLUMNS)]
         plot_images(rows, f"Wrong and sure: {len(shown)} of {len(wrong)}. Are these labels right?", path)
@@ -85,7 +86,3 @@ def _load(sample: Sample, size: int) -> RgbImage | None:
         return resize(read(sample.path), size)
     except ImageError:
         return None
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 24 else f"{name[:10]}...{name[-11:]}"

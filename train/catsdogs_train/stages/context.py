@@ -57,7 +57,7 @@ class TrainingContext:
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:
             with distribution.local_scope():
-                self._replica = build_network(classes, "none", None, precision)
+                self._replica = build_network(classes, settings.weights, None, precision)
         self.targets = make_targets(split.train, classes)
         self.sample_weights = make_sample_weights(split.train, classes, balance=settings.balance)
         self.truth = np.array([sample.label for sample in split.val], np.int64)

@@ -9,7 +9,8 @@ import numpy as np
 
 from catsdogs_edge.model.scores import Scores
 from catsdogs_train.data.augmentation import PUBLISHED
-from catsdogs_train.network.features import HEAD_WIDTH, FeatureBatches, compute_features, make_head, read_features
+from catsdogs_train.network.features import FeatureBatches, compute_features, make_head, read_features
+from catsdogs_train.network.resnet import HEAD_WIDTH
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.epochs import train_epochs

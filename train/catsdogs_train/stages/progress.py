@@ -1,5 +1,7 @@
-"""Bars on standard error, where that is a terminal."""
+"""What a training does while the backend works: bars on standard error, where that is a terminal, and Ctrl-C."""
 
+import signal
+from types import FrameType
 from typing import Any
 
 import keras
@@ -9,34 +11,43 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """Shows what is going on with the time left; use it in a `with` block."""
+    """Shows what is going on with the time left, and ends it on Ctrl-C; use it in a `with` block of the main thread.
+
+    A KeyboardInterrupt that is raised in a destructor is lost in Python, and TensorFlow makes another exception of one
+    that is raised in its calls: so it is raised once more, at the end of the batch, or in place of that exception.
+    """
 
     def __init__(self) -> None:
         console = Console(stderr=True)
-        self._bar = RichProgress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+        self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.is_interrupted = False
 
     def callback(self, words: str) -> keras.callbacks.Callback:
         """Returns a callback for Keras that shows the batches of an epoch, or of a prediction, and what is going on."""
-        return _ProgressCallback(self._bar, words)
+        return _ProgressCallback(self, self._bar, words)
 
     def __enter__(self) -> "Progress":
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+            signal.signal(signal.SIGINT, self._interrupt)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         self._bar.stop()  # also when training breaks off: it had hidden the cursor
+        if signal.getsignal(signal.SIGINT) == self._interrupt:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        if self.is_interrupted and error:
+            raise KeyboardInterrupt from error
+
+    def _interrupt(self, _: int, __: FrameType | None) -> None:
+        self.is_interrupted = True
+        raise KeyboardInterrupt
 
 
 class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, bar: RichProgress, words: str) -> None:
+    def __init__(self, progress: Progress, bar: RichProgress, words: str) -> None:
         super().__init__()
+        self._progress = progress
         self._bar = bar
         self._words = words
 
@@ -48,10 +59,12 @@ class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self._task = self._bar.add_task(self._words, total=self.params["steps"])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        if self._progress.is_interrupted:
+            raise KeyboardInterrupt
         self._bar.advance(self._task)
 
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self._bar.advance(self._task)
+        self.on_train_batch_end(batch)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.on_predict_end()

@@ -1,129 +1,40 @@
 """Several devices, and several processes, learn what one device learns: two logical CPUs stand for two GPUs."""
 
-import csv
 import json
-import os
 import socket
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.backend import BACKENDS
 from catsdogs_train.data.batches import BatchShard, ImageBatches, make_targets
 from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.distribution import HOSTS, Distribution, assemble
 from catsdogs_train.settings import Devices
-
-OPTIONS = [
-    *("--image-size", "32", "--batch-size", "8", "--train-size", "34", "--val-size", "13"),
-    *("--views", "1", "--unfreeze", "conv5", "--precision", "float32", "--epochs", "2", "--fine-tune-epochs", "1"),
-]
-"""The last batch is of 2 images to train, 5 to validate."""
-
-TWO_CPUS = """
-import sys
-from catsdogs_train.backend import choose_backend
-choose_backend()
-import os
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import tensorflow as tf
-if os.environ["KERAS_BACKEND"] == "tensorflow":
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
-from catsdogs_train.cli import main
-sys.argv[0] = "catsdogs-train"
-main()
-"""
-"""TensorFlow has no environment variable for that."""
-
-History = list[dict[str, str]]
-
-Start = Callable[..., "subprocess.Popen[str]"]
+from tests.train.trainings import FINE_TUNING, HEAD, Training, finish, history
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("devices") / "images"
-    write_folder(folder, per_class=24)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def start(small_weights: Path) -> Start:
-    """Starts a training with a backend, on images, into a run folder, with more options and a changed environment."""
-
-    def start_training(
-        backend: str, images: Path, out: Path, *options: str, environment: dict[str, str] | None = None
-    ) -> "subprocess.Popen[str]":
-        arguments = [str(images), "--weights", str(small_weights), *OPTIONS, "--out", str(out), *options]
-        variables = {"KERAS_BACKEND": backend, **(environment or {})}
-        return subprocess.Popen(
-            [sys.executable, "-c", TWO_CPUS, *arguments], stderr=subprocess.PIPE, text=True, env=os.environ | variables
-        )
-
-    return start_training
-
-
-def finish(*processes: "subprocess.Popen[str]") -> list[str]:
-    """Waits; returns what each printed."""
-    said = []
-    for process in processes:
-        with process:
-            said.append(process.communicate(timeout=300)[1])
-    assert [process.returncode for process in processes] == [0] * len(processes), said
-    return said
-
-
-def history(run: Path) -> History:
-    with (run / "history.csv").open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def assert_same_curves(one: History, other: History) -> None:
+def assert_same_curves(run: Path, other: Path) -> None:
     names = ["accuracy", "loss", "val_accuracy", "val_loss"]
-    found, expected = (np.array([[float(epoch[name]) for name in names] for epoch in run]) for run in (one, other))
-    assert expected.shape == (3, 4)
-    assert len(set(expected[:, 1])) == 3  # else what follows would prove little
+    found, expected = (
+        np.array([[float(epoch[name]) for name in names] for epoch in history(each)]) for each in (run, other)
+    )
+    assert expected.shape == (HEAD + FINE_TUNING, 4)
+    assert len(set(expected[:, 1])) == len(expected)  # else what follows would prove little
     np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)  # sums in another order: 1e-5 was seen
 
 
-@pytest.fixture(scope="module")
-def by_one(
-    request: pytest.FixtureRequest, start: Start, images: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
-    """What one device makes of the images, on a backend."""
-    pytest.importorskip(request.param)
-    out = tmp_path_factory.mktemp(request.param) / "run"
-    finish(start(request.param, images, out))
-    return out
-
-
-on_tensorflow, on_jax = (
-    pytest.mark.parametrize("by_one", [name], indirect=True, scope="module") for name in ("tensorflow", "jax")
-)
-
-
 @pytest.mark.slow
-@on_tensorflow
-def test_two_devices_learn_what_one_learns_on_tensorflow(
-    by_one: Path, start: Start, images: Path, tmp_path: Path
-) -> None:
-    finish(start("tensorflow", images, tmp_path / "run", "--devices", "all"))
-    assert_same_curves(history(tmp_path / "run"), history(by_one))
-
-
-@pytest.mark.slow
-@on_jax
-def test_two_devices_learn_what_one_learns_on_jax(by_one: Path, start: Start, images: Path, tmp_path: Path) -> None:
-    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
-    finish(start("jax", images, tmp_path / "run", "--devices", "all", environment=two))
-    assert_same_curves(history(tmp_path / "run"), history(by_one))
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_devices_learn_what_one_learns(backend: str, training: Training, tmp_path: Path) -> None:
+    alone, _ = training.undisturbed(backend)
+    two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if backend == "jax" else {}
+    finish(training.start(backend, tmp_path / "run", "--devices", "all", environment=two))
+    assert_same_curves(tmp_path / "run", alone)
 
 
 def hosts(count: int) -> list[dict[str, str]]:
@@ -142,23 +53,21 @@ def hosts(count: int) -> list[dict[str, str]]:
 
 
 @pytest.mark.slow
-@on_jax
-def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
-    by_one: Path, start: Start, images: Path, tmp_path: Path
-) -> None:
+def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(training: Training, tmp_path: Path) -> None:
+    alone, _ = training.undisturbed("jax")
     first, second = tmp_path / "run", tmp_path / "second"
     second.mkdir()
     (second / "checkpoint").symlink_to(first / "checkpoint")  # all that it needs to see of the run folder
     finish(
         *(
-            start("jax", images, out, "--devices", "all", environment=environment)
+            training.start("jax", out, "--devices", "all", environment=environment)
             for out, environment in zip((first, second), hosts(2), strict=True)
         )
     )
-    assert_same_curves(history(first), history(by_one))
-    assert {path.name for path in first.iterdir()} == {path.name for path in by_one.iterdir()}
+    assert_same_curves(first, alone)
+    assert {path.name for path in first.iterdir()} == {path.name for path in alone.iterdir()}
     assert [path.name for path in second.iterdir()] == ["checkpoint"]
-    found, expected = (json.loads((run / "run.json").read_text()) for run in (first, by_one))
+    found, expected = (json.loads((run / "run.json").read_text()) for run in (first, alone))
     assert found["familiarity"] == expected["familiarity"]
     assert found["temperature"] == pytest.approx(expected["temperature"], rel=0.01)
 
@@ -172,11 +81,11 @@ def test_two_processes_learn_what_one_learns_and_one_of_them_writes_the_run(
     ],
 )
 def test_hosts_that_do_not_see_the_same_are_told_so(
-    different: list[list[str]], said: str, start: Start, images: Path, tmp_path: Path
+    different: list[list[str]], said: str, training: Training, tmp_path: Path
 ) -> None:
     pytest.importorskip("jax")
     processes = [
-        start("jax", images, tmp_path / "run", *(part.format(tmp_path) for part in options), environment=environment)
+        training.start("jax", tmp_path / "run", *(part.format(tmp_path) for part in options), environment=environment)
         for options, environment in zip(different, hosts(2), strict=True)
     ]
     for process in processes:
@@ -188,11 +97,11 @@ def test_hosts_that_do_not_see_the_same_are_told_so(
 
 
 @pytest.mark.slow
-def test_an_error_of_one_host_ends_the_others(start: Start, images: Path, tmp_path: Path) -> None:
+def test_an_error_of_one_host_ends_the_others(training: Training, tmp_path: Path) -> None:
     pytest.importorskip("jax")
     processes = [
-        start("jax", folder, tmp_path / "run", environment=environment)
-        for folder, environment in zip((images, tmp_path), hosts(2), strict=True)
+        training.start("jax", tmp_path / "run", images=images, environment=environment)
+        for images, environment in zip((training.images, tmp_path), hosts(2), strict=True)
     ]
     printed = []
     for process in processes:

@@ -14,6 +14,11 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX sets it to 1, and commands that tests start inherit it
 
+if (WORKER := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+    # A core for each of pytest's processes: threads of several that share their cores wait for each other, and spin.
+    cores = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored, by commands of tests, too
 
 RUN_SIZE = 96

@@ -13,7 +13,7 @@ import pytest
 from catsdogs_edge.images.drawings import write_folder
 from tests.conftest import make_once
 
-HEAD, FINE_TUNING = 3, 3
+HEAD, FINE_TUNING = 2, 2
 """Epochs."""
 
 OPTIONS = (

@@ -20,11 +20,11 @@ SIZE = 96
 
 
 @pytest.fixture(scope="module")
-def run(scripts: Path, drawings: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(scripts: Path, drawings: Path, small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("jax")
     out = tmp_path_factory.mktemp("jax") / "run"
     command: list[str | Path] = [
-        scripts / "catsdogs-train", drawings, "--out", out, "--weights", "none", "--image-size", str(SIZE),
+        scripts / "catsdogs-train", drawings, "--out", out, "--weights", small_weights, "--image-size", str(SIZE),
         "--epochs", "2", "--views", "1", "--val-size", "16", "--fine-tune-epochs", "1", "--unfreeze", "conv5",
     ]  # fmt: skip
     done = subprocess.run(

@@ -53,7 +53,7 @@ NOT_RUN = {
     r"(export )?KERAS_": "needs two hosts; tests/train/network/test_distribution.py has two processes",
     r"catsdogs-train .*--train-size 1000": "needs 6,000 images",
     r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
-    r"catsdogs-export run --int8": "the fixture `published` is this very command; the options have tests",
+    r"catsdogs-export run --int8": "the fixture `finished` is this very command; the options have tests",
 }
 """Commands that are only looked at, by how they begin, and why."""
 
@@ -97,16 +97,17 @@ def test_what_a_document_shows_exists(command: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(run_folder: Path, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(drawings: Path, scripts: Path, small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with its export in it."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    shutil.copytree(run_folder, folder)
-    shutil.copytree(published, folder / "onnx")
-    return folder
+    out = tmp_path_factory.mktemp("finished") / "run"
+    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", small_weights, "--out", out]
+    subprocess.run([*command, "--image-size", str(RUN_SIZE), "--batch-size", "8"], check=True)
+    subprocess.run([scripts / "catsdogs-export", out, "--int8"], check=True)
+    return out
 
 
 @pytest.fixture
-def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
+def desk(tmp_path: Path, finished: Path) -> Path:
     """A folder with what the documents name: images, a video, a run."""
     write_folder(tmp_path / "data" / "train", 12)
     write_folder(tmp_path / "data" / "val", 4, 100)
@@ -120,7 +121,7 @@ def desk(tmp_path: Path, finished: Path, published: Path) -> Path:
     assert cv2.imwrite(str(tmp_path / "holiday" / "a.jpg"), image)
     write_video(tmp_path / "visit.mp4", [np.asarray(draw("cat", 1, 240), np.uint8)] * 3, "mp4v")
     (tmp_path / "run").symlink_to(finished)
-    (tmp_path / "model.int8.onnx").symlink_to(published / "model.int8.onnx")
+    (tmp_path / "model.int8.onnx").symlink_to(finished / "onnx" / "model.int8.onnx")
     return tmp_path
 
 

@@ -72,7 +72,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     weights = shared / "weights" / "resnet50_notop.weights.h5"
     run(
         [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 5),
-         "--val", take(shared / "data" / "val", tmp_path / "val", 40), "--weights", weights,
+         "--val", take(shared / "data" / "val", tmp_path / "val", 20), "--weights", weights,
          "--epochs", "10", "--views", "1", "--other", things["learned"], "--out", folder]
     )  # fmt: skip
     run([scripts / "catsdogs-export", folder, "--int8"])
@@ -103,7 +103,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert peak_memory(command) <= 300
 
     # The same files, unchanged, on two other engines.
-    images = sorted(inbox.iterdir())
+    images = sorted(inbox.iterdir())[::4]
     batch = load_batch(images, 224)
     for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
         model = folder / "onnx" / name
@@ -113,7 +113,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
             # Where two logits are closer than engines may differ, either label is right.
             close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
             assert np.all(same | close)
-            assert same.sum() >= 198
+            assert same.sum() >= 49
 
 
 def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import pytest
 from catsdogs_edge.images.drawings import write_folder
 
 HOUSE = Path(__file__).resolve().parents[2]
+RECIPES = HOUSE / "tests" / "integration" / "recipes.txt"
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,9 +34,15 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with both of them."""
     folder = tmp_path_factory.mktemp("recipes") / "venv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [folder / "bin" / "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "-r", HOUSE / "tests" / "integration" / "recipes.txt"], check=True)
-    subprocess.run([*pip, "--no-deps", "-e", HOUSE], check=True)
+    pip, quiet = folder / "bin" / "pip", ["--quiet", "--disable-pip-version-check"]
+    subprocess.run([pip, "install", *quiet, "--no-compile", "-r", RECIPES], check=True)
+    subprocess.run([pip, "install", *quiet, "--no-deps", "-e", HOUSE], check=True)
+    # Spark comes as 450 MB of source, of which pip would make, and unpack, a wheel first: that takes a minute.
+    (spark,) = re.findall(r"^# (pyspark==(\S+))", RECIPES.read_text(), re.MULTILINE)
+    subprocess.run([pip, "download", *quiet, "--no-deps", "-d", folder, spark[0]], check=True)
+    shutil.unpack_archive(folder / f"pyspark-{spark[1]}.tar.gz", folder)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    (packages / "spark.pth").write_text(str(folder / f"pyspark-{spark[1]}"))
     return folder / "bin" / "python"
 
 
@@ -69,7 +76,8 @@ def run(name: str, python: Path, folder: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", (HOUSE / "docs" / "scale.md").read_text(), re.DOTALL | re.MULTILINE)
     (recipe,) = (block for block in blocks if f"import {name}" in block or f"from {name}" in block)
     (folder / "recipe.py").write_text(recipe)
-    environment = os.environ | {"PYSPARK_PYTHON": str(python)}
+    (spark,) = python.parents[1].glob("pyspark-*/deps")
+    environment = os.environ | {"PYSPARK_PYTHON": str(python), "SPARK_HOME": str(spark)}
     done = subprocess.run(
         [python, "recipe.py"], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=300
     )

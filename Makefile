@@ -44,7 +44,7 @@ test-slow-edge: # waits most of the time, for streams and for Ray: so both at on
 	$(EDGE)/bin/python -m pytest -m slow tests/edge
 
 test-slow-full:
-	$(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile tests/train tests/export tests/integration
+	$(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/train tests/export
 
 test-all: test test-slow ## Run all tests
 

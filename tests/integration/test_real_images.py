@@ -18,6 +18,7 @@ from catsdogs_train.data.blank_frames import draw_blank_frames
 from tests.integration.engines import Web, openvino_logits
 
 CLASSES = ("cat", "dog")
+SIZE = 160
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
 
@@ -27,7 +28,7 @@ def run(command: list[str | Path]) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def divide(things: Path, out: Path, each: int = 6) -> dict[str, Path]:
+def divide(things: Path, out: Path, each: int) -> dict[str, Path]:
     """Puts every other kind of thing into one of two folders, some images of each."""
     kinds = sorted({path.name.split("_image")[0] for path in things.iterdir()})
     for index, kind in enumerate(kinds):
@@ -68,12 +69,12 @@ def classify(scripts: Path, images: Path, model: Path, out: Path, *options: str)
 
 def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    things = divide(shared / "data" / "other", tmp_path)
+    things = divide(shared / "data" / "other", tmp_path, each=3)
     weights = shared / "weights" / "resnet50_notop.weights.h5"
     run(
-        [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 5),
-         "--val", take(shared / "data" / "val", tmp_path / "val", 20), "--weights", weights,
-         "--epochs", "10", "--views", "1", "--other", things["learned"], "--out", folder]
+        [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 8),
+         "--val", take(shared / "data" / "val", tmp_path / "val", 30), "--weights", weights,
+         "--image-size", str(SIZE), "--epochs", "10", "--views", "1", "--other", things["learned"], "--out", folder]
     )  # fmt: skip
     run([scripts / "catsdogs-export", folder, "--int8"])
     assert json.loads((folder / "run.json").read_text())["best_epoch"]["val_accuracy"] >= 0.97
@@ -94,9 +95,9 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert sum(label != "neither" for label in kept.values()) >= 0.96 * len(kept)
     assert all(label in {"neither", int8[name]} for name, label in kept.items())
     classifier = Classifier.load(folder / "onnx" / "model.int8.onnx")
-    pets = list(load_batch(sorted(inbox.iterdir())[::10], 224))
+    pets = list(load_batch(sorted(inbox.iterdir())[::10], SIZE))
     plain = [np.full((480, 640, 3), grey, np.uint8) for grey in (0, 64, 128, 255)]
-    nothing = [*plain, *draw_blank_frames(80, 224, 1, pets)]
+    nothing = [*plain, *draw_blank_frames(80, SIZE, 1, pets)]
     assert {prediction.label for prediction in classifier.classify(nothing)} == {"neither"}
 
     command: list[str | Path] = [scripts / "catsdogs-classify", inbox, "--model", folder / "onnx" / "model.int8.onnx"]
@@ -104,7 +105,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
 
     # The same files, unchanged, on two other engines.
     images = sorted(inbox.iterdir())[::4]
-    batch = load_batch(images, 224)
+    batch = load_batch(images, SIZE)
     for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
         model = folder / "onnx" / name
         for logits in (openvino_logits(model, batch), web.logits(model, batch)):

@@ -1,13 +1,11 @@
 """Writes files whole or not at all: beside their place first, then moved there."""
 
 import contextlib
-import ctypes
 import errno
 import itertools
 import os
 import shutil
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +49,8 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 def check_writable(folder: Path) -> None:
     """Finds out early whether files can be put into a folder, which need not exist; raises `OutputError`."""
+    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait
+
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())
         with tempfile.TemporaryFile(dir=existing):
@@ -169,6 +169,8 @@ def _exchange(new: Path, old: Path) -> None:
     if not old.exists():
         new.rename(old)
         return
+    import ctypes  # noqa: PLC0415 - 3 ms, likewise
+
     here, there = os.fsencode(new), os.fsencode(old)
     failed = errno.ENOSYS
     if sys.platform == "linux":

@@ -3,7 +3,6 @@
 import faulthandler
 import os
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -25,6 +24,8 @@ def tensorflow_quiet() -> Iterator[None]:
     TensorFlow 2.21 prints six lines about the CPU at import, whatever `TF_CPP_MIN_LOG_LEVEL` says; that
     variable, which the user may set, works only afterwards.
     """
+    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

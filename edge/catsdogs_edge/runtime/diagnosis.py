@@ -40,8 +40,10 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
             return " ".join(said.rpartition("&) ")[2].split())  # behind where in its source it was
         return "the driver finds no GPU that it can use (see nvidia-smi)"
     words = f"{', '.join(missing)} cannot be loaded"
-    if others := _other_majors(missing):
-        words += f", but CUDA {', '.join(map(str, others))} is here: this wheel is for CUDA {wanted or 13}"
+    lacks_any = any(name.startswith("libcublas.so.") for name in missing)
+    others = [str(major) for major in _CUDA_MAJORS if f"libcublas.so.{major}" not in missing and _loads(major)]
+    if lacks_any and others:
+        words += f", but CUDA {', '.join(others)} is here: this wheel is for CUDA {wanted or 13}"
     return f"{words}; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries"
 
 
@@ -54,13 +56,6 @@ def _driver_major() -> int | None:
     version = ctypes.c_int()
     driver.cuDriverGetVersion(ctypes.byref(version))
     return version.value // 1000
-
-
-def _other_majors(missing: list[str]) -> list[int]:
-    """Finds versions of CUDA that are installed, of which the wheel wants another."""
-    if not any(name.startswith("libcublas.so.") for name in missing):
-        return []
-    return [major for major in _CUDA_MAJORS if f"libcublas.so.{major}" not in missing and _loads(major)]
 
 
 def _loads(major: int) -> bool:

@@ -44,7 +44,8 @@ test-slow-edge: # waits most of the time, for streams and for Ray: so both at on
 	$(EDGE)/bin/python -m pytest -m slow tests/edge
 
 test-slow-full:
-	$(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/train tests/export
+	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/integration tests/train tests/export
 
 test-all: test test-slow ## Run all tests
 

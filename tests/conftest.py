@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,10 +15,10 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # JAX sets it to 1, and commands that tests start inherit it
 
-if (WORKER := os.environ.get("PYTEST_XDIST_WORKER")) and hasattr(os, "sched_setaffinity"):
+if (worker := os.environ.get("PYTEST_XDIST_WORKER")) and "CATSDOGS_ONE_CORE" in os.environ:
     # A core for each of pytest's processes: threads of several that share their cores wait for each other, and spin.
     cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, {cores[int(WORKER.removeprefix("gw")) % len(cores)]})
+    os.sched_setaffinity(0, {cores[int(worker.removeprefix("gw")) % len(cores)]})
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job it is ignored, by commands of tests, too
 
@@ -103,6 +104,7 @@ def make_once(folder: Path, name: str, make: Callable[[Path], None]) -> Path:
     """Makes a folder in `for_all`, unless another process has."""
     with importlib.import_module("filelock").FileLock(folder / f".{name}.lock"):
         if not (folder / f".{name}.done").exists():
+            shutil.rmtree(folder / name, ignore_errors=True)  # of a try that failed
             make(folder / name)
             (folder / f".{name}.done").touch()
     return folder / name

@@ -38,7 +38,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     subprocess.run([pip, "install", *quiet, "--no-compile", "-r", RECIPES], check=True)
     subprocess.run([pip, "install", *quiet, "--no-deps", "-e", HOUSE], check=True)
     # Spark comes as 450 MB of source, of which pip would make, and unpack, a wheel first: that takes a minute.
-    (spark,) = re.findall(r"^# (pyspark==(\S+))", RECIPES.read_text(), re.MULTILINE)
+    (spark,) = re.findall(r"^# (pyspark==([^\s,]+))", RECIPES.read_text(), re.MULTILINE)
     subprocess.run([pip, "download", *quiet, "--no-deps", "-d", folder, spark[0]], check=True)
     shutil.unpack_archive(folder / f"pyspark-{spark[1]}.tar.gz", folder)
     (packages,) = folder.glob("lib/python*/site-packages")

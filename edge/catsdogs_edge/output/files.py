@@ -49,7 +49,7 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 def check_writable(folder: Path) -> None:
     """Finds out early whether files can be put into a folder, which need not exist; raises `OutputError`."""
-    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait
+    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait for
 
     try:
         existing = next(path for path in (folder, *folder.parents) if path.exists())

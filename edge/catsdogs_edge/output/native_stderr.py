@@ -24,7 +24,7 @@ def tensorflow_quiet() -> Iterator[None]:
     TensorFlow 2.21 prints six lines about the CPU at import, whatever `TF_CPP_MIN_LOG_LEVEL` says; that
     variable, which the user may set, works only afterwards.
     """
-    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait
+    import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait for
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -40,10 +40,9 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
             return " ".join(said.rpartition("&) ")[2].split())  # behind where in its source it was
         return "the driver finds no GPU that it can use (see nvidia-smi)"
     words = f"{', '.join(missing)} cannot be loaded"
-    lacks_any = any(name.startswith("libcublas.so.") for name in missing)
-    others = [str(major) for major in _CUDA_MAJORS if f"libcublas.so.{major}" not in missing and _loads(major)]
-    if lacks_any and others:
-        words += f", but CUDA {', '.join(others)} is here: this wheel is for CUDA {wanted or 13}"
+    if any(name.startswith("libcublas.so.") for name in missing):
+        others = [str(major) for major in _CUDA_MAJORS if f"libcublas.so.{major}" not in missing and _loads(major)]
+        words += f", but CUDA {', '.join(others)} is here: this wheel is for CUDA {wanted or 13}" if others else ""
     return f"{words}; pip install 'onnxruntime-gpu[cuda,cudnn]' brings the libraries"
 
 

@@ -53,7 +53,7 @@ def build_network(
     Raises:
         DataError: The weights cannot be downloaded or do not fit.
     """
-    with dtype_policy_scope(precision):
+    with dtype_policy_scope(precision):  # also of the whole: for the scaled loss that Keras adds to a float16 model
         return _add_ends(_build_backbone((image_size, image_size, 3), weights), class_count)
 
 
@@ -80,14 +80,15 @@ def unfreeze(network: keras.Model, part: Unfreeze) -> None:
 
 
 def get_backbone(network: keras.Model) -> keras.Model:
-    """Returns the ResNet50 inside a network from `build_network`."""
+    """Returns the backbone inside a network from `build_network`."""
     (backbone,) = (layer for layer in network.layers if isinstance(layer, keras.Model))
     return backbone
 
 
 def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
     """Returns the network as it is saved and exported: in float32, for one image size, without an optimizer."""
-    twin = _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
+    with dtype_policy_scope(ComputeDtype.FLOAT32):
+        twin = _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
     twin.set_weights(network.get_weights())
     return twin
 
@@ -110,21 +111,13 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     if weights.endswith(".keras"):
         try:
             return _load_backbone(weights, shape)
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
     given = "imagenet" if weights == "imagenet" else None
     try:
         with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
             resnet50 = keras.applications.ResNet50
             backbone = resnet50(include_top=False, weights=given, input_shape=shape, pooling="avg")
-        with warnings.catch_warnings():
-            # Keras only warns about layers that it does not find in the file, and leaves them random.
-            warnings.filterwarnings("error", message=".*freshly-initialized")
-            if weights not in {"imagenet", "none"}:
-                backbone.load_weights(weights)
-    except (OSError, ValueError, KeyError, UserWarning) as error:
-        expected = "weights of keras.applications.ResNet50(include_top=False)"
-        raise DataError(f"--weights {weights}: not {expected} ({error})") from error
     except Exception as error:  # Keras raises a bare Exception when a download fails
         if "URL fetch failure" not in str(error):
             raise
@@ -132,6 +125,15 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
             f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
             "file that holds them with --weights FILE"
         ) from error
+    if weights not in {"imagenet", "none"}:
+        try:
+            with warnings.catch_warnings():
+                # Keras only warns about layers that it does not find in the file, and leaves them random.
+                warnings.filterwarnings("error", message=".*freshly-initialized")
+                backbone.load_weights(weights)
+        except (OSError, ValueError, KeyError, UserWarning) as error:
+            expected = "weights of keras.applications.ResNet50(include_top=False)"
+            raise DataError(f"--weights {weights}: not {expected} ({error})") from error
     if weights != "none":
         stem = backbone.get_layer("conv1_conv")
         kernel, bias = stem.get_weights()
@@ -144,8 +146,8 @@ def _load_backbone(run: str, shape: _Shape) -> keras.Model:
     tapped = get_backbone(keras.saving.load_model(run, compile=False))
     saved = keras.Model(tapped.input, tapped.outputs[0], name=tapped.name)
     backbone = _rebuild(saved, shape)
-    if backbone.output.shape[-1] != HEAD_WIDTH:
-        raise ValueError(f"{backbone.output.shape[-1]} features, expected {HEAD_WIDTH}")
+    if backbone.output.shape[1:] != (HEAD_WIDTH,):
+        raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected ({HEAD_WIDTH},)")
     for name in (EARLIER_STAGE, LAST_STAGE):
         backbone.get_layer(name)
     backbone.set_weights(saved.get_weights())
@@ -153,7 +155,7 @@ def _load_backbone(run: str, shape: _Shape) -> keras.Model:
 
 
 def _rebuild(backbone: keras.Model, shape: _Shape) -> keras.Model:
-    """Builds the same layers anew, with new weights, for images of another shape and in the dtype policy of now."""
+    """Builds the same layers anew, with new weights, for images of another shape and in the current dtype policy."""
     config = backbone.get_config()
     for layer in config["layers"]:
         layer["config"].pop("dtype", None)

@@ -1,6 +1,7 @@
 """What a training does while the backend works: bars on standard error, where that is a terminal, and Ctrl-C."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Any
 
@@ -11,7 +12,7 @@ from rich.progress import Progress as RichProgress
 
 
 class Progress:
-    """Shows what is going on with the time left, and ends it on Ctrl-C; use it in a `with` block of the main thread.
+    """Shows what is going on with the time left, and ends it on Ctrl-C; use it in a `with` block.
 
     A KeyboardInterrupt that is raised in a destructor is lost in Python, and TensorFlow makes another exception of one
     that is raised in its calls: so it is raised once more, at the end of the batch, or in place of that exception.
@@ -20,22 +21,23 @@ class Progress:
     def __init__(self) -> None:
         console = Console(stderr=True)
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-        self._bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.is_interrupted = False
 
     def callback(self, words: str) -> keras.callbacks.Callback:
         """Returns a callback for Keras that shows the batches of an epoch, or of a prediction, and what is going on."""
-        return _ProgressCallback(self, self._bar, words)
+        return _ProgressCallback(self, words)
 
     def __enter__(self) -> "Progress":
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
             signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        self._bar.stop()  # also when training breaks off: it had hidden the cursor
         if signal.getsignal(signal.SIGINT) == self._interrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
+        self.bar.stop()  # also when training breaks off: it had hidden the cursor
         if self.is_interrupted and error:
             raise KeyboardInterrupt from error
 
@@ -45,23 +47,22 @@ class Progress:
 
 
 class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]
-    def __init__(self, progress: Progress, bar: RichProgress, words: str) -> None:
+    def __init__(self, progress: Progress, words: str) -> None:
         super().__init__()
         self._progress = progress
-        self._bar = bar
         self._words = words
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.on_predict_begin()
 
     def on_predict_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._bar.start()
-        self._task = self._bar.add_task(self._words, total=self.params["steps"])
+        self._progress.bar.start()
+        self._task = self._progress.bar.add_task(self._words, total=self.params["steps"])
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         if self._progress.is_interrupted:
             raise KeyboardInterrupt
-        self._bar.advance(self._task)
+        self._progress.bar.advance(self._task)
 
     def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self.on_train_batch_end(batch)
@@ -70,6 +71,6 @@ class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.on_predict_end()
 
     def on_predict_end(self, logs: dict[str, Any] | None = None) -> None:
-        self._bar.remove_task(self._task)
-        if not self._bar.tasks:
-            self._bar.stop()  # so that lines can be written
+        self._progress.bar.remove_task(self._task)
+        if not self._progress.bar.tasks:
+            self._progress.bar.stop()  # so that lines can be written

@@ -7,7 +7,7 @@ PIPELINE := build/pipeline
 PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-slow test-slow-edge test-slow-full test-all fuzz lint format wheel clean
+.PHONY: help demo pipeline test test-slow test-all fuzz lint format wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -38,12 +38,7 @@ test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge 
 	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/train tests/export tests/integration
 
 test-slow: $(FULL)/dev-stamp $(EDGE)/ray-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
-	$(MAKE) --jobs 2 test-slow-edge test-slow-full
-
-test-slow-edge: # waits most of the time, for streams and for Ray: so both at once
-	$(EDGE)/bin/python -m pytest -m slow tests/edge
-
-test-slow-full:
+	$(EDGE)/bin/python -m pytest -m slow -n 2 tests/edge
 	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder \
 	  tests/integration tests/train tests/export
 

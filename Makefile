@@ -4,7 +4,8 @@ FULL := .venv
 EDGE := .venv-edge
 DEMO := build/demo
 PIPELINE := build/pipeline
-PIP := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# Python compiles what is imported, when it is; pip would compile all of TensorFlow.
+PIP := -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help demo pipeline test test-slow test-all fuzz lint format wheel clean

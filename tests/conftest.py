@@ -92,10 +92,10 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def for_all(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder for what is made once, whichever of pytest's processes asks first; read only for all others."""
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "for-all"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "for-all"
     folder.mkdir(exist_ok=True)
     return folder
 

@@ -4,7 +4,6 @@ import contextlib
 import errno
 import os
 import shutil
-import tempfile
 from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO
@@ -66,10 +65,9 @@ class Sorter:
 
     def _copy(self, source: BinaryIO, path: Path, wanted: Path) -> Path:
         """Makes a whole copy first, and then gives it a name that nobody has."""
-        descriptor, name = tempfile.mkstemp(prefix=".catsdogs-", dir=wanted.parent)
-        temporary = Path(name)
+        temporary = wanted.with_name(f".catsdogs-{os.urandom(8).hex()}")
         try:
-            with open(descriptor, "wb") as copy:  # noqa: PTH123 - a descriptor
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as copy:
                 shutil.copyfileobj(source, copy)
             shutil.copystat(path, temporary)
             try:

@@ -26,8 +26,7 @@ def show(bench: Bench) -> None:
     for model in bench.models:
         console.print()
         placed = ", ".join(f"{count} operators on {name}" for name, count in model.operators.items())
-        title = f"{model.model}: {model.precision.value} on {model.provider} ({placed})"
-        console.print(title, markup=False)
+        console.print(f"{model.model}: {model.precision.value} on {model.provider} ({placed})", markup=False)
         console.print(_steps(model))
         for line in _lines(model):
             console.print(f"  {line}", markup=False)

@@ -4,6 +4,7 @@ import contextlib
 import sys
 import warnings
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -85,10 +86,15 @@ def get_backbone(network: keras.Model) -> keras.Model:
     return backbone
 
 
+def build_twin(network: keras.Model, image_size: int | None, precision: ComputeDtype) -> keras.Model:
+    """Builds a network of the same layers, with new weights; see `build_network`."""
+    with dtype_policy_scope(precision):
+        return _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
+
+
 def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
     """Returns the network as it is saved and exported: in float32, for one image size, without an optimizer."""
-    with dtype_policy_scope(ComputeDtype.FLOAT32):
-        twin = _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
+    twin = build_twin(network, image_size, ComputeDtype.FLOAT32)
     twin.set_weights(network.get_weights())
     return twin
 
@@ -98,12 +104,10 @@ def check_weights(weights: str) -> None:
     if weights in {"imagenet", "none"}:
         return
     try:
-        with Path(weights).open("rb"):
-            pass
+        Path(weights).open("rb").close()
     except OSError as error:
-        raise DataError(
-            f"--weights {weights}: {error.strerror} (expected 'imagenet', 'none' or a weights file)"
-        ) from error
+        expected = "'imagenet', 'none' or a weights file"
+        raise DataError(f"--weights {weights}: {error.strerror} (expected {expected})") from error
 
 
 def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
@@ -113,19 +117,20 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
             return _load_backbone(weights, shape)
         except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
-    given = "imagenet" if weights == "imagenet" else None
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
-            resnet50 = keras.applications.ResNet50
-            backbone = resnet50(include_top=False, weights=given, input_shape=shape, pooling="avg")
-    except Exception as error:  # Keras raises a bare Exception when a download fails
-        if "URL fetch failure" not in str(error):
-            raise
-        raise DataError(
-            f"the ImageNet weights cannot be downloaded ({error}): connect to the network, or pass a "
-            "file that holds them with --weights FILE"
-        ) from error
-    if weights not in {"imagenet", "none"}:
+    resnet50 = partial(keras.applications.ResNet50, include_top=False, input_shape=shape, pooling="avg")
+    if weights == "none":
+        return resnet50(weights=None)
+    if weights == "imagenet":
+        try:
+            with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
+                backbone = resnet50()
+        except Exception as error:  # Keras raises a bare Exception when a download fails
+            if "URL fetch failure" not in str(error):
+                raise
+            way_out = "connect to the network, or pass a file that holds them with --weights FILE"
+            raise DataError(f"the ImageNet weights cannot be downloaded ({error}): {way_out}") from error
+    else:
+        backbone = resnet50(weights=None)
         try:
             with warnings.catch_warnings():
                 # Keras only warns about layers that it does not find in the file, and leaves them random.
@@ -134,10 +139,9 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
         except (OSError, ValueError, KeyError, UserWarning) as error:
             expected = "weights of keras.applications.ResNet50(include_top=False)"
             raise DataError(f"--weights {weights}: not {expected} ({error})") from error
-    if weights != "none":
-        stem = backbone.get_layer("conv1_conv")
-        kernel, bias = stem.get_weights()
-        stem.set_weights([kernel[:, :, ::-1, :], bias])
+    stem = backbone.get_layer("conv1_conv")
+    kernel, bias = stem.get_weights()
+    stem.set_weights([kernel[:, :, ::-1, :], bias])
     return backbone
 
 

@@ -13,7 +13,7 @@ from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.distribution import Distribution
 from catsdogs_train.network.features import make_extractor
-from catsdogs_train.network.resnet import build_network, to_inference_model
+from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.run_folder import RunFolderWriter
@@ -57,7 +57,7 @@ class TrainingContext:
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:
             with distribution.local_scope():
-                self._replica = build_network(classes, settings.weights, None, precision)
+                self._replica = build_twin(self.network, None, precision)
         self.targets = make_targets(split.train, classes)
         self.sample_weights = make_sample_weights(split.train, classes, balance=settings.balance)
         self.truth = np.array([sample.label for sample in split.val], np.int64)

@@ -64,8 +64,7 @@ class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]
             raise KeyboardInterrupt
         self._progress.bar.advance(self._task)
 
-    def on_predict_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        self.on_train_batch_end(batch)
+    on_predict_batch_end = on_train_batch_end
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.on_predict_end()

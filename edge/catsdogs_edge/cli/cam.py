@@ -31,10 +31,12 @@ def _cam(options: CamOptions) -> None:
     """
     if options.list:
         _list_cameras(as_json=options.json)
+    from catsdogs_edge.capture.frames import Size  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
+
+    # isort: split
     from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
     from catsdogs_edge.cam.stream import classify_stream  # noqa: PLC0415
-    from catsdogs_edge.capture.frames import Size  # noqa: PLC0415
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
@@ -62,7 +64,6 @@ def _list_cameras(*, as_json: bool) -> None:
     """Prints the cameras and ends the command, as failed where there is none that works."""
     from catsdogs_edge.capture.cameras import find_cameras, probe, to_json, to_lines  # noqa: PLC0415
 
-    cameras = find_cameras()
-    probes = probe(cameras)
+    probes = probe(cameras := find_cameras())
     typer.echo(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
     raise typer.Exit(ExitCode.DONE if any(not found.problem for found in probes) else ExitCode.FAILED)

@@ -20,7 +20,6 @@ _COMMANDS = {
     "catsdogs-export": ("export", "ONNX and INT8 from it, each compared with what it was made from"),
     "catsdogs-eval": ("export", "accuracy, calibration and speed of a model on labelled images"),
 }
-
 _NEEDED = {"edge": ("cv2", "onnxruntime"), "train": ("keras",), "export": ("tensorflow", "onnx", "tf2onnx")}
 
 _app = make_app()

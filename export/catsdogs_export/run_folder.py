@@ -12,7 +12,7 @@ import keras
 import msgspec
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo
+from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo, problems_of_classes
 from catsdogs_edge.output.json_text import from_json
 
 RUN_VERSION = 1
@@ -73,6 +73,8 @@ class RunFolder:
             raise
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
+        for problem in problems_of_classes(run.classes):
+            raise DataError(f"{folder} {problem}")
         model = folder / "model.keras"
         contract = Contract(
             classes=run.classes,

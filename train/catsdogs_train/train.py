@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
-from catsdogs_edge.model.contract import NEITHER, has_neither
+from catsdogs_edge.model.contract import NEITHER, has_neither, problems_of_classes
 from catsdogs_edge.output.files import check_writable
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample, Split, make_split
@@ -105,6 +105,7 @@ class _Plan:
 
 def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribution) -> _Plan:
     """Looks at the images, and at what is in the run folder."""
+    checkpoint.check_run_folder()
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
@@ -116,6 +117,8 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     split = make_split(
         settings.data, val=settings.val, train_size=settings.train_size, val_size=settings.val_size, seed=settings.seed
     )
+    for problem in problems_of_classes(split.classes):
+        raise DataError(f"the data {problem}")
     names = ", ".join(split.classes)
     _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
     distribution.check(settings.batch_size, len(split.train))

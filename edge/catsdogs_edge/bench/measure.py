@@ -4,7 +4,6 @@ import json
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from catsdogs_edge.images.drawings import PETS, draw
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
 from catsdogs_edge.output.json_text import from_json, to_json
+from catsdogs_edge.runtime.children import python
 from catsdogs_edge.runtime.cpu import Cpu, usable_cpus
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.wheels import versions
@@ -138,7 +138,7 @@ def _measure_once(found: ModelFigures, provider: Provider, folder: Path, count: 
 
 
 def _run(arguments: Sequence[str]) -> dict[str, float]:
-    command = [sys.executable, "-P", "-m", "catsdogs_edge.bench.worker", *arguments]  # -P: not what lies here
+    command = python("-m", "catsdogs_edge.bench.worker", *arguments)
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         lines = done.stderr.splitlines() or [f"exit code {done.returncode}"]

@@ -66,9 +66,9 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
             opened.callback(sink.close)
 
         if jsonl:
-            add(RowSink(JsonRows(jsonl), info))
+            add(RowSink(JsonRows(jsonl, start='{"schema": ', append=True, rotates=True), info))
         if options.csv:
-            add(RowSink(CsvRows(options.csv, columns(info.classes)), info))
+            add(RowSink(CsvRows(options.csv, columns(info.classes), append=True, rotates=True), info))
         if options.record:
             add(Recorder(options.record, annotator, source.fps, live=source.live))
         if options.save:

@@ -17,6 +17,7 @@ import cv2
 
 from catsdogs_edge.capture.frames import Size
 from catsdogs_edge.errors import SourceError
+from catsdogs_edge.runtime.children import python
 
 # Named, because OpenCV would try GStreamer first, and wait for it
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
@@ -121,7 +122,7 @@ def to_lines(cameras: Sequence[Camera], probes: Sequence[Probe]) -> str:
 def _probe(camera: Camera, deadline: float) -> Probe:
     if camera.permission != "ok":
         return Probe(problem=camera.permission)
-    return probe_by([sys.executable, "-m", "catsdogs_edge.capture.cameras", camera.path or str(camera.index)], deadline)
+    return probe_by(python("-m", "catsdogs_edge.capture.cameras", camera.path or str(camera.index)), deadline)
 
 
 def probe_by(command: list[str], deadline: float) -> Probe:

@@ -1,64 +1,113 @@
 """What `catsdogs-classify` does: finds images, classifies them, writes a row for each, sorts them into folders."""
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
-from catsdogs_edge.classify.batching import ImageResult, classify_files
+from catsdogs_edge.classify.batching import ImageResult, classify_all
 from catsdogs_edge.classify.options import ClassifyOptions
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
-from catsdogs_edge.classify.resume import NOTHING, skip_done
-from catsdogs_edge.classify.sorter import FileMode, Sorter
-from catsdogs_edge.errors import ImageError
+from catsdogs_edge.classify.resume import NOTHING, TAIL
+from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
+from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.discovery import find_images, is_list
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.runtime.cpu import usable_cpus
 
+_LONGEST_WAIT = 1.0  # seconds that a row waits for those that are written for good with it
+
 
 def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -> ClassifySummary:
     """Classifies all images with a model that was loaded with `threads=1`; rows are out as soon as their batch is done.
 
-    Raises `OutputError` where a file cannot be written, `DataError` where a list cannot be read; the rows before are
-    complete. The arguments of a `KeyboardInterrupt` hold the summary.
+    Raises `OutputError` where a file cannot be written, `DataError` where a list cannot be read or none of the images
+    is there; the rows before are complete. The arguments of a `KeyboardInterrupt` hold the summary.
     """
     with ExitStack() as stack:
+        found = _first_that_exists(_find(options), options)
         results = _open_results(options, info)
         for result in results:
             stack.callback(result.close)
         done = results[0].done if options.resume else NOTHING
         mode = FileMode.MOVE if options.move else FileMode.COPY
         sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
+        if sorter:
+            for path, target in done.moved:
+                sorter.finish_earlier(path, target)
         # What comes through a pipe cannot be found twice, so not be counted first.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
-        summary = ClassifySummary(resumed=len(done))
+        writer = _Writer(results, sorter, ClassifySummary(resumed=len(done)))
+        stack.callback(writer.flush)
+        originals = (Original(path) for path in found if path not in done)
         workers = options.threads or usable_cpus()
         try:
-            for found in classify_files(classifier, skip_done(_find(options), done), workers=workers):
-                row, target = _sort(found, sorter)
-                for result in results:
-                    result.write(row, target)
-                if sorter and target:
-                    sorter.finish(row.path, target)  # the row is out: now the original may go
-                summary.count(row)
+            for row in classify_all(classifier, originals, Original.read, workers=workers):
+                writer.add(row)
                 step(1)
         except KeyboardInterrupt as interrupt:
-            interrupt.args = (summary,)
+            interrupt.args = (writer.summary,)
             raise
-    return summary
+    return writer.summary
 
 
-def _sort(row: ImageResult[Path], sorter: Sorter | None) -> tuple[ImageResult[Path], Path | None]:
-    """Puts an image into its folder; one that has gone meanwhile becomes a row with an error."""
-    if sorter is None or row.prediction is None:
-        return row, None
-    try:
-        return row, sorter.put(row.path, row.prediction.label)
-    except ImageError as error:
-        return ImageResult(row.path, None, str(error)), None
+class _Writer:
+    """Takes each image to its row and its place, several at once, in the order that loses nothing (see `sorter`)."""
+
+    def __init__(self, results: Sequence[Results], sorter: Sorter | None, summary: ClassifySummary) -> None:
+        self.summary = summary
+        self._results = results
+        self._sorter = sorter
+        self._waiting: list[tuple[ImageResult[Path], Placed | None]] = []
+        self._begun = 0.0
+
+    def add(self, row: ImageResult[Original]) -> None:
+        """Takes one image; without a sorter its row is out at once."""
+        if not self._waiting:
+            self._begun = time.monotonic()
+        result, placed = ImageResult(row.path.path, row.prediction, row.error), None
+        if self._sorter and row.prediction:
+            try:
+                placed = self._sorter.put(row.path, row.prediction.label)
+            except ImageError as error:  # it has gone meanwhile
+                result = ImageResult(row.path.path, None, str(error))
+        self._waiting.append((result, placed))
+        if not self._sorter or len(self._waiting) == TAIL or time.monotonic() - self._begun > _LONGEST_WAIT:
+            self.flush()
+
+    def flush(self) -> None:
+        """Writes the rows of what waits, and lets the originals go."""
+        waiting, self._waiting = self._waiting, []
+        if self._sorter:
+            self._sorter.sync()
+        for row, placed in waiting:
+            for result in self._results:
+                result.write(row, placed.target if placed else None)
+            self.summary.count(row)
+        if self._sorter:
+            for result in self._results:
+                result.sync()
+            for _, placed in waiting:
+                if placed:
+                    self._sorter.finish(placed)
+
+
+def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Iterator[Path]:
+    """Raises `DataError` where files with rows would be emptied for images none of which is there."""
+    outputs = [path for path in (options.csv, options.jsonl) if path and os.path.isfile(path) and path.stat().st_size]
+    if options.resume or not outputs:
+        return paths
+    missing: list[Path] = []
+    for path in paths:
+        if os.path.lexists(path):
+            return chain(missing, [path], paths)
+        missing.append(path)
+    raise DataError(f"{missing[0]}: no such image or folder" if missing else "no images found")
 
 
 def _find(options: ClassifyOptions) -> Iterator[Path]:

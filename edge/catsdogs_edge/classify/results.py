@@ -28,6 +28,10 @@ class Results(Protocol):
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes one, with where the image was sorted to, if it was. Raises `OutputError` where the disk is full."""
 
+    def sync(self) -> None:
+        """Waits until all rows are on the disk, if there is a file. Raises `OutputError` where they cannot be."""
+        return
+
     def close(self) -> None:
         """Closes the file, if there is one."""
         return
@@ -38,7 +42,7 @@ class FileResults:
 
     def __init__(self, rows: Rows, done: Done, info: ModelInfo, *, constant: Mapping[str, Any]) -> None:
         self.done = done
-        self.close = rows.close
+        self.close, self.sync = rows.close, rows.sync
         self._rows = rows
         self._classes = info.classes
         self._constant = constant
@@ -51,14 +55,18 @@ class FileResults:
         """
         columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
         done = resume_csv(path, columns) if resume else NOTHING
-        append = resume and path.is_file() and path.stat().st_size > 0
-        return cls(CsvRows(path, columns, append=append), done, info, constant={})
+        return cls(CsvRows(path, columns, append=resume), done, info, constant={})
 
     @classmethod
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         done = resume_jsonl(path) if resume else NOTHING
-        return cls(JsonRows(path, append=resume), done, info, constant={"schema": SCHEMA} | info.row_fields())
+        return cls(
+            JsonRows(path, start='{"path": "', append=resume),
+            done,
+            info,
+            constant={"schema": SCHEMA} | info.row_fields(),
+        )
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
@@ -102,8 +110,8 @@ class ClassifySummary:
 
     @property
     def exit_code(self) -> ExitCode:
-        """How the command ends; what was done before counts where nothing failed since."""
-        return ExitCode.from_counts(self._labels.total() or (0 if self._failed else self.resumed), self._failed)
+        """How the command ends; what was done before counts, too."""
+        return ExitCode.from_counts(self._labels.total() or self.resumed, self._failed)
 
     def describe(self) -> str:
         """Describes in one line what was found."""

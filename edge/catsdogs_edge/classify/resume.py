@@ -3,79 +3,98 @@
 import csv
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, TypeAlias
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import write_errors
-from catsdogs_edge.output.rows import STANDARD_OUTPUT
+from catsdogs_edge.output.files import atomic_file, write_errors
+from catsdogs_edge.output.rows import STANDARD_OUTPUT, open_locked
 
-Done: TypeAlias = NDArray[np.uint64]
-"""Hashes of paths, sorted, shape (N,): 8 bytes each, where a million paths would take 100 MB."""
+TAIL = 64
+"""Rows at the end of a file whose images may not have been moved away yet; see `catsdogs_edge.classify.sorter`."""
 
-NOTHING: Done = np.zeros(0, np.uint64)
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The images that an output file holds already, but those with an error: they are tried again."""
+
+    hashes: NDArray[np.uint64]
+    """Hashes of paths, sorted, shape (N,): 8 bytes each, where a million paths would take 100 MB."""
+    moved: Sequence[tuple[Path, Path]] = ()
+    """Where the last of them were, and where they have been sorted to; `TAIL` at most."""
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+    def __contains__(self, path: Path) -> bool:
+        key = _hash(str(path))
+        index = int(np.searchsorted(self.hashes, key))
+        return index < len(self.hashes) and bool(self.hashes[index] == key)
+
+
+NOTHING = Done(np.zeros(0, np.uint64))
 
 _LONGEST_ROW = 2**16  # bytes: a path has 4096 at most
 _JSON_START = b'{"path": "'
 
 
 def resume_csv(path: Path, columns: Sequence[str]) -> Done:
-    """Reads the first column of a CSV file, and cuts off a last row that is not whole; it need not exist.
+    """Reads a CSV file, which need not exist, and takes out its rows with an error and a last one that is not whole.
 
     Raises `OutputError` where it has other columns, or is damaged elsewhere than at its end; it is left as it is then.
     """
 
-    def read(number: int, record: bytes) -> str | None:
+    def read(number: int, record: bytes) -> Mapping[str, str] | None:
         (cells,) = csv.reader([record.decode("utf-8", "surrogateescape")])
         if number == 0 and cells != list(columns):
             raise ValueError(f"the columns are {','.join(cells)}, expected {','.join(columns)}")
-        if len(cells) != len(columns):
-            raise ValueError(f"it has {len(cells)} columns, expected {len(columns)}")
-        return cells[0] if number else None
+        return dict(zip(columns, cells, strict=True)) if number else None
 
     return _resume(path, read, quoted=True, start=b"")
 
 
 def resume_jsonl(path: Path) -> Done:
-    """Reads the field `path` of JSON Lines; see `resume_csv`."""
+    """Reads JSON Lines; see `resume_csv`."""
 
-    def read(_: int, record: bytes) -> str | None:
-        return str(json.loads(record.decode("utf-8", "surrogateescape"))["path"])
+    def read(_: int, record: bytes) -> Mapping[str, str]:
+        row = json.loads(record.decode("utf-8", "surrogateescape"))
+        return {"path": str(row["path"]), "error": row["error"] or "", "sorted_to": row.get("sorted_to") or ""}
 
     return _resume(path, read, quoted=False, start=_JSON_START)
 
 
-def skip_done(paths: Iterable[Path], done: Done) -> Iterator[Path]:
-    """Leaves out the paths that an output file already holds."""
-    for path in paths:
-        key = _hash(str(path))
-        index = int(np.searchsorted(done, key))
-        if index == len(done) or done[index] != key:
-            yield path
-
-
-def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: bool, start: bytes) -> Done:
-    """Reads the paths; `quoted` records may hold line ends between quotes, `start` is how a row of ours begins."""
+def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], *, quoted: bool, start: bytes) -> Done:
+    """Reads the rows; `quoted` records may hold line ends between quotes, `start` is how a row of ours begins."""
     if path == STANDARD_OUTPUT:
         raise OutputError("--resume needs a file, not standard output")
     if not path.exists():
         return NOTHING
     hashes: list[np.uint64] = []
+    moved: deque[tuple[Path, Path]] = deque(maxlen=TAIL)
+    failed: set[int] = set()
     number, end = 0, 0
-    with write_errors(path), path.open("r+b") as stream:
+    with write_errors(path), os.fdopen(open_locked(path), "r+b") as stream:
         try:
             for number, record in enumerate(_records(stream, quoted=quoted)):
                 if not record.endswith(b"\n"):
                     if (number == 0 and quoted) or not _is_cut_short(record, start):
                         raise ValueError("it does not end")
                     break
-                name = read(number, record)
-                if name is not None:
-                    hashes.append(_hash(name))
+                row = read(number, record)
+                if row is not None and row["error"]:
+                    failed.add(number)
+                elif row is not None:
+                    hashes.append(_hash(row["path"]))
+                    if row.get("sorted_to"):
+                        moved.append((Path(row["path"]), Path(row["sorted_to"])))
                 end += len(record)
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise OutputError(
@@ -83,7 +102,19 @@ def _resume(path: Path, read: Callable[[int, bytes], str | None], *, quoted: boo
                 "model, or other options? Take another file"
             ) from error
         stream.truncate(end)
-    return np.sort(np.array(hashes, np.uint64))
+        if failed:
+            _leave_out(path, failed, quoted=quoted)
+    return Done(np.sort(np.array(hashes, np.uint64)), tuple(moved))
+
+
+def _leave_out(path: Path, numbers: set[int], *, quoted: bool) -> None:
+    """Takes some records out of a file, which is whole at every moment."""
+    with atomic_file(path) as temporary:
+        with path.open("rb") as old, temporary.open("wb") as new:
+            new.writelines(
+                record for number, record in enumerate(_records(old, quoted=quoted)) if number not in numbers
+            )
+        shutil.copymode(path, temporary)
 
 
 def _is_cut_short(tail: bytes, start: bytes) -> bool:
@@ -91,7 +122,7 @@ def _is_cut_short(tail: bytes, start: bytes) -> bool:
     return b"\n" not in tail and len(tail) <= _LONGEST_ROW and tail.startswith(start[: len(tail)])
 
 
-def _records(stream: BinaryIO, *, quoted: bool) -> Iterator[bytes]:
+def _records(stream: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
     """Returns records with their line ends; the last may be without. In CSV a quoted cell may hold lines of its own."""
     record = b""
     while line := stream.readline(_LONGEST_ROW):

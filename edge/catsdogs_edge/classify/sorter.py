@@ -1,17 +1,43 @@
-"""Sorts classified images into one folder for each label, without ever overwriting a file."""
+"""Sorts classified images into one folder for each label: the one module that moves and copies images.
+
+Whatever is killed or cut, and whoever else works in these folders:
+
+- At every moment each image is whole in at least one place.
+- What arrived later under the name of an image is never removed, and no file is ever overwritten.
+
+So an image takes steps, and each of them leaves what the next one needs: `put` gives it one more name in its new folder
+(a hard link, or a whole copy that has reached the disk); `sync` brings the folders to the disk; the caller writes its
+rows for good; `finish` moves the original aside, looks whether this is what was classified and whether the new place
+still holds it, and removes it only then. Where there is a doubt, both stay.
+"""
 
 import contextlib
 import errno
+import filecmp
+import logging
 import os
 import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeAlias
 
 from catsdogs_edge.errors import ImageError, OutputError
-from catsdogs_edge.output.files import FreeNames, make_folder, write_errors
+from catsdogs_edge.images.decode import open_file, read_stream
+from catsdogs_edge.output.files import FreeNames, make_folder, sync, write_errors
+
+_log = logging.getLogger(__name__)
 
 _NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES}
+
+FileId: TypeAlias = tuple[int, int, int, int]
+"""Device, inode, size in bytes and time of the last change in ns: another file, or other content, has another one."""
+
+
+_CHANGED = "has gone since it was classified, or is another one"
 
 
 class _NoLinksError(Exception):
@@ -26,6 +52,33 @@ class FileMode(StrEnum):
     """The original is removed once the copy is whole in its new place."""
 
 
+@dataclass(slots=True)
+class Original:
+    """An image that is read once, to be classified, and may be sorted later."""
+
+    path: Path
+    id: FileId | None = None
+    """Which file was read; None before."""
+
+    def read(self) -> bytes:
+        """Reads the encoded image; raises `ImageError` where it cannot be read."""
+        with open_file(self.path) as stream:
+            self.id = _id(os.fstat(stream.fileno()))
+            return read_stream(stream)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An image that is in its new place, while the original is there, too."""
+
+    target: Path
+    original: Path
+    entry: FileId
+    """What has the original's name: the file, or a link to it."""
+    copy: FileId
+    """What has the target's name."""
+
+
 class Sorter:
     """Puts images into `FOLDER/LABEL/`, under their own name or, where that is taken, `name (2).jpg`."""
 
@@ -34,70 +87,156 @@ class Sorter:
         self._folder = folder
         self._mode = mode
         self._names = FreeNames()
+        self._changed: set[Path] = set()
         for label in labels:
             make_folder(folder / label)
 
-    def put(self, path: Path, label: str) -> Path:
-        """Puts one image into its folder and returns where it is now; the original stays until `finish`.
+    def put(self, original: Original, label: str) -> Placed:
+        """Puts one image into its folder, unless it is there already; the original stays until `finish`.
 
-        A link becomes a copy of the image that it points to. Raises `ImageError` where the original cannot be read any
-        more, `OutputError` where the disk is full.
+        A link becomes a copy of the image that it points to. Raises `ImageError` where the original has gone or is
+        another one since it was read, `OutputError` where the disk is full or the original may not be removed.
         """
-        wanted = self._folder / label / path.name
-        if self._mode is FileMode.MOVE and not path.is_symlink():
-            with contextlib.suppress(_NoLinksError), write_errors(self._folder):  # another disk, or one without links
-                return self._link(path, wanted)
+        path, wanted = original.path, self._folder / label / original.path.name
+        with _open_again(original) as source, write_errors(self._folder):
+            entry = _id_of(path)
+            if entry is None or (entry != original.id and not path.is_symlink()):
+                raise ImageError(_CHANGED)
+            if path.name == wanted.name and path.parent.samefile(wanted.parent):
+                return Placed(path, path, entry, entry)
+            if self._mode is FileMode.MOVE and not os.access(path.parent, os.W_OK):
+                raise OutputError(f"{path} cannot be moved away: its folder is read-only; use --copy")
+            self._changed.add(wanted.parent)
+            if self._mode is FileMode.MOVE and entry == original.id:  # no symbolic link
+                with contextlib.suppress(_NoLinksError):  # another disk, or one without links
+                    by_descriptor = Path(f"/proc/self/fd/{source.fileno()}").exists()
+                    target = self._link(source.fileno() if by_descriptor else path, entry, wanted)
+                    return Placed(target, path, entry, entry)
+            target = self._copy(source, wanted)
+            return Placed(target, path, entry, _id(os.lstat(target)))
+
+    def sync(self) -> None:
+        """Waits until all names that `put` gave are on the disk; raises `OutputError` where they cannot be."""
+        with write_errors(self._folder):
+            for folder in self._changed:
+                sync(folder)
+        self._changed.clear()
+
+    def finish(self, placed: Placed) -> None:
+        """Removes the original of an image that was moved, if that is certain to lose nothing.
+
+        One that has gone by itself is done. Another file that has its name now stays. Raises `OutputError` where it
+        may not be removed.
+        """
+        path = placed.original
+        if self._mode is not FileMode.MOVE or placed.target == path:
+            return
+        aside = path.with_name(f".catsdogs-{os.urandom(8).hex()}")
         try:
-            source = path.open("rb")
+            if _id_of(path) == placed.entry:
+                path.rename(aside)
+        except FileNotFoundError:
+            return
         except OSError as error:
-            raise ImageError(f"cannot be read any more: {error.strerror}") from error
-        with source, write_errors(self._folder):
-            return self._copy(source, path, wanted)
+            raise OutputError(
+                f"{path} cannot be moved away: {error.strerror}; it is also in {placed.target}; use --copy"
+            ) from error
+        try:
+            if _id_of(aside) == placed.entry and _id_of(placed.target) == placed.copy:
+                aside.unlink(missing_ok=True)
+        finally:
+            if os.path.lexists(aside):
+                self._give_name(aside, path)
+            if os.path.lexists(path):
+                _log.warning("%s stays: it is not the image that was classified, or the only copy of it.", path)
 
-    def finish(self, path: Path, target: Path) -> None:
-        """Removes the original of an image that was moved; undoes the move and raises `OutputError` where it cannot."""
-        if self._mode is FileMode.MOVE:
-            try:
-                path.unlink()
-            except OSError as error:
-                target.unlink()
-                raise OutputError(f"{path} cannot be moved away: {error.strerror}; use --copy") from error
+    def finish_earlier(self, path: Path, target: Path) -> None:
+        """Finishes what a run that was killed had written a row about: where both files are the same, one goes."""
+        with contextlib.suppress(FileNotFoundError):
+            entry, copy = _id(os.lstat(path)), _id(os.lstat(target))
+            if stat.S_ISREG(os.lstat(path).st_mode) and filecmp.cmp(path, target, shallow=False):
+                self.finish(Placed(target, path, entry, copy))
 
-    def _copy(self, source: BinaryIO, path: Path, wanted: Path) -> Path:
+    def _copy(self, source: BinaryIO, wanted: Path) -> Path:
         """Makes a whole copy first, and then gives it a name that nobody has."""
         temporary = wanted.with_name(f".catsdogs-{os.urandom(8).hex()}")
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as copy:
                 shutil.copyfileobj(source, copy)
-            shutil.copystat(path, temporary)
-            try:
-                return self._link(temporary, wanted)
-            except _NoLinksError:
-                return self._reserve(temporary, wanted)
+            _copy_attributes(source.fileno(), temporary)
+            sync(temporary)
+            return self._give_name(temporary, wanted)
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _link(self, file: Path, wanted: Path) -> Path:
-        """Links a file to one more name in one step: the first that is free, or that is its own already."""
+    def _give_name(self, private: Path, wanted: Path) -> Path:
+        """Gives a file that only we know the first name that is free."""
+        try:
+            target = self._link(private, _id(os.lstat(private)), wanted)
+            private.unlink(missing_ok=True)
+        except _NoLinksError:  # takes the name with an empty file, and puts the file in its place
+            for target in self._names.candidates(wanted):
+                with contextlib.suppress(FileExistsError):
+                    target.touch(exist_ok=False)
+                    return private.replace(target)
+        return target
+
+    def _link(self, file: Path | int, own: FileId, wanted: Path) -> Path:
+        """Links a file, by name or descriptor, to one more name: the first that is free, or that is its own already."""
         for target in self._names.candidates(wanted):
             try:
-                os.link(file, target)
+                if isinstance(file, int):  # linkat(2) follows this link to the open file, whatever has its name now
+                    os.link(f"/proc/self/fd/{file}", target, src_dir_fd=file)
+                else:
+                    os.link(file, target)
             except FileExistsError:
-                if not target.samefile(file):  # it is, where an earlier run was killed in between
+                if _id_of(target) != own:  # it is, where an earlier run was killed in between
                     continue
             except FileNotFoundError as error:
-                raise ImageError("has gone since it was classified") from error
+                if not target.parent.is_dir():
+                    raise
+                raise ImageError(_CHANGED) from error
             except OSError as error:
                 if error.errno in _NO_LINKS:
                     raise _NoLinksError from error
                 raise
+            if _id_of(target) != own:  # another one, which came under this name just now: both names stay
+                raise ImageError(_CHANGED)
             return target
         raise AssertionError  # names do not end
 
-    def _reserve(self, file: Path, wanted: Path) -> Path:
-        """The same without hard links: takes the name with an empty file, and puts the file in its place."""
-        for target in self._names.candidates(wanted):
-            with contextlib.suppress(FileExistsError):
-                target.touch(exist_ok=False)
-                return file.replace(target)
-        raise AssertionError
+
+@contextlib.contextmanager
+def _open_again(original: Original) -> Iterator[BinaryIO]:
+    """Opens what was read; raises `ImageError` where it has gone or is another file now."""
+    try:
+        stream = open_file(original.path)
+    except ImageError as error:
+        raise ImageError(f"cannot be read any more: {error}") from error
+    with stream:
+        if _id(os.fstat(stream.fileno())) != original.id:
+            raise ImageError(_CHANGED)
+        yield stream
+
+
+def _copy_attributes(descriptor: int, path: Path) -> None:
+    """Gives a copy the permissions, times and, on Linux, tags of an open file; never the right to become its owner."""
+    status = os.fstat(descriptor)
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # the file system need not have them
+            for name in os.listxattr(descriptor):
+                os.setxattr(path, name, os.getxattr(descriptor, name))
+    path.chmod(status.st_mode & 0o777)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _id(status: os.stat_result) -> FileId:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _id_of(path: Path) -> FileId | None:
+    """Returns what has a name now; None if nothing has."""
+    try:
+        return _id(os.lstat(path))
+    except FileNotFoundError:
+        return None

@@ -34,6 +34,7 @@ from catsdogs_edge.cluster.storage import Store, is_uri, read_image
 from catsdogs_edge.errors import CatsDogsError, ImageError, OutputError, ProviderError
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.output.rows import CsvRows
+from catsdogs_edge.runtime.children import neutral_folder, protect_descendants
 from catsdogs_edge.runtime.cpu import usable_cpus
 
 _READERS = 8  # threads of each worker that fetch images from URIs
@@ -223,7 +224,9 @@ def _cluster(wanted: int) -> Iterator[int]:
     _check_address(named)
     try:
         handler = signal.getsignal(signal.SIGTERM)
-        ray.init(**({} if named else here), log_to_driver=False, configure_logging=False)
+        protect_descendants()
+        with neutral_folder():  # Ray lets its workers import what lies where it starts
+            ray.init(**({} if named else here), log_to_driver=False, configure_logging=False)
         signal.signal(signal.SIGTERM, handler)  # Ray has its own, which ends with another exit code
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if isinstance(error, ray.exceptions.AuthenticationError) or "InvalidAuthToken" in str(error.__cause__):

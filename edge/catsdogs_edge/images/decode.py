@@ -7,17 +7,20 @@ Training, calibration, parity checks and the edge all call this module, so that 
 Everything after uint8 RGB is inside the model.
 """
 
+import os
 import stat
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import BinaryIO, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images import jpeg
+from catsdogs_edge.images.orientation import avif_orientation, turn
 
 RgbImage: TypeAlias = NDArray[np.uint8]
 """One image, shape (H, W, 3), RGB, 0 to 255."""
@@ -25,16 +28,24 @@ RgbImage: TypeAlias = NDArray[np.uint8]
 RgbBatch: TypeAlias = NDArray[np.uint8]
 """Images of one size, shape (N, S, S, 3), RGB, 0 to 255."""
 
-EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """File name endings, in lower case, that a search through a folder takes for images."""
 
 LARGEST_FILE = 2**28
 """Most bytes of an image file: files are read whole, and several at once."""
 
+MOST_PIXELS = 2**26
+"""Most pixels of an image: several are decoded at once, and some formats take 8 bytes for a pixel on the way."""
+
+MOST_JPEG_PIXELS = 2**28
+"""The same for JPEG, which takes 3 bytes: a phone's largest have 200 million."""
+
+_FOLDER = "a folder: one named like an image, or one that cannot be opened"
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # not on Windows
 _PNG_START = b"\x89PNG\r\n\x1a\n"
-_JPEG_START = b"\xff\xd8"
-_JPEG_END = b"\xff\xd9"
-_JPEG_START_OF_SCAN = 0xDA
+_GIF_START = b"GIF8"
+_GIF_END = b";"  # a GIF that lacks no more than this is whole
+_AVIF_STARTS = (b"ftypavif", b"ftypavis")
 
 
 def load(path: str | Path, size: int) -> RgbImage:
@@ -49,23 +60,39 @@ def read(path: str | Path) -> RgbImage:
 
 def read_bytes(path: str | Path) -> bytes:
     """Reads one file; raises `ImageError` for a folder, a pipe, what is too large, and what cannot be read."""
+    with open_file(path) as stream:
+        return read_stream(stream)
+
+
+def open_file(path: str | Path) -> BinaryIO:
+    """Opens a regular file of a sensible size; raises `ImageError` where that cannot be. It must be closed."""
     path = Path(path)
     try:
-        status = path.stat()
-        mode = status.st_mode
-        if stat.S_ISDIR(mode):
-            raise ImageError("a folder: one named like an image, or one that cannot be opened")
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise ImageError("not a regular file")
-        if status.st_size > LARGEST_FILE:
-            raise ImageError(f"{status.st_size / 2**20:.0f} MB, expected an image of {LARGEST_FILE >> 20} MB at most")
-        return path.read_bytes()
+        # A pipe would wait for ever; a device could do anything
+        stream = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NO_WAIT))  # noqa: SIM115
     except FileNotFoundError as error:
         raise ImageError("a link to a file that does not exist" if path.is_symlink() else "no such file") from error
+    except IsADirectoryError as error:
+        raise ImageError(_FOLDER) from error
     except OSError as error:
-        raise ImageError(f"cannot be read: {error.strerror}") from error
+        raise ImageError(_FOLDER if os.path.isdir(path) else f"cannot be read: {error.strerror}") from error
     except ValueError as error:  # a NUL byte in it
         raise ImageError(f"not a path: {error}") from error
+    status = os.fstat(stream.fileno())
+    if stat.S_ISREG(status.st_mode) and status.st_size <= LARGEST_FILE:
+        return stream
+    stream.close()
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError("not a regular file")
+    raise ImageError(f"{status.st_size / 2**20:.0f} MB, expected an image of {LARGEST_FILE >> 20} MB at most")
+
+
+def read_stream(stream: BinaryIO) -> bytes:
+    """Reads all of an open file; raises `ImageError` where it cannot be read."""
+    try:
+        return stream.read()
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error
 
 
 def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
@@ -82,17 +109,33 @@ def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
 def decode(data: bytes) -> RgbImage:
     """Decodes a whole file (JPEG, PNG, WebP, BMP, TIFF, AVIF or a GIF's first frame) to uint8 RGB (H, W, 3), upright.
 
-    The EXIF orientation is applied. Alpha is dropped, 16 bits become 8, grey and CMYK become RGB.
+    The EXIF orientation, and that of an AVIF, is applied. Alpha is dropped, 16 bits become 8, grey and CMYK become RGB.
 
     Raises:
-        ImageError: Empty, truncated, larger than OpenCV's pixel limit, or not an image.
+        ImageError: Empty, without some of its pixels, damaged, too large, or not an image.
     """
     if not data:
         raise ImageError("empty file")
-    if data.startswith(_JPEG_START) and not _jpeg_is_whole(data):
-        raise ImageError("truncated JPEG: its end-of-image marker is missing")
+    if data.startswith(jpeg.START):
+        return jpeg.decode_jpeg(data, MOST_JPEG_PIXELS)
     if data.startswith(_PNG_START) and (problem := _png_problem(data)):
         raise ImageError(problem)
+    if data.startswith(_GIF_START):
+        _check_size(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
+        data += _GIF_END
+    elif data.startswith(_PNG_START):
+        _check_size(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
+    image = _decode(data)
+    return turn(image, avif_orientation(data)) if data[4:12] in _AVIF_STARTS else image
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MOST_PIXELS:
+        raise ImageError(f"{width}x{height} pixels, expected {MOST_PIXELS >> 20} million at most")
+
+
+def _decode(data: bytes) -> RgbImage:
+    """Decodes what OpenCV can, which sees to the EXIF orientation."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
     except cv2.error as error:
@@ -121,28 +164,6 @@ def resize(image: RgbImage, size: int) -> RgbImage:
     if smaller != (size, size):
         image = np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_LINEAR), np.uint8)
     return image
-
-
-def _jpeg_is_whole(data: bytes) -> bool:
-    """Returns whether the end-of-image marker follows the image's data.
-
-    OpenCV fills the missing part of a truncated JPEG with grey and reports success. The search starts behind the first
-    scan header: an EXIF thumbnail before it has an end marker of its own, and inside entropy-coded data the marker
-    cannot occur (ITU-T T.81, B.1.1.5).
-    """
-    position = len(_JPEG_START)
-    while position + 4 <= len(data):
-        if data[position] != 0xFF:
-            position += 1  # stray bytes between segments: decoders skip them too
-            continue
-        marker = data[position + 1]
-        if marker == _JPEG_START_OF_SCAN:
-            return data.find(_JPEG_END, position) != -1
-        if marker == 0xFF:  # fill byte
-            position += 1
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4], "big")
-    return False
 
 
 def _png_problem(data: bytes) -> str:

@@ -1,6 +1,6 @@
 """Runs a self-describing ONNX file on images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.images.decode import RgbBatch, RgbImage, resize
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.contract import NEITHER, Contract, Precision
+from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
 from catsdogs_edge.model.prediction import Prediction, decide
 from catsdogs_edge.model.scores import Outputs
 from catsdogs_edge.runtime.providers import Provider
@@ -20,6 +21,8 @@ _FLOATS_ONLY = frozenset(
     provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
 )
 
+_NO_FILE = OnnxFile({}, None)
+
 
 class Classifier:
     """A model with its contract, ready to classify.
@@ -27,17 +30,21 @@ class Classifier:
     Attributes:
         contract: What the model file says about itself.
         metadata: All entries of the file's `metadata_props`.
+        intact: Whether the file is as it was made, byte for byte; None where it does not say.
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
         threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
         labels: All that it may answer.
     """
 
-    def __init__(self, session: ort.InferenceSession, contract: Contract, *, accept_all: bool = False) -> None:
+    def __init__(
+        self, session: ort.InferenceSession, contract: Contract, *, accept_all: bool = False, file: OnnxFile = _NO_FILE
+    ) -> None:
         self.contract = contract
         rule = contract.familiarity
         self.threshold = None if rule is None or accept_all else rule.threshold
         self.labels = contract.classes if self.threshold is None else (*contract.classes, NEITHER)
-        self.metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        self.metadata = file.metadata
+        self.intact = file.intact
         self.provider: str = session.get_providers()[0]
         self._session = session
 
@@ -50,6 +57,7 @@ class Classifier:
         threads: int = 0,
         spinning: bool = True,
         accept_all: bool = False,
+        allow_changed: bool = False,
     ) -> "Classifier":
         """Opens a model file.
 
@@ -59,14 +67,18 @@ class Classifier:
             threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
             spinning: Idle threads wait at full speed; see `open_session`.
             accept_all: Never answer "neither".
+            allow_changed: Also open a file that has changed since it was made, so that it can be examined.
 
         Raises:
-            ModelError: The file is missing, broken, without a contract, or does not match its contract.
+            ModelError: The file is missing, broken, changed, without a contract, or does not match its contract.
             ProviderError: A named provider does not run here.
         """
         path = Path(path)
+        file = read_onnx_file(path)
+        if file.intact is False and not allow_changed:
+            raise ModelError(f"{path} has changed since it was made (its hash is another): export or copy it again")
+        contract = Contract.from_metadata(file.metadata, str(path))
         session = open_session(path, provider, threads=threads, spinning=spinning)
-        contract = Contract.from_metadata(session.get_modelmeta().custom_metadata_map, str(path))
         _check_graph(session, contract, path)
         if contract.precision is Precision.INT8 and session.get_providers()[0] in _FLOATS_ONLY:
             if provider is not Provider.AUTO:
@@ -77,7 +89,7 @@ class Classifier:
                     f"use {better} with --provider {provider.value}"
                 )
             session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
-        return cls(session, contract, accept_all=accept_all)
+        return cls(session, contract, accept_all=accept_all, file=file)
 
     def predict(self, batch: RgbBatch) -> Outputs:
         """Asks the model about a batch.
@@ -94,6 +106,8 @@ class Classifier:
             said = " ".join(str(error).split())
             raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
         logits, probabilities, *scores = (np.asarray(result, np.float32) for result in results)
+        if {len(result) for result in (logits, probabilities, *scores)} != {len(batch)}:
+            raise ModelError(f"the model gives {len(logits)} answers for {len(batch)} images: export it again")
         return Outputs(logits, probabilities, scores[0] if scores else None)
 
     def decide(self, outputs: Outputs) -> list[Prediction]:

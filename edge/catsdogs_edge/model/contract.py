@@ -5,7 +5,7 @@ catsdogs refuses a file that has none.
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
@@ -23,6 +23,20 @@ NEITHER = "neither"
 
 VERSION = "1.1"
 """Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
+
+LARGEST_IMAGE = 4096
+"""Most pixels of an edge of the input."""
+
+RESERVED = frozenset(
+    {
+        "age_ms", "dropped", "error", "familiarity", "frame", "label", "latency_ms", "model", "path", "position_s",
+        "probabilities", "probability", "provider", "schema", "smoothed_label", "smoothed_probability", "sorted_to",
+        "state", "time",
+    }
+)  # fmt: skip
+"""Names of the other columns of rows, which no class can have."""
+
+_LONGEST_REASON = 300  # characters
 
 # The same in ONNX's own words (onnx/docs/MetadataProps.md), for tools that know those
 _ONNX_IMAGE_KEYS = {
@@ -142,27 +156,45 @@ class Contract(Struct, frozen=True, kw_only=True):
             contract = msgspec.convert(entries, cls)
         except ModelError:  # a ValueError, too
             raise
-        except (KeyError, ValueError) as error:
-            raise ModelError(f"{origin} has a damaged contract ({error!r}): export it again") from error
+        except (AttributeError, KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+            raise ModelError(f"{origin} has a damaged contract ({_short(error)}): export it again") from error
         for problem in contract._problems():
-            raise ModelError(f"{origin} {problem}")
+            raise ModelError(f"{origin} {_short(problem)}")
         return contract
 
     def _problems(self) -> Iterator[str]:
         """Yields what this version cannot work with."""
         if self.preprocessing != Preprocessing():
             yield f"asks for preprocessing that is not known here: {self.preprocessing}"
-        if len(set(self.classes)) < max(2, len(self.classes)):
-            yield f"names the classes {self.classes}, expected two or more different ones"
-        for name in self.classes:
-            if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:  # they become names of files and folders
-                yield f"names a class '{name}', expected one that can be the name of a folder"
+        if not 1 <= self.image_size <= LARGEST_IMAGE:
+            yield f"takes images of {self.image_size} pixels, expected 1 to {LARGEST_IMAGE}"
+        yield from problems_of_classes(self.classes)
         if self.familiarity is not None and not 0 <= self.familiarity.threshold <= 1:
             yield f"has the familiarity threshold {self.familiarity.threshold}, expected 0 to 1"
         if self.familiarity is not None and has_neither(self.classes):
             yield f"has a class '{NEITHER}' and a familiarity score: which one is meant?"
         if not 0 < self.temperature < math.inf:
             yield f"has the temperature {self.temperature}, expected a positive number"
+
+
+def problems_of_classes(names: Sequence[str]) -> Iterator[str]:
+    """Yields what is wrong with the names of classes: they become names of folders, and columns of rows."""
+    if len(set(names)) < max(2, len(names)):
+        yield f"names the classes {names}, expected two or more different ones"
+    for name in names:
+        if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:
+            yield f"names a class '{name}', expected one that can be the name of a folder"
+        if not name.isprintable():
+            yield f"names a class {name!r}, expected letters that can be printed"
+        if name in RESERVED:
+            yield f"names a class '{name}', which is the name of another column of the rows: give it another name"
+
+
+def _short(reason: object) -> str:
+    """Returns a reason as text that a terminal can show, however long and strange the values in it are."""
+    text = repr(reason) if isinstance(reason, Exception) else str(reason)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return text if len(text) <= _LONGEST_REASON else f"{text[:_LONGEST_REASON]}..."
 
 
 def has_neither(classes: Iterable[str]) -> bool:

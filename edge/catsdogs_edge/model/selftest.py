@@ -16,7 +16,6 @@ from catsdogs_edge.errors import ModelError
 from catsdogs_edge.images.decode import RgbImage, decode, resize
 from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.integrity import is_intact
 from catsdogs_edge.model.scores import Outputs, softmax
 from catsdogs_edge.output.json_text import from_json, to_json
 
@@ -47,7 +46,7 @@ class Outcome:
     differences: Mapping[str, float]
     """Largest absolute difference of logits for each image, by its name."""
     tolerance: float
-    intact: bool
+    intact: bool | None
     """Whether not one byte of the file has changed since it was published."""
     consistent: bool
     """Whether the probabilities are the softmax of the logits."""
@@ -62,7 +61,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether the file is intact and answers as it must."""
-        return self.intact and self.consistent and self.familiar and self.largest <= self.tolerance
+        return bool(self.intact) and self.consistent and self.familiar and self.largest <= self.tolerance
 
 
 def record(classifier: Classifier, tolerance: float, familiarity_tolerance: float) -> dict[str, str]:
@@ -76,7 +75,7 @@ def record(classifier: Classifier, tolerance: float, familiarity_tolerance: floa
 
 
 def run(classifier: Classifier, path: Path) -> Outcome:
-    """Asks a model, on any provider, again and compares; `path` is its file, to see whether a byte has changed.
+    """Asks a model, on any provider, again and compares; `path` is for messages.
 
     Raises `ModelError` where it carries no self-test, or a damaged one.
     """
@@ -91,11 +90,13 @@ def run(classifier: Classifier, path: Path) -> Outcome:
         if outputs.familiarity is not None and probe.familiarity is not None:
             difference = abs(float(outputs.familiarity[0]) - probe.familiarity)
             familiar &= difference <= (entry.familiarity_tolerance or 0.0)
-    return Outcome(differences, entry.tolerance, is_intact(path, classifier.metadata), consistent, familiar)
+    return Outcome(differences, entry.tolerance, classifier.intact, consistent, familiar)
 
 
 def _read_entry(classifier: Classifier, path: Path) -> _Entry:
     contract = classifier.contract
+    if classifier.intact is None:
+        raise ModelError(f"{path} holds no hash of itself: export it again")
     if KEY not in classifier.metadata:
         raise ModelError(f"{path} carries no self-test: export it again")
     try:

@@ -78,8 +78,11 @@ def atomic_files(folder: Path) -> Iterator[Path]:
     stage = folder / f".catsdogs-{os.urandom(8).hex()}"
     with _temporary_folder(stage, folder):
         yield stage
+        for file in stage.iterdir():
+            sync(file)
         for file in sorted(stage.iterdir()):
             file.replace(folder / file.name)
+        sync(folder)
 
 
 @contextmanager
@@ -100,10 +103,10 @@ def replace_folder(folder: Path, own: frozenset[str]) -> Iterator[Path]:
         if folder.exists():
             shutil.copymode(folder, stage)
         for path in (*stage.iterdir(), stage):
-            _sync(path)
+            sync(path)
         _check_exchangeable(folder, own)  # somebody may have put something there meanwhile
         _exchange(stage, folder)
-        _sync(folder.parent)
+        sync(folder.parent)
 
 
 @contextmanager
@@ -153,7 +156,7 @@ def _remove_leftovers(folder: Path) -> None:
                 continue  # somebody else's, and alive
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Waits until a file, or the list of a folder's files, is on the disk."""
     if sys.platform == "win32" and path.is_dir():
         return

@@ -2,35 +2,49 @@
 
 import csv
 import io
+import logging
 import os
-import stat
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import make_folder, write_errors
 from catsdogs_edge.output.json_text import to_json
+
+_log = logging.getLogger(__name__)
 
 SCHEMA = 1
 
 STANDARD_OUTPUT = Path("-")
 
 
+_SECONDS_BETWEEN_LOOKS = 1.0
+
+
 class RowFile:
-    """A file, emptied first or appended to, or `-` for standard output, to which whole rows are added.
+    """A file, or `-` for standard output, to which whole rows are added, by one process at a time.
 
     Each row goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
-    that does not fit on the disk leaves nothing behind. Raises `OutputError` where it cannot be written.
+    that does not fit on the disk leaves nothing behind.
     """
 
-    def __init__(self, path: Path, *, append: bool = False) -> None:
+    def __init__(self, path: Path, *, start: str, append: bool = False, rotates: bool = False) -> None:
+        """Opens a file and empties it, unless it is to be appended to.
+
+        Raises `OutputError` where it cannot be written, where another process writes it, where it is a link, and where
+        it holds something that does not begin with `start`, so is none of ours. If it is removed or moved away
+        meanwhile, rows go on in a new one (`rotates`, as rotated logs want it), or end with an `OutputError`.
+        """
         self._path = path
+        self._start = start.encode()
+        self._rotates = rotates
         self._file: io.FileIO | None = None
         if path != STANDARD_OUTPUT:
             make_folder(path.parent)
-            with write_errors(path):
-                self._file = io.FileIO(path, "a" if append else "w")
+            self._open(append=append)
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
@@ -38,22 +52,89 @@ class RowFile:
             sys.stdout.write(row)
             sys.stdout.flush()
             return
+        if self._regular and time.monotonic() > self._next_look:
+            self._look()
         data = memoryview(row.encode("utf-8", "surrogateescape"))
         with write_errors(self._path):
-            start = self._file.tell() if stat.S_ISREG(os.fstat(self._file.fileno()).st_mode) else None
+            end = os.fstat(self._file.fileno()).st_size
             try:
                 while data:
                     data = data[self._file.write(data) or 0 :]
             except OSError:
-                if start is not None:
-                    self._file.truncate(start)
-                    self._file.seek(start)
+                if self._regular:
+                    self._file.truncate(end)
                 raise
 
+    def sync(self) -> None:
+        """Waits until all rows are on the disk; raises `OutputError` where they cannot be."""
+        if self._file is not None and self._regular:
+            with write_errors(self._path):
+                os.fsync(self._file.fileno())
+
     def close(self) -> None:
-        """Closes the file; standard output stays open."""
-        if self._file is not None:
-            self._file.close()
+        """Closes the file, once all is on the disk; standard output stays open."""
+        if self._file is not None and not self._file.closed:
+            try:
+                self.sync()
+            finally:
+                self._file.close()
+
+    def _open(self, *, append: bool) -> None:
+        with write_errors(self._path):
+            self._regular = not self._path.exists() or self._path.is_file()
+            self._file = io.FileIO(open_locked(self._path) if self._regular else self._path, "a")
+            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+            if not self._regular:  # a device or a pipe
+                self._begin()
+                return
+            with self._path.open("rb") as stream:
+                found = stream.read(len(self._start))
+            if not self._start.startswith(found) and not found.startswith(self._start):
+                raise OutputError(f"{self._path} holds something else than such rows: remove it, or take another name")
+            if not append:
+                self._file.truncate(0)
+            if not found or not append:
+                self._begin()
+
+    def _begin(self) -> None:
+        """Writes what comes before the first row."""
+
+    def _look(self) -> None:
+        """Finds out whether the open file is still the one that has the name."""
+        assert self._file is not None  # noqa: S101 - for mypy
+        self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        try:
+            if os.path.samestat(os.lstat(self._path), os.fstat(self._file.fileno())):
+                return
+        except FileNotFoundError:
+            pass
+        if not self._rotates:
+            raise OutputError(f"{self._path} was removed or moved away while it was written: start again")
+        _log.info("%s was removed or moved away: rows go on in a new one.", self._path)
+        self.close()
+        self._open(append=True)
+
+
+def open_locked(path: Path) -> int:
+    """Opens a regular file, which need not exist, for this process alone, and returns the descriptor.
+
+    Raises `OutputError` where it is a link or another process has it, `OSError` where it cannot be opened.
+    """
+    if path.is_symlink():
+        raise OutputError(f"{path} is a link, and rows are not written through links: name the file itself")
+    no_follow = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, which has no `flock` either
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | no_follow, 0o666)
+    if sys.platform != "win32":
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(descriptor)
+            raise OutputError(f"{path} is being written by another process: wait, or take another name") from error
+        except OSError:  # a file system without locks
+            _log.debug("%s cannot be locked.", path)
+    return descriptor
 
 
 class CsvRows(RowFile):
@@ -62,16 +143,20 @@ class CsvRows(RowFile):
     A path in a row that is not UTF-8 goes through byte for byte.
     """
 
-    def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False) -> None:
-        super().__init__(path, append=append)
+    def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False, rotates: bool = False) -> None:
         self._columns = columns
-        if not append:
-            self.add(_csv_line(columns))
+        same = columns if rotates else columns[:2]
+        super().__init__(path, start=_csv_line(same).rstrip("\n"), append=append, rotates=rotates)
+        if self._file is None:
+            self._begin()
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
         flat = {**row, **(row.get("probabilities") or {})}
         self.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
+
+    def _begin(self) -> None:
+        self.add(_csv_line(self._columns))
 
 
 class JsonRows(RowFile):

@@ -6,6 +6,8 @@ import sys
 
 import cv2
 
+from catsdogs_edge.runtime.children import python
+
 _TRIAL = "import cv2; cv2.namedWindow('catsdogs'); cv2.pollKey()"
 
 
@@ -19,7 +21,7 @@ def why_no_window() -> str | None:
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return "there is no display (DISPLAY is not set)"
     try:
-        trial = subprocess.run([sys.executable, "-c", _TRIAL], capture_output=True, timeout=20, check=False)
+        trial = subprocess.run(python("-c", _TRIAL), capture_output=True, timeout=20, check=False)
     except subprocess.TimeoutExpired:
         return "the display does not answer within 20 s"
     return None if trial.returncode == 0 else f"the display {os.environ.get('DISPLAY', '')} does not answer"

@@ -3,19 +3,19 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.classify.resume import resume_csv, resume_jsonl, skip_done
+from catsdogs_edge.classify.resume import TAIL, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.rows import CsvRows, JsonRows
 
-COLUMNS = ["path", "error"]
+COLUMNS = ["path", "label", "error"]
 NAMES = ["plain.jpg", "carriage\rreturn.jpg", 'quo"te.jpg', "com,ma.jpg", "new\nline.jpg"]
 NAMES += ["кот 🐈.jpg", "caf\udce9.jpg", "-dash.jpg"]
 
 
 def write(path: Path, names: list[str]) -> None:
-    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path)
+    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path, start='{"path": "')
     for name in names:
-        rows.write({"path": name, "error": 'a "reason"\nof two lines'})
+        rows.write({"path": name, "label": 'a "label"\nof two lines', "error": None})
     rows.close()
 
 
@@ -37,7 +37,7 @@ def test_the_paths_that_are_there_are_skipped_and_half_a_row_is_cut_off(name: st
     done = resume_csv(path, COLUMNS) if name.endswith("csv") else resume_jsonl(path)
     assert path.read_bytes() == whole
     assert len(done) == len(NAMES)
-    assert list(skip_done(map(Path, [*NAMES, "other.jpg"]), done)) == [Path("other.jpg")]
+    assert [name for name in [*NAMES, "other.jpg"] if Path(name) not in done] == ["other.jpg"]
 
 
 def test_every_cut_leaves_whole_rows(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_every_cut_leaves_whole_rows(tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     write(path, NAMES[:5])
     whole = path.read_bytes()
-    header = len("path,error\n")
+    header = len("path,label,error\n")
     for size in range(header, len(whole) + 1):
         path.write_bytes(whole[:size])
         try:
@@ -69,14 +69,14 @@ def test_no_file_and_an_empty_file_are_a_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        "path,label\nx,y\n",
+        "path,error\nx,y\n",
         "some text\n",
         "precious",
-        "path,error",
-        "path,error\nx,y,z\n",
-        'path,error\na,\n"b,\nc,\nd,\n',  # a quote that is never closed
-        "path,error\na," + "x" * 200_000 + "\n",
-        "path,error\na\rb,\n",
+        "path,label,error",
+        "path,label,error\nx,y\n",
+        'path,label,error\na,,\n"b,\nc,\nd,\n',  # a quote that is never closed
+        "path,label,error\na,," + "x" * 200_000 + "\n",
+        "path,label,error\na\rb,,\n",
     ],
 )
 def test_another_file_is_refused_and_left_alone(content: str, tmp_path: Path) -> None:
@@ -94,3 +94,28 @@ def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) ->
     with pytest.raises(OutputError, match="record 1 is not one of ours"):
         resume_jsonl(path)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    columns = [*COLUMNS, "sorted_to"]
+    rows = CsvRows(path, columns) if path.suffix == ".csv" else JsonRows(path, start='{"path": "')
+    for number in range(TAIL + 10):
+        failed = number % 10 == 3
+        good = {"label": "cat", "error": None, "sorted_to": f"cat/{number}.jpg"}
+        rows.write({"path": f"{number}.jpg", **({"label": None, "error": "has\ngone"} if failed else good)})
+    rows.close()
+    path.chmod(0o640)
+
+    def resume() -> Done:
+        return resume_csv(path, columns) if name.endswith("csv") else resume_jsonl(path)
+
+    done = resume()
+    assert Path("12.jpg") in done
+    assert Path("13.jpg") not in done
+    assert len(done) == TAIL + 10 - 8
+    assert done.moved[-1] == (Path(f"{TAIL + 8}.jpg"), Path(f"cat/{TAIL + 8}.jpg"))
+    assert b"gone" not in path.read_bytes()
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert len(resume()) == len(done)

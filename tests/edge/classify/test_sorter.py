@@ -4,9 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.classify.sorter import FileMode, Sorter
+from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import ImageError, OutputError
 from catsdogs_edge.output.files import FreeNames
+
+
+def put(sorter: Sorter, path: Path, label: str = "cat") -> Placed:
+    """Reads an image and puts it into its folder."""
+    original = Original(path)
+    original.read()
+    return sorter.put(original, label)
 
 
 @pytest.fixture
@@ -26,16 +33,17 @@ def test_nothing_is_overwritten(
 ) -> None:
     if not links:  # as on FAT
 
-        def refuse(*_: object) -> None:
+        def refuse(*_: object, **__: object) -> None:
             raise OSError(errno.EPERM, "no hard links")
 
         monkeypatch.setattr("os.link", refuse)
     sorter = Sorter(tmp_path / "out", how, ("cat", "dog"))
     targets = []
     for path in images:
-        targets.append(sorter.put(path, "cat"))
+        placed = put(sorter, path)
+        targets.append(placed.target)
         assert path.exists()
-        sorter.finish(path, targets[-1])
+        sorter.finish(placed)
     assert [target.name for target in targets] == ["a.jpg", "a (2).jpg", "a (3).jpg"]
     assert [target.read_text() for target in targets] == ["0", "1", "2"]
     assert [path.exists() for path in images] == [how is FileMode.COPY] * 3
@@ -48,8 +56,9 @@ def test_a_move_to_another_disk_copies_first(images: list[Path], tmp_path: Path)
         pytest.skip("there is no second file system")
     folder = other / f"catsdogs-test-{os.getpid()}"
     sorter = Sorter(folder, FileMode.MOVE, ("cat",))
-    target = sorter.put(images[1], "cat")
-    sorter.finish(images[1], target)
+    placed = put(sorter, images[1])
+    sorter.finish(placed)
+    target = placed.target
     assert target.read_text() == "1"
     assert not images[1].exists()
     target.unlink()
@@ -61,17 +70,18 @@ def test_a_link_becomes_the_image_and_its_original_stays(images: list[Path], tmp
     link = tmp_path / "link.jpg"
     link.symlink_to("in/1/a.jpg")
     sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
-    target = sorter.put(link, "cat")
-    sorter.finish(link, target)
+    placed = put(sorter, link)
+    sorter.finish(placed)
+    target = placed.target
     assert not target.is_symlink()
     assert target.read_text() == images[0].read_text() == "0"
     assert not link.is_symlink()
 
 
 def test_a_move_that_was_killed_in_between_goes_on(images: list[Path], tmp_path: Path) -> None:
-    Sorter(tmp_path / "out", FileMode.MOVE, ("cat",)).put(images[0], "cat")  # and no `finish`
+    put(Sorter(tmp_path / "out", FileMode.MOVE, ("cat",)), images[0])  # and no `finish`
     sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
-    sorter.finish(images[0], sorter.put(images[0], "cat"))
+    sorter.finish(put(sorter, images[0]))
     assert [path.name for path in (tmp_path / "out" / "cat").iterdir()] == ["a.jpg"]
 
 
@@ -81,8 +91,8 @@ def test_a_name_as_long_as_can_be_is_shortened(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
         (tmp_path / folder / name).touch()
     sorter = Sorter(tmp_path / "out", FileMode.COPY, ("cat",))
-    assert sorter.put(tmp_path / "1" / name, "cat").name == name
-    assert sorter.put(tmp_path / "2" / name, "cat").name.endswith("é (2).jpg")
+    assert put(sorter, tmp_path / "1" / name).target.name == name
+    assert put(sorter, tmp_path / "2" / name).target.name.endswith("é (2).jpg")
 
 
 def test_a_name_that_is_taken_often_is_not_tried_each_time(tmp_path: Path) -> None:
@@ -99,10 +109,85 @@ def test_a_name_that_is_taken_often_is_not_tried_each_time(tmp_path: Path) -> No
     assert len(list(tmp_path.iterdir())) == 5
 
 
-def test_an_image_that_has_gone_is_said(tmp_path: Path) -> None:
-    with pytest.raises(ImageError, match="cannot be read any more: No such file"):
-        Sorter(tmp_path / "out", FileMode.COPY, ("cat",)).put(tmp_path / "x.jpg", "cat")
+def test_an_image_that_has_gone_is_said(images: list[Path], tmp_path: Path) -> None:
+    original = Original(images[0])
+    original.read()
+    images[0].unlink()
+    with pytest.raises(ImageError, match="cannot be read any more: no such file"):
+        Sorter(tmp_path / "out", FileMode.COPY, ("cat",)).put(original, "cat")
     assert not any((tmp_path / "out" / "cat").iterdir())
+
+
+@pytest.mark.parametrize("how", FileMode)
+def test_an_image_that_is_in_its_place_stays_there(how: FileMode, tmp_path: Path) -> None:
+    path = tmp_path / "out" / "cat" / "a (2).jpg"
+    path.parent.mkdir(parents=True)
+    path.write_text("cat")
+    (tmp_path / "linked").symlink_to("out")
+    for out in ("out", "linked"):
+        for source in (path, tmp_path / "linked" / "cat" / path.name):
+            sorter = Sorter(tmp_path / out, how, ("cat",))
+            sorter.finish(put(sorter, source))
+            assert [(file.name, file.read_text()) for file in path.parent.iterdir()] == [("a (2).jpg", "cat")]
+
+
+@pytest.mark.parametrize("when", ["before", "between"])
+@pytest.mark.parametrize("how", FileMode)
+def test_what_came_under_the_same_name_stays(how: FileMode, when: str, images: list[Path], tmp_path: Path) -> None:
+    sorter = Sorter(tmp_path / "out", how, ("cat",))
+    original = Original(images[0])
+    original.read()
+    new = tmp_path / "new"
+    new.write_text("a new upload")
+    if when == "before":
+        new.replace(images[0])
+        with pytest.raises(ImageError, match="is another one"):
+            sorter.put(original, "cat")
+    else:
+        placed = sorter.put(original, "cat")
+        new.replace(images[0])
+        sorter.finish(placed)
+        assert placed.target.read_text() == "0"
+    assert images[0].read_text() == "a new upload"
+
+
+def test_the_only_copy_stays_where_the_new_one_has_gone(images: list[Path], tmp_path: Path) -> None:
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    placed = put(sorter, images[0])
+    placed.target.unlink()
+    sorter.finish(placed)
+    assert images[0].read_text() == "0"
+    assert [path.name for path in images[0].parent.iterdir()] == ["a.jpg"]
+
+
+def test_an_original_that_has_gone_by_itself_is_done(images: list[Path], tmp_path: Path) -> None:
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    placed = put(sorter, images[0])
+    images[0].unlink()
+    sorter.finish(placed)
+    assert placed.target.read_text() == "0"
+
+
+def test_a_target_that_has_gone_is_an_error_of_the_place(images: list[Path], tmp_path: Path) -> None:
+    """Such as a disk that was pulled out: no image is to blame."""
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    (tmp_path / "out" / "cat").rmdir()
+    with pytest.raises(OutputError, match="cannot be written: No such file"):
+        put(sorter, images[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() == 0, reason="root may write everywhere")
+def test_a_move_out_of_a_read_only_folder_is_refused_first(images: list[Path], tmp_path: Path) -> None:
+    images[0].parent.chmod(0o500)
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    with pytest.raises(OutputError, match="its folder is read-only; use --copy"):
+        put(sorter, images[0])
+    assert not any((tmp_path / "out" / "cat").iterdir())
+
+
+def test_a_copy_never_becomes_a_program_of_another_user(images: list[Path], tmp_path: Path) -> None:
+    images[0].chmod(0o4755)
+    assert put(Sorter(tmp_path / "out", FileMode.COPY, ("cat",)), images[0]).target.stat().st_mode & 0o7777 == 0o755
 
 
 def test_a_file_in_the_way_is_said(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -152,12 +153,14 @@ def test_wrong_usage_is_exit_code_2(classify: Command, album: Path, tiny: Path) 
 
 
 def test_a_csv_target_is_treated_as_what_it_is(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
-    """A link stays a link, a device stays a device, a folder is refused."""
+    """A link is not written through, a device stays a device, a folder is refused."""
     (tmp_path / "link.csv").symlink_to(tmp_path / "real.csv")
-    (tmp_path / "real.csv").write_text("old")
-    assert classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "link.csv").returncode == 0
-    assert (tmp_path / "link.csv").is_symlink()
-    assert "a cat.png" in (tmp_path / "real.csv").read_text()
+    for content in ("old", ""):
+        (tmp_path / "real.csv").write_text(content)
+        done = classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "link.csv")
+        assert done.returncode == 1
+        assert "is a link, and rows are not written through links" in done.stderr
+        assert (tmp_path / "real.csv").read_text() == content
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
         assert classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "pipe").returncode == 0
@@ -337,7 +340,9 @@ def test_an_image_that_is_named_twice_and_moved_once_is_a_row(
 ) -> None:
     done = classify(album / "a cat.png", album, "--model", tiny, "--move", tmp_path / "out", "--csv", "-")
     assert done.returncode == 3
-    assert "cannot be read any more: No such file" in done.stdout or "has gone" in done.stdout
+    moved = [line for line in done.stdout.splitlines() if "a cat.png" in line]
+    assert len(moved) == 2
+    assert all(str(tmp_path / "out" / "cat" / "a cat.png") in line or "no such file" in line for line in moved)
     assert len(list((tmp_path / "out").rglob("*.*"))) == 3
 
 
@@ -397,3 +402,118 @@ def test_a_list_from_a_pipe_is_read_once(classify: Command, tiny: Path, tmp_path
     os.close(terminal)
     os.close(controller)
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 41
+
+
+def test_sorting_a_sorted_folder_again_changes_nothing(classify: Command, album: Path, tiny: Path) -> None:
+    out = album / "sorted"
+    assert classify(album, "--model", tiny, "--move", out).returncode == 3
+    before = {path: path.read_bytes() for path in album.rglob("*.*") if path.is_file()}
+    for option in ("--move", "--copy"):
+        for source in (f"{out}/*/", f"{out}/cat"):
+            done = classify(source, "--model", tiny, option, out, "--jsonl", "-")
+            assert done.returncode == 0
+            assert all(row["path"] == row["sorted_to"] for row in map(json.loads, done.stdout.splitlines()))
+            assert {path: path.read_bytes() for path in album.rglob("*.*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_file_with_something_else_is_never_overwritten(
+    name: str, classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    option = f"--{name.partition('.')[2]}"
+    precious = tmp_path / name
+    precious.write_text("my diary\n")
+    done = classify(album, "--model", tiny, option, precious)
+    assert done.returncode == 1
+    assert f"{precious} holds something else than such rows" in done.stderr
+    assert precious.read_text() == "my diary\n"
+    for image in (album / "a cat.png", album / "dog.JPG"):  # as where the name after --csv was forgotten
+        whole = image.read_bytes()
+        assert classify(album / "sub", "--model", tiny, option, image).returncode == 1
+        assert image.read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_old_rows_stay_where_no_image_is_found(
+    name: str, classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    rows, option = tmp_path / name, f"--{name.partition('.')[2]}"
+    assert classify(album, "--model", tiny, option, rows).returncode == 3
+    before = rows.read_bytes()
+    (tmp_path / "empty").mkdir()
+    for source, reason in ((tmp_path / "empty", "no images found"), ("mistyped", "mistyped: no such image or folder")):
+        done = classify(source, "--model", tiny, option, rows)
+        assert (done.returncode, done.stderr) == (1, f"catsdogs-classify: {reason}\n")
+        assert rows.read_bytes() == before
+    assert classify(album / "sub", "--model", tiny, option, rows).returncode == 0  # ours may be written anew
+    assert rows.read_bytes() != before
+
+
+def test_two_runs_do_not_write_one_file(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.csv"
+    for resume in ((), ("--resume",)):
+        command: list[str | Path] = [classify.script, "-", "--model", tiny, "--csv", rows, *resume]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+            assert first.stdin
+            first.stdin.write(f"{album}/a cat.png\n".encode())
+            first.stdin.flush()
+            while not rows.exists():
+                time.sleep(0.02)
+            time.sleep(0.5)
+            for other in ((), ("--resume",)):
+                done = classify(album, "--model", tiny, "--csv", rows, *other)
+                assert done.returncode == 1
+                assert "is being written by another process" in done.stderr
+            first.stdin.close()
+            assert first.wait(20) == 0
+        assert rows.read_text().count("a cat.png") == 1
+
+
+def test_rows_that_are_removed_meanwhile_end_the_run(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    batch = f"{album}/a cat.png\n".encode() * BATCH_SIZE * (1 + BATCHES_AHEAD * usable_cpus())
+    with subprocess.Popen(
+        [classify.script, "-", "--model", tiny, "--csv", rows], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdin
+        assert running.stderr
+        running.stdin.write(batch)
+        running.stdin.flush()
+        while not rows.exists():
+            time.sleep(0.02)
+        rows.unlink()
+        time.sleep(1.1)
+        running.stdin.write(batch)
+        running.stdin.close()
+        assert running.wait(20) == 1
+        assert b"was removed or moved away while it was written" in running.stderr.read()
+
+
+def test_rows_with_an_error_are_tried_again(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
+    for option, rows in (("--csv", tmp_path / "rows.csv"), ("--jsonl", tmp_path / "rows.jsonl")):
+        torn = (album / "torn.jpg").read_bytes()
+        assert classify(album, "--model", tiny, option, rows).returncode == 3
+        assert classify(album, "--model", tiny, option, rows, "--resume").returncode == 3  # it still cannot be read
+        (album / "torn.jpg").write_bytes(encode(plain(RED), ".jpg"))
+        assert classify(album, "--model", tiny, option, rows, "--resume").returncode == 0
+        assert rows.read_text().count("torn.jpg") == 1
+        (album / "torn.jpg").write_bytes(torn)
+
+
+def test_a_move_that_was_killed_after_its_rows_is_finished(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    """The last originals may still be there: `--resume` removes those whose copy is the same, and no other."""
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    names = ("a cat.png", "dog.JPG")
+    content = {name: (album / name).read_bytes() for name in names}
+    assert classify(album, "--model", tiny, "--move", out, "--csv", rows).returncode == 3
+    for name in names:
+        (album / name).write_bytes(content[name])
+    (album / "dog.JPG").write_bytes(encode(plain(RED), ".jpg"))  # a new upload
+    assert classify(album, "--model", tiny, "--move", out, "--csv", rows, "--resume").returncode == 3
+    assert not (album / "a cat.png").exists()
+    assert (album / "dog.JPG").exists()
+    assert (out / "cat" / "a cat.png").read_bytes() == content["a cat.png"]

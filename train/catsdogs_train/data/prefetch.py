@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
+from catsdogs_edge.runtime.children import protect_descendants
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.augmentation import Recipe, make_view
 
@@ -79,6 +80,7 @@ def stop() -> None:
 def _start(workers: int) -> Executor:
     if not workers:
         return ThreadPoolExecutor(usable_cpus())
+    protect_descendants()
     # Not forked: a fork of a process that has threads, as TensorFlow and JAX do, may hang.
     return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
 

@@ -1,5 +1,6 @@
 """Keeps what a training needs to go on after `kill -9`, in one folder that is removed when it is done."""
 
+import contextlib
 import hashlib
 import json
 import shutil
@@ -12,7 +13,7 @@ import msgspec
 import numpy as np
 from msgspec import structs
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
 from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_train.run.history import Epoch, TrainingState
@@ -91,11 +92,31 @@ class Checkpoint:
         return self.folder / f"features-{name}.npy"
 
     def remove(self) -> None:
-        """Removes the folder, in one step for whoever looks: the training is done."""
-        if self.folder.exists():
-            with write_errors(self.folder):
-                self.folder.rename(self.folder.with_name(".catsdogs-checkpoint"))
+        """Removes its files, the one that `exists` asks for first, and the folder if it is empty then."""
+        with write_errors(self.folder):
+            for path in (self._fingerprint, self._state, *self.folder.glob("features-*.npy")):
+                path.unlink(missing_ok=True)
+            _sweep(self.folder)
+            with contextlib.suppress(OSError):  # not there, or it holds something that is not ours
+                self.folder.rmdir()
         _sweep(self.folder.parent)
+
+    def check_run_folder(self) -> None:
+        """Refuses a run folder that holds something, but no run of ours: raises `OutputError`."""
+        run = self.folder.parent
+        if not run.exists() or self._fingerprint.exists() or _is_run(run / "run.json"):
+            return
+        others = sorted(path.name for path in run.iterdir() if not path.name.startswith(".catsdogs-"))
+        if others:
+            raise OutputError(f"{run} holds other files ({others[0]}): choose a new folder for --out")
+
+
+def _is_run(file: Path) -> bool:
+    """Returns whether this is a `run.json` that we wrote, whatever else of it may be damaged."""
+    try:
+        return "fingerprint" in from_json(file.read_bytes(), dict[str, Any])
+    except (OSError, ValueError):
+        return False
 
 
 def _sweep(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Keeps what was seen: as a video, and as images."""
 
+import logging
+import os
 import shutil
 import time
 from pathlib import Path
@@ -11,11 +13,15 @@ from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import FreeNames, atomic_file, check_writable, make_folder
+from catsdogs_edge.output.files import FreeNames, atomic_file, check_writable, is_utf8, make_folder
+
+_log = logging.getLogger(__name__)
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}  # that OpenCV's own FFmpeg can write
 _FPS = 25.0  # of the video where the source promises none
 _LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
+_LONGEST_EDGE = 65_000  # pixels of a JPEG
+_SECONDS_TO_GROW = 30.0  # FFmpeg keeps some frames before it writes them
 _ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
 
 
@@ -36,9 +42,13 @@ class Recorder:
             raise OutputError(f"{path}: a video's name ends with {', '.join(_CODECS)}")
         if path.is_dir():
             raise OutputError(f"{path} is a folder, expected the name of a video")
+        if not is_utf8(path):
+            raise OutputError(f"{path}: OpenCV takes no name that is not UTF-8: take another one")
         make_folder(path.parent)
         check_writable(path.parent)
-        self._path = path
+        self._path = next(name for name in FreeNames().candidates(path.absolute()) if not os.path.lexists(name))
+        if self._path.name != path.name:
+            _log.info("%s is there already: the video goes to %s.", path, self._path.name)
         self._annotator = annotator
         self._fps = fps or _FPS
         self._live = live
@@ -46,6 +56,8 @@ class Recorder:
         self._size = (0, 0)
         self._last = 0.0
         self._owed = 0.0
+        self._size_before = 0
+        self._next_look = 0.0
 
     def write(self, result: FrameResult) -> bool:
         """Adds a frame; never asks to stop. Raises `OutputError` where the disk is nearly full."""
@@ -61,7 +73,18 @@ class Recorder:
             self._writer.write(image)
         if shutil.disk_usage(self._path.parent).free < _ROOM:
             raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, and can be played")
+        self._check_growth()
         return True
+
+    def _check_growth(self) -> None:
+        """Finds out that nothing arrives any more: OpenCV does not report a quota, or a file system's largest file."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return
+        size = self._path.stat().st_size if self._path.exists() else -1
+        if size <= self._size_before:
+            raise OutputError(f"{self._path} does not grow any more ({size} bytes): is there a quota, or a limit?")
+        self._size_before, self._next_look = size, now + _SECONDS_TO_GROW
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width, height)
@@ -70,6 +93,7 @@ class Recorder:
         if not self._writer.isOpened():
             raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
         self._last = time.monotonic()
+        self._next_look = self._last + _SECONDS_TO_GROW
         self._owed = 1.0
 
     def _times(self) -> int:
@@ -109,6 +133,9 @@ class AnnotatedFrames(Sink):
 
 def save_image(bgr: BgrImage, path: Path) -> None:
     """Writes uint8 BGR (H, W, 3) in the format of the name, whole or not at all; its folder must exist."""
+    if max(bgr.shape) > _LONGEST_EDGE:
+        shrink = _LONGEST_EDGE / max(bgr.shape)
+        bgr = np.asarray(cv2.resize(bgr, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
     _, data = cv2.imencode(path.suffix, bgr)
     with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 
 from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.smoothing import Smoother
@@ -86,6 +87,9 @@ def classify_frame(classifier: Classifier, smoother: Smoother, rate: "_Rate", fr
     start = time.perf_counter()
     (prediction,) = classifier.classify([frame.rgb])
     latency = 1000 * (time.perf_counter() - start)
+    if prediction.problem:
+        smoother.reset()
+        return FrameResult(frame=replace(frame, error=prediction.problem), fps=rate.now)
     if frame.path:
         smoother.reset()  # images have nothing to do with one another
     smoothed = smoother.add(prediction, frame.clock)

@@ -1,12 +1,14 @@
 """Turns what the user typed into frames: cameras, streams, video files, images, raw frames on standard input."""
 
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import cv2
 import numpy as np
@@ -17,9 +19,17 @@ from catsdogs_edge.capture.live import LiveSource
 from catsdogs_edge.errors import ImageError, SourceError
 from catsdogs_edge.images.decode import EXTENSIONS, read
 from catsdogs_edge.images.discovery import find_images, is_pattern
+from catsdogs_edge.output.files import is_utf8
+from catsdogs_edge.output.terminal import redact
 
+SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
+"""What a URL of a stream may begin with; FFmpeg knows others that open files or start programs."""
+
+_PROTOCOLS = ",".join(sorted(SCHEMES | {"crypto", "rtmpt", "tls"}))
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+_PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
+_COUNTED = (b"ftyp", b"RIFF")  # containers that hold the number of their frames; others estimate it
 _OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
-_SECRET = re.compile(r"(?i)(\w*(?:user|usr|login|pass|pw|token|auth|secret|key|sig)\w*=)[^&;\s]*")
 
 
 class Source(Protocol):
@@ -49,13 +59,17 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
     Args:
         source: A camera's index (`0`), path (`/dev/video0`) or name (`cam:C920`); a URL (`rtsp://`, `http://`, ...);
             a video; an image, folder, pattern or `@list`, as `find_images` takes them; `-` for standard input: a
-            list of images, or with `raw`, frames.
+            list of images, or with `raw`, frames. Where it is to stay secret, `env:NAME` or `file:PATH`: that
+            variable, or the first line of that file, holds it.
         raw: Standard input holds RGB24 frames of this size, one after the other.
         size: That a camera is asked for; it may deliver another.
 
     Raises:
         SourceError: It cannot be opened.
     """
+    source = _read_secret(source)
+    if source.startswith("file://"):
+        source = url2pathname(urlsplit(source).path)
     if raw:
         if source != "-":
             raise SourceError(f"raw frames come from standard input: found '{source}', expected '-'")
@@ -66,19 +80,26 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
         return _open_stream(source)
     if source == "-" or source.startswith("@") or os.path.isdir(source) or is_pattern(source):
         return ImageFiles(source)
+    if source.casefold().endswith(".gif") and os.path.isfile(source):
+        return VideoFile.open(source)
     if not os.path.isfile(source):
         raise SourceError(f"{source}: no such video or image (a camera is given by its index, such as 0)")
     return ImageFiles(source) if Path(source).suffix.lower() in EXTENSIONS else VideoFile.open(source)
 
 
-def redact(url: str) -> str:
-    """Hides what a URL may hold of names and passwords: all before the last `@`, and parameters that look like it.
-
-    It does not take the URL apart: a password may hold characters that belong escaped, and are not.
-    """
-    scheme, separator, rest = url.partition("://")
-    _, at, address = rest.rpartition("@")
-    return scheme + separator + _SECRET.sub(r"\1***", f"***@{address}" if at else rest)
+def _read_secret(source: str) -> str:
+    """Returns what a source stands for, that processes of other users must not see in the command."""
+    kind, _, name = source.partition(":")
+    if kind == "env" and name:
+        if not os.environ.get(name):
+            raise SourceError(f"the environment has no variable {name}, which is to name the source")
+        return os.environ[name]
+    if kind == "file" and name and not name.startswith("//"):
+        try:
+            return Path(name).read_text(encoding="utf-8").strip().partition("\n")[0]
+        except (OSError, ValueError) as error:
+            raise SourceError(f"{name}, which is to name the source, cannot be read: {error}") from error
+    return source
 
 
 def _is_device(source: str) -> bool:
@@ -90,10 +111,14 @@ def _is_device(source: str) -> bool:
 
 def _open_stream(url: str) -> Source:
     name = redact(url)
+    scheme = url.partition("://")[0].casefold()
+    if scheme not in SCHEMES:
+        raise SourceError(f"{name}: found the scheme {scheme}, expected one of {', '.join(sorted(SCHEMES))}")
 
     def connect() -> cv2.VideoCapture:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
-        capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
+        with _limited_ffmpeg():
+            capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
         return capture
@@ -109,37 +134,64 @@ def _open_stream(url: str) -> Source:
     ).wait()
 
 
+@contextmanager
+def _limited_ffmpeg() -> Iterator[None]:
+    """Keeps a server from leading FFmpeg to files of this machine, or to other protocols, while a stream is opened."""
+    if _OPTIONS in os.environ:  # the user's own
+        yield
+        return
+    os.environ[_OPTIONS] = f"rtsp_flags;prefer_tcp|protocol_whitelist;{_PROTOCOLS}"  # the first is OpenCV's default
+    try:
+        yield
+    finally:
+        os.environ.pop(_OPTIONS, None)
+
+
 class VideoFile(Source):
     """A recording: every frame, in order, none dropped."""
 
-    def __init__(self, capture: cv2.VideoCapture, name: str) -> None:
+    def __init__(self, capture: cv2.VideoCapture, name: str, *, counted: bool = False) -> None:
         self.name = name
+        self._counted = counted
         self.fps = max(capture.get(cv2.CAP_PROP_FPS), 0.0)
         self._capture = capture
 
     @classmethod
     def open(cls, path: str) -> "VideoFile":
-        """Opens a file; raises `SourceError` where OpenCV's FFmpeg cannot."""
-        capture = cv2.VideoCapture(path, cv2.CAP_FFMPEG)
+        """Opens a file; raises `SourceError` where OpenCV's FFmpeg cannot, and for playlists, which lead elsewhere."""
+        if not is_utf8(path):
+            raise SourceError(f"{path}: OpenCV takes no name that is not UTF-8: give it another name")
+        with Path(path).open("rb") as stream:
+            start = stream.read(12)
+        if start.startswith(_PLAYLISTS):
+            raise SourceError(f"{path} is a playlist, expected a video: name the video itself")
+        capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - a colon in it is no scheme
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
-        return cls(capture, path)
+        return cls(capture, path, counted=start.startswith(_COUNTED) or start[4:8] in _COUNTED)
 
     def __iter__(self) -> Iterator[Frame]:
         number = 0
         while True:
-            position = self._capture.get(cv2.CAP_PROP_POS_FRAMES) / self.fps if self.fps else None
             delivered, bgr = self._capture.read()
             if not delivered:
                 break
+            position = self._position(number)
             yield Frame(number=number, rgb=to_rgb(np.asarray(bgr, np.uint8)), position=position)
             number += 1
         if number == 0:
             raise SourceError(f"{self.name} holds no frame that can be decoded")
-        promised = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)  # some formats only estimate it
-        if number < min(0.95 * promised, promised - 2):
+        promised = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
+        if self._counted and number < min(0.95 * promised, promised - 2):
             error = f"{number} frames can be decoded of {promised:.0f}: the video is cut short or damaged"
             yield Frame(number=number, rgb=None, position=position, error=error)
+
+    def _position(self, number: int) -> float | None:
+        """Returns the time of the frame that was read last, in seconds: as the container has it, or by its number."""
+        seconds = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        if seconds > 0 or number == 0:
+            return max(seconds, 0.0)
+        return number / self.fps if self.fps else None  # a raw stream has no times
 
     def close(self) -> None:
         """Closes the file."""

@@ -71,12 +71,12 @@ def classify_all(
         images = [item for item in loaded if not isinstance(item, ImageError)]
         with turn:
             predictions = iter(classifier.classify(images))
-        return [
-            ImageResult(source, None, str(item))
-            if isinstance(item, ImageError)
-            else ImageResult(source, next(predictions), "")
-            for source, item in zip(chunk, loaded, strict=True)
-        ]
+        rows = []
+        for source, item in zip(chunk, loaded, strict=True):
+            prediction = None if isinstance(item, ImageError) else next(predictions)
+            problem = str(item) if prediction is None else prediction.problem
+            rows.append(ImageResult(source, None if problem else prediction, problem))
+        return rows
 
     for rows in in_batches(classify, sources, workers):
         yield from rows

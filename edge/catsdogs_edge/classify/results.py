@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-import typer
-
 from catsdogs_edge.classify.batching import ImageResult
 from catsdogs_edge.classify.resume import NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import prediction_columns, prediction_fields
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
+from catsdogs_edge.output.terminal import redact, say
 
 
 class Results(Protocol):
@@ -70,7 +69,11 @@ class FileResults:
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
-        fields = {"path": str(row.path), **prediction_fields(row.prediction, self._classes), "error": row.error or None}
+        fields = {
+            "path": redact(str(row.path)),
+            **prediction_fields(row.prediction, self._classes),
+            "error": row.error or None,
+        }
         sorted_to = {} if target is None else {"sorted_to": str(target)}
         self._rows.write({**fields, **sorted_to, **self._constant})
 
@@ -85,9 +88,9 @@ class Lines(Results):
         """Prints a line."""
         where = str(row.path) if target is None else f"{row.path} -> {target}"
         if row.prediction is None:
-            typer.secho(f"{'error':<{self._width}}          {where}: {row.error}", fg=typer.colors.RED)
+            say(f"{'error':<{self._width}}          {where}: {row.error}", red=True)
         else:
-            typer.echo(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
+            say(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
 
 
 class ClassifySummary:

@@ -18,6 +18,7 @@ import typer
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
+from catsdogs_edge.output.terminal import PlainFormatter, say
 
 _Options = TypeVar("_Options")
 # The extra that brings a module; None for those that several bring, of which the command's own is meant
@@ -67,10 +68,13 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     _open_closed_descriptors()
     if quiet and "OPENCV_LOG_LEVEL" not in os.environ:
         hide_native_messages()
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # SIGHUP: not on Windows
-            signal.signal(getattr(signal, name), _end)
-    logging.basicConfig(format="%(message)s", stream=sys.stderr)
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # SIGHUP: not on Windows
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(PlainFormatter("%(message)s"))
+    logging.basicConfig(handlers=[handler])
     for package in ("catsdogs_edge", "catsdogs_export", "catsdogs_train"):
         logging.getLogger(package).setLevel(logging.INFO)
     for name, value in _OPENCV_SETTINGS.items():
@@ -95,8 +99,18 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
-    """Ends the process in order, with the exit code that a shell gives to that signal."""
+    """Ends the process in order, with the exit code that a shell gives to that signal; a second one ends it at once."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _end_at_once)
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
     raise SystemExit(128 + number)
+
+
+def _end_at_once(number: int, _: FrameType | None) -> NoReturn:
+    """Ends the process where it stands, such as inside of a decoder that does not come back."""
+    os._exit(128 + number)
 
 
 def _open_closed_descriptors() -> None:
@@ -125,5 +139,5 @@ def _missing_extra(error: ImportError, extra: str) -> str:
 
 def _fail(message: str) -> NoReturn:
     command = os.path.basename(sys.argv[0]).removesuffix(".exe")  # noqa: PTH119 - a name, not a path
-    print(f"{command}: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one line
+    say(f"{command}: {' '.join(message.split())}", err=True)
     sys.exit(ExitCode.FAILED)

@@ -8,6 +8,7 @@ import typer
 from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.output.terminal import redact, say
 
 _app = make_app()
 main = partial(run, _app, extra="edge", quiet=True)
@@ -46,17 +47,17 @@ def _cam(options: CamOptions) -> None:
         raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
         triggers = Trigger.parse_all(options.on[0]) if options.on else ()
     except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+        raise typer.BadParameter(redact(str(error))) from error
     classifier = Classifier.load(
         options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
     )
     info = ModelInfo.from_classifier(classifier, options.model)
     check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, options.source])
     with closing(open_source(options.source, raw=raw, size=size)) as source:
-        typer.echo(f"{source.name}; {info.describe()}", err=True)
+        say(f"{source.name}; {info.describe()}", err=True)
         sinks = open_sinks(options, triggers, info, source)
         summary = classify_stream(classifier, source, sinks, smoothing=options.smoothing, limit=options.frames)
-    typer.echo(f"{summary.describe()} of {source.name}", err=True)
+    say(f"{summary.describe()} of {source.name}", err=True)
     raise typer.Exit(summary.exit_code)
 
 
@@ -65,5 +66,5 @@ def _list_cameras(*, as_json: bool) -> None:
     from catsdogs_edge.capture.cameras import find_cameras, probe, to_json, to_lines  # noqa: PLC0415
 
     probes = probe(cameras := find_cameras())
-    typer.echo(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
+    say(to_json(cameras, probes) if as_json else to_lines(cameras, probes))
     raise typer.Exit(ExitCode.DONE if any(not found.problem for found in probes) else ExitCode.FAILED)

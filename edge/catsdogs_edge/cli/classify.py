@@ -11,6 +11,7 @@ from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.output.files import check_outputs
+from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.providers import Provider
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _finish(work: Callable[[], "ClassifySummary"], where: str, *, can_resume: bo
         summary = work()
     except KeyboardInterrupt as interrupt:
         hint = "; --resume goes on" if can_resume else ""
-        typer.echo(f"Interrupted: {interrupt.args[0].describe()}{hint}" if interrupt.args else "Interrupted", err=True)
+        say(f"Interrupted: {interrupt.args[0].describe()}{hint}" if interrupt.args else "Interrupted", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
-    typer.echo(f"{summary.describe()}; {where}", err=True)
+    say(f"{summary.describe()}; {where}", err=True)
     raise typer.Exit(summary.exit_code)

@@ -1,5 +1,6 @@
 """Finds image files: by name, in folders, by pattern, in lists; and sorted into one folder for each class."""
 
+import codecs
 import glob
 import os
 from collections.abc import Iterable, Iterator
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import EXTENSIONS
+
+_LONGEST_NAME = 2**16  # bytes in a list; a path has 4096 at most
 
 
 def find_images(sources: Iterable[str | Path], *, null: bool = False, without: Path | None = None) -> Iterator[Path]:
@@ -27,7 +30,7 @@ def find_images(sources: Iterable[str | Path], *, null: bool = False, without: P
             for name in read_list(source, null=null):
                 yield from expand(Path(name), without)
         elif is_pattern(source):
-            for name in sorted(glob.iglob(source, recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
+            for name in sorted(glob.iglob(_pattern(source), recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
                 yield from expand(Path(name), without)
         else:
             yield from expand(Path(source), without)
@@ -41,6 +44,13 @@ def is_list(source: str) -> bool:
 def is_pattern(source: str) -> bool:
     """Returns whether a name is to be matched with files: it has `*`, `?` or `[` and no file is called so."""
     return glob.has_magic(source) and not os.path.lexists(source)
+
+
+def _pattern(source: str) -> str:
+    """Takes the folders at the start of a pattern that are there as they are written, such as `trip[2024]`."""
+    parts = Path(source).parts
+    count = next((n for n in range(len(parts) - 1, 0, -1) if os.path.lexists(Path(*parts[:n]))), 0)
+    return str(Path(glob.escape(str(Path(*parts[:count]))), *parts[count:])) if count else source
 
 
 def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
@@ -72,14 +82,25 @@ def read_list(source: str, *, null: bool = False) -> Iterator[str]:
     try:
         descriptor = 0 if source == "-" else os.open(source[1:], os.O_RDONLY)
         with open(descriptor, "rb", buffering=0, closefd=descriptor > 0) as stream:
-            rest = b""
-            while block := stream.read(1 << 16):
-                *names, rest = (rest + block).split(end)
+            rest = stream.read(1 << 16)
+            if rest.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # as some programs on Windows write them
+                yield from filter(None, (rest + stream.read()).decode("utf-16").splitlines())
+                return
+            rest = rest.removeprefix(codecs.BOM_UTF8)
+            while rest:
+                *names, rest = rest.split(end)
                 yield from (_decode(name, end, source) for name in names if name)
+                if len(rest) > _LONGEST_NAME:
+                    raise DataError(f"the list {source} has a line of more than {_LONGEST_NAME} bytes")
+                if not (block := stream.read(1 << 16)):
+                    break
+                rest += block
             if rest:
                 yield _decode(rest, end, source)
     except OSError as error:
         raise DataError(f"the list {source} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"the list {source} is damaged: {error}") from error
 
 
 def _decode(name: bytes, end: bytes, source: str) -> str:

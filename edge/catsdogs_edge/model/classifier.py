@@ -1,5 +1,6 @@
 """Runs a self-describing ONNX file on images."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
 _FLOATS_ONLY = frozenset(
     provider.onnx_name for provider in (Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML)
 )
+
+LONGEST_RUN = 60.0
+"""Seconds for one batch: a model can hold a loop that does not end."""
 
 _NO_FILE = OnnxFile({}, None)
 
@@ -98,13 +102,22 @@ class Classifier:
             batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
 
         Raises:
+            ModelError: It does not answer within `LONGEST_RUN`, or not for each image.
             ProviderError: The provider cannot go on, as where a GPU's memory is full.
         """
+        options = ort.RunOptions()
+        deadline = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
+        deadline.daemon = True
+        deadline.start()
         try:
-            results = self._session.run(list(self.contract.outputs), {self.contract.input_name: batch})
+            results = self._session.run(list(self.contract.outputs), {self.contract.input_name: batch}, options)
         except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
+            if options.terminate:
+                raise ModelError(f"the model does not answer within {LONGEST_RUN:.0f} s") from error
             said = " ".join(str(error).split())
             raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
+        finally:
+            deadline.cancel()
         logits, probabilities, *scores = (np.asarray(result, np.float32) for result in results)
         if {len(result) for result in (logits, probabilities, *scores)} != {len(batch)}:
             raise ModelError(f"the model gives {len(logits)} answers for {len(batch)} images: export it again")

@@ -12,6 +12,7 @@ from pathlib import Path
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.integrity import KEY as SEAL
 from catsdogs_edge.model.integrity import is_intact
+from catsdogs_edge.output.files import is_utf8
 
 LARGEST_FILE = 2**31
 """Bytes: more than that no ONNX file without other files can have."""
@@ -48,6 +49,8 @@ def read_onnx_file(path: Path) -> OnnxFile:
 
     Raises `ModelError` where there is no such file, it is no ONNX file or a damaged one, or its content is in others.
     """
+    if not is_utf8(path):
+        raise ModelError(f"{path}: ONNX Runtime takes no name that is not UTF-8: give it another name")
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file")
     try:

@@ -1,5 +1,6 @@
 """From what a model gives for an image to an answer (one of its classes, or neither), and the fields of its row."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +20,12 @@ class Prediction:
     """One for each class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
     familiarity: float | None = None
     """How much the image looks like those that the model learned from, 0 to 1; None if the model has no such score."""
+
+    @property
+    def problem(self) -> str:
+        """Says why this is no answer; empty where it is one."""
+        numbers = (*self.probabilities, self.familiarity or 0.0)
+        return "" if all(map(math.isfinite, numbers)) else "the model's answer is not a finite number"
 
 
 def decide(

@@ -47,6 +47,15 @@ def _identity(path: str) -> tuple[int, int] | str:
     return status.st_dev, status.st_ino
 
 
+def is_utf8(path: str | Path) -> bool:
+    """Returns whether a name can be given to libraries that take UTF-8 alone."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def check_writable(folder: Path) -> None:
     """Finds out early whether files can be put into a folder, which need not exist; raises `OutputError`."""
     import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait for
@@ -206,15 +215,17 @@ def _exchange_in_steps(new: Path, old: Path) -> None:
 def atomic_file(path: Path) -> Iterator[Path]:
     """Yields a temporary path whose file is moved to `path` when the block ends well; see `atomic_files`.
 
-    A link stays a link: the file that it points to is replaced. A device or a pipe is written directly.
+    A device or a pipe is written directly. Raises `OutputError` for a link to a file: somebody else may have made it.
     """
     if path.is_dir():
         raise OutputError(f"{path} is a folder, expected the name of a file")
+    if path.is_symlink() and (path.is_file() or not path.exists()):
+        raise OutputError(f"{path} is a link, and files are not written through links: name the file itself")
     if path.exists() and not path.is_file():
         with write_errors(path):
             yield path
         return
-    path = path.resolve()
+    path = path.absolute()
     with atomic_files(path.parent) as stage:
         yield stage / path.name
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.capture.frames import Size, State
-from catsdogs_edge.capture.sources import ImageFiles, RawFrames, VideoFile, open_source, redact
+from catsdogs_edge.capture.sources import ImageFiles, RawFrames, VideoFile, open_source
 from catsdogs_edge.errors import SourceError
+from catsdogs_edge.output.terminal import redact
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 
@@ -15,15 +16,18 @@ from tests.edge.conftest import BLUE, RED, encode, plain
     ("url", "shown"),
     [
         ("rtsp://admin:p@ss:word@10.0.0.5:554/live", "rtsp://***@10.0.0.5:554/live"),
-        ("http://cam/video?user=bob&pwd=x&channel=2", "http://cam/video?user=***&pwd=***&channel=2"),
+        ("http://cam/video?user=bob&pwd=x&channel=2", "http://cam/video?user=***&pwd=***&channel=***"),
         ("http://cam/?loginuse=bob&loginpas=x", "http://cam/?loginuse=***&loginpas=***"),
         ("https://cam/stream?access_token=abc", "https://cam/stream?access_token=***"),
         ("http://cam:8080/mjpg", "http://cam:8080/mjpg"),
         ("rtsp://u:p#ss@host/x", "rtsp://***@host/x"),
         ("rtsp://u:pa/ss@host/x", "rtsp://***@host/x"),
-        ("rtsp://host/user=admin&password=hunter2&channel=1.sdp", "rtsp://host/user=***&password=***&channel=1.sdp"),
+        ("rtsp://host/user=admin&password=hunter2&channel=1.sdp", "rtsp://host/user=***&password=***&channel=***"),
         ("http://host/?pw=hunter2", "http://host/?pw=***"),
         ("rtsp://[bad", "rtsp://[bad"),
+        ("rtsp:/u:p@host/x", "rtsp:/***@host/x"),
+        ("two: rtsp://u:p@a/x, http://v:q@b/y!", "two: rtsp://***@a/x, http://***@b/y!"),
+        ("no address: C:/a@b.jpg, me@home", "no address: C:/a@b.jpg, me@home"),
     ],
 )
 def test_credentials_are_hidden(url: str, shown: str) -> None:

@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -23,27 +24,30 @@ class Progress:
         columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
         self.bar = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self.is_interrupted = False
+        self._before: Callable[[int, FrameType | None], Any] = signal.default_int_handler
 
     def callback(self, words: str) -> keras.callbacks.Callback:
         """Returns a callback for Keras that shows the batches of an epoch, or of a prediction, and what is going on."""
         return _ProgressCallback(self, words)
 
     def __enter__(self) -> "Progress":
+        before = signal.getsignal(signal.SIGINT)
         is_main = threading.current_thread() is threading.main_thread()
-        if is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is ignored
+        if is_main and callable(before):  # not where it is ignored
+            self._before = before
             signal.signal(signal.SIGINT, self._interrupt)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if signal.getsignal(signal.SIGINT) == self._interrupt:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGINT, self._before)
         self.bar.stop()  # also when training breaks off: it had hidden the cursor
         if self.is_interrupted and error:
             raise KeyboardInterrupt from error
 
-    def _interrupt(self, _: int, __: FrameType | None) -> None:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.is_interrupted = True
-        raise KeyboardInterrupt
+        self._before(number, frame)
 
 
 class _ProgressCallback(keras.callbacks.Callback):  # type: ignore[misc]

@@ -1,0 +1,46 @@
+"""The one place where text goes to people: no password in it, and nothing that a terminal would obey."""
+
+import logging
+import re
+
+import typer
+
+# A URL, as far as it goes: some programs take one slash for two, and a password may hold any sign but white space
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,3})([^\s'\"<>]+)")
+_VALUE = re.compile(r"([?&;/][^=&;?/\s]+=)[^&;\s]*")
+
+
+def say(text: str, *, err: bool = False, red: bool = False) -> None:
+    """Prints lines for people, to standard output or standard error."""
+    typer.secho(printable(redact(text)), err=err, fg=typer.colors.RED if red else None)
+
+
+def redact(text: str) -> str:
+    """Hides what URLs in a text may hold of secrets: all before the last `@`, and the value of each parameter.
+
+    A URL is not taken apart: a password may hold signs that belong escaped, and are not.
+    """
+
+    def hide(match: re.Match[str]) -> str:
+        before, at, address = match[2].rpartition("@")
+        return match[1] + _VALUE.sub(r"\1***", f"***@{address}" if at else before + address)
+
+    return _URL.sub(hide, text)
+
+
+def printable(text: str) -> str:
+    """Writes signs that a terminal would obey, or cannot show, by their numbers; bytes that are no UTF-8 stay."""
+    return text if text.isprintable() else "".join(map(_shown, text))
+
+
+def _shown(sign: str) -> str:
+    is_byte = "\udc80" <= sign <= "\udcff"
+    return sign if sign.isprintable() or is_byte or sign in "\n\t" else ascii(sign)[1:-1]
+
+
+class PlainFormatter(logging.Formatter):
+    """Formats messages of the log as `say` prints them."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the message in one piece."""
+        return printable(redact(super().format(record)))

@@ -7,6 +7,7 @@
 """
 
 import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +67,7 @@ class FileParity(Struct, frozen=True, kw_only=True):
 class FamiliarityParity(Struct, frozen=True, kw_only=True):
     """Level C, of familiarity."""
 
+    images: int = field(name="pictures")
     fp32: float
     """Share of the images, all of which show a class, that are familiar to the fp32 model, 0 to 1."""
     candidate: float
@@ -81,7 +83,7 @@ class FamiliarityParity(Struct, frozen=True, kw_only=True):
         """Describes it in one line."""
         return (
             f"{self.candidate:.2%} familiar, before {self.fp32:.2%} (limit: {KEPT_LIMIT:g} points less); the same "
-            f"decision on {self.agreement:.2%} (limit {AGREEMENT_LIMIT:.0%})"
+            f"decision on {self.agreement:.2%} ({_agreement_limit(self.images)})"
         )
 
 
@@ -115,6 +117,8 @@ class LabelParity(Struct, frozen=True, kw_only=True):
     """Images whose probabilities differ most, the worst first."""
     max_drop: float
     """Limit of `drop`, in percentage points."""
+    agreement_limit: str
+    """What is asked of `agreement`, in words: on few images, one may always differ."""
     kept: FamiliarityParity | None
     """Parity of familiarity; None where the model has no such score."""
 
@@ -122,7 +126,8 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         """Describes it in one line."""
         low, high = self.drop_interval
         return (
-            f"same label on {self.agreement:.2%} of {self.images} images; accuracy {self.accuracy:.2%}, before "
+            f"same label on {self.agreement:.2%} of {self.images} images ({self.agreement_limit}); "
+            f"accuracy {self.accuracy:.2%}, before "
             f"{self.accuracy_fp32:.2%}: {self.drop:+.2f} points lost (95 %: {low:+.2f} to {high:+.2f}; limit "
             f"{self.max_drop:g})"
         )
@@ -132,7 +137,7 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         """What is beyond a limit; empty where nothing is."""
         if self.drop > self.max_drop:
             return f"loses {self.drop:.2f} points of accuracy, expected at most {self.max_drop:g}"
-        allowed = max(1, int(self.images * (1 - AGREEMENT_LIMIT)))
+        allowed = _allowed(self.images)
         if round(self.images * (1 - self.agreement)) > allowed:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         kept = self.kept
@@ -141,6 +146,19 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         if kept and round(self.images * (kept.fp32 - kept.candidate)) > max(1, self.images * KEPT_LIMIT / 100):
             return f"takes {kept.candidate:.2%} of the images for familiar, fp32 {kept.fp32:.2%}"
         return ""
+
+
+def _allowed(images: int) -> int:
+    """Returns how many of so many images may get another label; one, where no number of them could prove the limit."""
+    return max(1, int(images * (1 - AGREEMENT_LIMIT)))
+
+
+def _agreement_limit(images: int) -> str:
+    """Says what holds for so many images."""
+    if images * (1 - AGREEMENT_LIMIT) >= 1:
+        return f"limit {AGREEMENT_LIMIT:.0%}"
+    least = math.ceil(1 / (1 - AGREEMENT_LIMIT))
+    return f"{images} images are too few to prove {AGREEMENT_LIMIT:.0%}, which takes {least}: one may differ"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,6 +268,7 @@ def compare_labels(
     worst = np.argsort(-np.abs(sure_fp32 - sure), kind="stable")[:_WORST]
     return LabelParity(
         images=len(images),
+        agreement_limit=_agreement_limit(len(images)),
         agreement=float((fp32.argmax(axis=1) == found.argmax(axis=1)).mean()),
         accuracy_fp32=float(right_fp32.mean()),
         accuracy=float(right.mean()),
@@ -271,6 +290,7 @@ def _compare_familiarity(before: Outputs, after: Outputs, contract: Contract) ->
     threshold = contract.familiarity.threshold
     familiar = before.familiarity >= threshold, after.familiarity >= threshold
     return FamiliarityParity(
+        images=len(familiar[0]),
         fp32=float(familiar[0].mean()),
         candidate=float(familiar[1].mean()),
         agreement=float((familiar[0] == familiar[1]).mean()),

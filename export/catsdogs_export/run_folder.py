@@ -94,7 +94,9 @@ class RunFolder:
         return cls(model=model, contract=contract, train=tuple(sets["train"]), val=tuple(sets["val"]))
 
     def load_network(self) -> keras.Model:
-        """Opens the Keras model; raises `DataError` where it is damaged."""
+        """Opens the Keras model, whatever the user's `keras.json` says; raises `DataError` where it is damaged."""
+        keras.config.set_image_data_format("channels_last")
+        keras.config.set_floatx("float32")
         try:
             network = keras.saving.load_model(self.model, compile=False)
         except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile) as error:

@@ -78,7 +78,15 @@ class Settings:
     image_size: Annotated[
         int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32.")
     ] = 224
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images for the output layer alone.")] = 10
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            show_default="300, or 10 with --views 0",
+            help="Most passes over the training images for the output layer alone; with --views it ends when the "
+            "validation loss stops falling.",
+        ),
+    ] = None
     views: Annotated[
         int,
         typer.Option(
@@ -156,6 +164,11 @@ class Settings:
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where a training with these options was broken off.")
     ] = False
+
+    @property
+    def head_epochs(self) -> int:
+        """Most epochs of the output layer alone: on features that were computed once, they cost next to nothing."""
+        return self.epochs or (300 if self.views else 10)
 
     @property
     def view_size(self) -> int:

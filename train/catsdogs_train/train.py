@@ -15,6 +15,7 @@ import keras
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER, has_neither, problems_of_classes
 from catsdogs_edge.output.files import check_writable
+from catsdogs_train.backend import use_own_settings
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.network.distribution import Distribution, assemble
@@ -23,6 +24,7 @@ from catsdogs_train.network.resnet import check_weights
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
+from catsdogs_train.run.report import ENOUGH, few_images
 from catsdogs_train.run.run_folder import RunFolderWriter, read_best
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import TrainingContext
@@ -47,6 +49,7 @@ def train(settings: Settings) -> Epoch:
     check_writable(settings.out)  # better to hear it now than after the first epoch
     check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
+    use_own_settings()
     distribution = assemble(settings.devices)
     with lock_run_folder(settings.out) if distribution.is_chief else nullcontext():
         try:
@@ -121,6 +124,8 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         raise DataError(f"the data {problem}")
     names = ", ".join(split.classes)
     _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
+    if len(split.val) < ENOUGH:
+        _log.warning("%s", few_images(len(split.val)))
     distribution.check(settings.batch_size, len(split.train))
     outliers: list[Sample] = []
     if settings.other:

@@ -3,6 +3,7 @@
 Results go to standard output, everything else to standard error; `catsdogs_edge.errors.ExitCode` lists how they end.
 """
 
+import errno
 import inspect
 import io
 import logging
@@ -86,15 +87,11 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
             app()
         finally:
             sys.stdout.flush()
-    except CatsDogsError as error:
-        _fail(str(error))
-    except ImportError as error:
-        _fail(_missing_extra(error, extra))
-    except OSError as error:
-        if error.errno not in WRITE_ERRORS or error.filename is not None:
+    except Exception as error:
+        line = _explain(error, extra)
+        if line is None:
             raise
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
-        _fail(f"standard output cannot be written: {error.strerror}")
+        _fail(line)
     sys.exit(ExitCode.DONE)
 
 
@@ -122,6 +119,22 @@ def _open_closed_descriptors() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number, which is this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+
+def _explain(error: Exception, extra: str) -> str | None:
+    """Returns one line about what the user can mend; None for a bug, which keeps its traceback."""
+    if isinstance(error, CatsDogsError):
+        return str(error)
+    if isinstance(error, ImportError):
+        return _missing_extra(error, extra)
+    if isinstance(error, RuntimeError) and "start new thread" in str(error):
+        return "the system starts no more threads: raise the limit (ulimit -u), or give --threads 1"
+    if isinstance(error, OSError) and error.filename is None and error.errno in WRITE_ERRORS:
+        if error.errno == errno.ENOENT:
+            return f"there is no folder for temporary files ({error.strerror}): set TMPDIR"
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
+        return f"standard output cannot be written: {error.strerror}"
+    return None
 
 
 def _missing_extra(error: ImportError, extra: str) -> str:

@@ -2,6 +2,7 @@
 
 import codecs
 import glob
+import logging
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,6 +10,22 @@ from pathlib import Path
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import EXTENSIONS
 
+_log = logging.getLogger(__name__)
+
+# Folders of thumbnails, of what was deleted, and the like: Synology's, QNAP's, Windows', Linux' and macOS'
+_OF_SYSTEMS = frozenset(
+    {
+        "@eaDir",
+        "#recycle",
+        "#snapshot",
+        "@Recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "lost+found",
+        "__MACOSX",
+    }
+)
+_PARTS = frozenset({"eval", "test", "testing", "train", "training", "val", "valid", "validation"})  # of a data set
 _LONGEST_NAME = 2**16  # bytes in a list; a path has 4096 at most
 
 
@@ -64,7 +81,10 @@ def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
         if without and Path(folder).resolve() == without:
             subfolders.clear()
             continue
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
+        subfolders[:] = sorted(filter(_is_searched, subfolders))
+        for name in subfolders:
+            if Path(folder, name).is_symlink():
+                _log.info("%s is a link to a folder, and left out", Path(folder, name))
         yield from (Path(folder, name) for name in subfolders if looks_like_image(name))
         names.sort()
         yield from (Path(folder, name) for name in names if looks_like_image(name))
@@ -109,6 +129,21 @@ def _decode(name: bytes, end: bytes, source: str) -> str:
     return os.fsdecode(name.removesuffix(b"\r") if end == b"\n" else name)
 
 
+def class_folders(root: Path) -> list[Path]:
+    """Returns the folders in a folder, sorted, but those of the system and of our own trainings, which it names."""
+    folders = []
+    for path in sorted(path for path in root.iterdir() if path.is_dir() and _is_searched(path.name)):
+        if (path / "run.json").is_file() or (path / "checkpoint" / "settings.json").is_file():
+            _log.info("%s is the run folder of a training, and left out", path)
+        else:
+            folders.append(path)
+    return folders
+
+
+def _is_searched(folder: str) -> bool:
+    return not folder.startswith(".") and folder not in _OF_SYSTEMS
+
+
 def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """Finds images that are sorted into one folder for each class.
 
@@ -117,15 +152,15 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder (expected one with a folder of images for each class)")
-    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    folders = class_folders(root)
     if len(folders) < 2:
         names = ", ".join(path.name for path in folders)
         raise DataError(
             f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
             "each class"
         )
-    inner = {tuple(sorted(path.name for path in folder.iterdir() if path.is_dir())) for folder in folders}
-    if len(inner) == 1 and len(*inner) >= 2:
+    inner = {tuple(path.name for path in class_folders(folder)) for folder in folders}
+    if len(inner) == 1 and len(*inner) >= 2 and {folder.name.casefold() for folder in folders} <= _PARTS:
         raise DataError(
             f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?"
         )

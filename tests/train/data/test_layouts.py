@@ -1,3 +1,6 @@
+import logging
+import os
+import shutil
 import stat
 import zipfile
 from pathlib import Path
@@ -162,3 +165,106 @@ def test_a_name_that_is_too_long_is_one_line() -> None:
 def test_what_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder or zip file"):
         find_all([tmp_path / "missing"])
+
+
+@pytest.mark.parametrize("stems", [("IMG_", "DSC_"), ("Abyssinian_", "Bengal_"), ("ant.", "bee.")])
+def test_class_folders_win_over_the_names_of_their_files(stems: tuple[str, str], folders: Path) -> None:
+    for name in ("cat", "dog"):
+        for number, path in enumerate(sorted((folders / name).iterdir())):
+            for stem in stems:
+                shutil.copy(path, path.with_name(f"{stem}{number}.png"))
+            path.unlink()
+    classes, labelled = find_all([folders])
+    assert classes == ("cat", "dog")
+    assert len(labelled) == 12
+
+
+def test_names_of_a_camera_are_no_classes(tmp_path: Path) -> None:
+    for name in ("IMG_1", "IMG_2", "DSC_1", "DSC_2"):
+        (tmp_path / f"{name}.jpg").touch()
+    with pytest.raises(DataError, match="has 0 class folders"):
+        find_all([tmp_path])
+
+
+def test_the_same_folders_in_each_class_are_no_classes(folders: Path) -> None:
+    for name in ("cat", "dog"):
+        for year, path in zip(("2023", "2024", "2025"), sorted((folders / name).iterdir()), strict=True):
+            (folders / name / year).mkdir()
+            path.rename(folders / name / year / path.name)
+    assert names(*find_all([folders])) == EXPECTED
+
+
+def test_a_data_set_in_parts_names_the_way(folders: Path, tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        shutil.copytree(folders, tmp_path / "set" / part)
+    with pytest.raises(DataError, match=r"did you mean .*train instead of"):
+        find_all([tmp_path / "set"])
+
+
+def test_run_folders_and_folders_of_the_system_are_left_out(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for folder in ("run", "@eaDir", "cat/@eaDir", "cat/.thumbnails"):
+        (folders / folder).mkdir()
+        shutil.copy(folders / "dog" / "0.png", folders / folder / "plot.png")
+    (folders / "run" / "run.json").write_text("{}")
+    caplog.set_level(logging.INFO)
+    assert names(*find_all([folders])) == EXPECTED
+    assert "is the run folder of a training, and left out" in caplog.text
+
+
+def test_links_to_folders_are_said(folders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_folder(tmp_path / "more", per_class=1)
+    (folders / "cat" / "more").symlink_to(tmp_path / "more")
+    caplog.set_level(logging.INFO)
+    assert names(*find_all([folders])) == EXPECTED
+    assert "cat/more is a link to a folder, and left out" in caplog.text
+
+
+def test_classes_that_differ_only_in_capitals_are_said(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+    shutil.copytree(folders / "cat", folders / "Cat")
+    assert find_all([folders])[0] == ("Cat", "cat", "dog")
+    assert "Cat and cat in" in caplog.text
+
+
+def test_a_cache_that_lacks_files_is_unpacked_anew(folders: Path, tmp_path: Path) -> None:
+    archive = zipped(folders, tmp_path / "pets.zip")
+    folder = unpack(archive, tmp_path / "into")
+    next(folder.rglob("*.png")).unlink()
+    assert len(list(unpack(archive, tmp_path / "into").rglob("*.png"))) == 6
+
+
+def test_another_archive_of_the_same_name_size_and_time_is_another(folders: Path, tmp_path: Path) -> None:
+    archive = zipped(folders, tmp_path / "pets.zip")
+    times = archive.stat().st_atime_ns, archive.stat().st_mtime_ns
+    first = unpack(archive, tmp_path / "into")
+    data = archive.read_bytes()
+    archive.write_bytes(data.replace(b"dog/", b"god/"))
+    os.utime(archive, ns=times)
+    assert archive.stat().st_size == len(data)
+    assert unpack(archive, tmp_path / "into") != first
+
+
+def test_two_images_of_one_name_in_a_zip_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "two.zip", "w") as archive:
+        archive.writestr("cat/1.jpg", b"x")
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr("cat/1.jpg", b"y")
+    with pytest.raises(DataError, match=r"holds 'cat/1\.jpg' 2 times"):
+        unpack(tmp_path / "two.zip", tmp_path / "into")
+
+
+def test_a_bomb_in_a_zip_is_refused(tmp_path: Path) -> None:
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("cat/1.jpg", "w") as out,
+    ):
+        for _ in range(300):
+            out.write(bytes(1 << 20))
+    with pytest.raises(DataError, match="do not trust this file"):
+        unpack(tmp_path / "bomb.zip", tmp_path / "into")
+    assert not any((tmp_path / "into").rglob("*"))
+
+
+def test_a_colon_in_a_name_in_a_zip_is_a_name(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "colon.zip", "w") as archive:
+        archive.writestr("cat/12:30.jpg", b"x")
+    assert [path.name for path in unpack(tmp_path / "colon.zip", tmp_path / "into").rglob("*.jpg")] == ["12:30.jpg"]

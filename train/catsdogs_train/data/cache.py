@@ -1,10 +1,15 @@
 """The user's cache folder."""
 
+import os
+import tempfile
 from pathlib import Path
 
 import platformdirs
 
 
 def cache_folder() -> Path:
-    """Returns its path; it need not exist."""
-    return Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
+    """Returns its path; it need not exist. A user without a home, as in some containers, has a temporary one."""
+    try:
+        return Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
+    except RuntimeError:
+        return Path(tempfile.gettempdir(), f"catsdogs-{os.getuid()}")

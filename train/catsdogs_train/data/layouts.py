@@ -1,21 +1,33 @@
 """Finds labelled images however they lie: a folder for each class, Kaggle's flat names, a zip of either."""
 
+import hashlib
+import logging
 import lzma
 import re
 import shutil
 import stat
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
-from catsdogs_edge.images.decode import EXTENSIONS
-from catsdogs_edge.images.discovery import find_labelled
+from catsdogs_edge.images.decode import EXTENSIONS, LARGEST_FILE
+from catsdogs_edge.images.discovery import class_folders, find_labelled
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_train.data.cache import cache_folder
 
-_FLAT = re.compile(r"([A-Za-z][\w-]*)[._]\d+\.\w+")  # Kaggle's `train/cat.0.jpg`: label, number, ending
+_log = logging.getLogger(__name__)
+
+_FLAT = re.compile(r"([A-Za-z][\w-]*?)[._](\d+)\.\w+")  # Kaggle's `train/cat.0.jpg`: label, number, ending
+_CAMERAS = frozenset(
+    {"dsc", "dscf", "dscn", "gopr", "image", "img", "mvi", "p", "photo", "picture", "pxl", "screenshot"}
+)
+_MOST_FLAT = 20  # classes by the names of files: with more, they are something else
+_LONGEST_RATIO = 200  # of what an image unpacks to: images are packed already
+_DRIVE = re.compile("[A-Za-z]:")
+_COUNT = ".catsdogs-count"  # the number of files that were unpacked
 # What zipfile raises for damaged, encrypted and unusual files
 _DAMAGE = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
@@ -56,21 +68,38 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 
 def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    classes = [entry for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    for inner in classes:
-        if len({label for _, label in _flat(inner)}) >= 2:
-            raise DataError(f"{inner} holds images of several classes by their names: did you mean it, not {root}?")
-    flat = _flat(folder)
+    classes = class_folders(folder)
+    by_name = [inner for inner in classes if _flat(inner)]
+    others = [inner for inner in classes if inner not in by_name and any(map(_is_numbered, inner.iterdir()))]
+    if (
+        len(by_name) == 1 and len(classes) - len(others) == 1
+    ):  # Kaggle's `train` beside `test1`, whose files have no name
+        raise DataError(f"{by_name[0]} holds images of several classes by their names: did you mean it, not {root}?")
+    flat = [] if len(classes) >= 2 else _flat(folder)
     labels = tuple(sorted({label for _, label in flat}))
-    if len(classes) < 2 and len(labels) >= 2:
+    if flat:
+        _log.info("classes by the names of the files in %s: %s", root, ", ".join(labels))
         return labels, [(path, labels.index(label)) for path, label in flat]
-    return find_labelled(folder)
+    names, found = find_labelled(folder)
+    folded: dict[str, str] = {}
+    for name in names:
+        if (other := folded.setdefault(name.casefold(), name)) != name:
+            _log.warning("%s and %s in %s are two classes: were they meant to be one?", other, name, root)
+    return names, found
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
-    """Finds images that are named by their class."""
+    """Finds images that are named by their class, two or more of each; none where the names are those of a camera."""
     images = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
-    return [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
+    found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
+    counts = Counter(label for _, label in found)
+    is_flat = 2 <= len(counts) <= _MOST_FLAT and min(counts.values()) >= 2
+    return found if is_flat and not _CAMERAS & {label.casefold().rstrip("_") for label in counts} else []
+
+
+def _is_numbered(path: Path) -> bool:
+    """Returns whether an image has a number for a name, as those that are to be guessed."""
+    return path.suffix.lower() in EXTENSIONS and path.stem.isdecimal()
 
 
 def _inner(folder: Path) -> Path:
@@ -89,18 +118,23 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
     Raises `DataError` for a damaged or encrypted file, one with a path that leads out of it, or where there is no room;
     `OutputError` where the folder cannot be written.
     """
-    status = archive.stat()
     cache = into or cache_folder()
-    folder = cache / f"{archive.stem}-{status.st_size:x}-{status.st_mtime_ns:x}"
+    with archive.open("rb") as stream:  # another one may have the same name, size and time
+        folder = cache / f"{archive.stem}-{hashlib.file_digest(stream, 'sha256').hexdigest()[:16]}"
     if folder.is_dir():
-        return folder
+        if _is_whole(folder):
+            return folder
+        _log.warning("%s lacks files: it is unpacked anew", folder)
+        shutil.rmtree(folder)
     try:
         with zipfile.ZipFile(archive) as file, replace_folder(folder, frozenset()) as stage:
             wanted = [entry for entry in file.infolist() if _is_image(entry, archive)]
+            _check_entries(wanted, archive)
             size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(stage).free
             if size > free:
                 raise DataError(f"{archive} holds {size >> 20} MB of images, {cache} has room for {free >> 20} MB")
             file.extractall(stage, wanted)
+            (stage / _COUNT).write_text(str(len(wanted)), encoding="ascii")
     except OutputError:
         if not folder.is_dir():  # another process has unpacked it meanwhile
             raise
@@ -109,10 +143,27 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
     return folder
 
 
+def _is_whole(folder: Path) -> bool:
+    """Returns whether an unpacked folder still holds as many files as it did."""
+    count = folder / _COUNT
+    expected = count.read_text(encoding="ascii") if count.is_file() else ""
+    return expected == str(sum(path.is_file() for path in folder.rglob("*")) - 1)
+
+
+def _check_entries(entries: Sequence[zipfile.ZipInfo], archive: Path) -> None:
+    """Refuses a zip file that would unpack to far more than it is, or of which one image would replace another."""
+    names = Counter(entry.filename for entry in entries)
+    for entry in entries:
+        if names[entry.filename] > 1:
+            raise DataError(f"{archive} holds '{entry.filename}' {names[entry.filename]} times: pack it anew")
+        if entry.file_size > max(LARGEST_FILE, _LONGEST_RATIO * entry.compress_size):
+            raise DataError(f"{archive} holds '{entry.filename}' of {entry.file_size} bytes: do not trust this file")
+
+
 def _is_image(entry: zipfile.ZipInfo, archive: Path) -> bool:
     """Returns whether an entry is an image; refuses a path that leads out of the folder, and links, which may."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or ":" in str(path) or stat.S_ISLNK(entry.external_attr >> 16):
+    if path.is_absolute() or ".." in path.parts or _DRIVE.match(str(path)) or stat.S_ISLNK(entry.external_attr >> 16):
         raise DataError(f"{archive} holds '{entry.filename}', which leads out of it: do not trust this file")
     entry.filename = str(path) + "/" * entry.is_dir()
     is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)

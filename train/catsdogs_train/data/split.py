@@ -18,6 +18,9 @@ _log = logging.getLogger(__name__)
 VAL_SHARE = 0.2
 """Share of the images that is kept for validation by default."""
 
+LEAST_VAL = 50
+"""Images of a class that are kept for validation at least, as far as there are."""
+
 MOST_BAD = 0.25
 """Share of files that may be no images; with more, something else is wrong."""
 
@@ -66,9 +69,9 @@ def make_split(
     """Decides by the content of each image on which side it is.
 
     The side follows from the image's hash and the seed: a fifth of all hashes validate, and so do all that are
-    nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. With
-    sizes, the lowest hashes of each class validate, and the highest train: then the border moves a little when
-    images are added. Without `val`, a part of `data` validates.
+    nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. In a
+    class of few images, and with sizes, the lowest hashes of the class validate, and the highest train: then the border
+    moves a little when images are added. Without `val`, a part of `data` validates.
 
     Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
     both, fewer images than asked for, or mostly files that are no images.
@@ -146,10 +149,8 @@ def _divide(
     """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
     if val_size is None:
         keys = _keys(candidates, seed)
-        held_out = [item for item, key in zip(candidates, keys, strict=True) if key < VAL_SHARE]
-        for label in {item.sample.label for item in candidates} - {item.sample.label for item in held_out}:
-            ranked = sorted(zip(keys, range(len(candidates)), strict=True))  # a tiny class
-            held_out.append(next(candidates[index] for _, index in ranked if candidates[index].sample.label == label))
+        borders = _borders(candidates, keys)
+        held_out = [item for item, key in zip(candidates, keys, strict=True) if key <= borders[item.sample.label]]
     else:
         held_out = _take(candidates, val_size, seed, "validate")
     held = {item.sample for item in held_out}
@@ -157,6 +158,23 @@ def _divide(
     if train_size is not None:
         left = _take(left, train_size, seed, "train", highest=True)
     return left, held_out, quarantine
+
+
+def _borders(candidates: Sequence[_Candidate], keys: Sequence[float]) -> dict[int, float]:
+    """Returns, for each class, the highest key that validates: `VAL_SHARE`, or more in a class of few images.
+
+    A class gets `LEAST_VAL` images to validate on, if that is no more than a third of it. Those below `VAL_SHARE`
+    validate in any case: they stay where they are when others are added.
+    """
+    borders = {}
+    by_label: dict[int, list[float]] = defaultdict(list)
+    for candidate, key in zip(candidates, keys, strict=True):
+        by_label[candidate.sample.label].append(key)
+    for label, own in by_label.items():
+        own.sort()
+        wanted = max(min(LEAST_VAL, len(own) // 3), 1)
+        borders[label] = max(VAL_SHARE, own[wanted - 1])
+    return borders
 
 
 def _take(

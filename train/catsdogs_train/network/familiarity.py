@@ -1,5 +1,7 @@
 """Learns what is familiar, so that images that show none of the classes can be told from the others."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import keras
@@ -17,6 +19,7 @@ THRESHOLD = 0.5
 
 _PENALTY = 0.1  # on the squared weights, for standardized features, beside the mean log loss of the two sides
 _RIDGE = 0.1  # share of the mean variance that is added in every direction: there are more directions than images
+_FOLDS = 5  # parts of the training images, each judged by what was learned from the others
 _STEEPNESS = 2.0  # standard deviation of the validation scores: so the sigmoid neither is flat nor jumps
 
 
@@ -46,16 +49,19 @@ class Detector:
             values = (values[:, HEAD_WIDTH:] @ self.directions + self.offset) ** 2
         return np.asarray(values @ self.weights + self.bias)
 
-    def with_threshold_for(self, target_recall: float, features: Features) -> "Detector":
-        """Moves and scales the score so that a share of these images has at least 0, and their deviation is 2.
+    def with_threshold_for(self, target_recall: float, judges: Values) -> "Detector":
+        """Moves and scales the score so that another image has at least 0 with that probability; the deviation is 2.
 
-        They show one of the classes, and nothing was learned from them. The threshold lies between two of them, away
-        from both: what computes in float32 decides the same.
+        `judges` are scores of images that show one of the classes and of which nothing was learned, shape (N,). Of
+        N + 1 images in any order, no more may lie below than the share allows: split conformal prediction (Vovk et
+        al., "Algorithmic Learning in a Random World", 2005). The threshold lies between two of them, away from both:
+        what computes in float32 decides the same.
         """
-        scores = np.sort(self.score(features))
+        scores = np.sort(judges)
         deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one image
-        index = np.searchsorted(scores, np.quantile(scores, 1 - target_recall, method="lower"))
-        below = scores[index - 1] if index else scores[index] - 0.1 * deviation
+        rank = math.floor((len(scores) + 1) * (1 - target_recall) + 1e-9)  # of the lowest that is kept; 0: too few
+        index = max(rank - 1, 0)
+        below = scores[index - 1] if index else scores[0] - (0.1 if rank else 1.0) * deviation
         threshold = float(scores[index] + below) / 2
         scale = _STEEPNESS / deviation
         return replace(self, weights=scale * self.weights, bias=scale * (self.bias - threshold))
@@ -72,7 +78,8 @@ class FamiliarityFit:
     outliers: int
     """Number of images of neither that it was learned from."""
     val_scores: Values
-    """Scores of the validation images, which set the threshold, shape (N,); at least 0 is kept."""
+    """Scores of the validation images, which set the threshold (few of them, with others), shape (N,); at least 0 is
+    kept."""
     outlier_scores: Values
     """Of images of neither, shape (M,), each from a detector that knew none of its folder or, where they are in
     few folders, not the image itself; likewise."""
@@ -81,6 +88,15 @@ class FamiliarityFit:
     def refused(self) -> float | None:
         """Share of the images of neither that are refused, 0 to 1; None without any."""
         return float(np.mean(self.outlier_scores < 0)) if len(self.outlier_scores) else None
+
+
+def held_out_scores(fit: Callable[[Features], Detector], features: Features) -> Values:
+    """Returns a score for each image, shape (N,), from a detector that was fitted to others than that one."""
+    folds = np.arange(len(features)) % _FOLDS
+    scores = np.zeros(len(features))
+    for fold in range(min(_FOLDS, len(features))):
+        scores[folds == fold] = fit(features[folds != fold]).score(features[folds == fold])
+    return scores
 
 
 def fit_boundary(features: Features, outliers: Features) -> Detector:

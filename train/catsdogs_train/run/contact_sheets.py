@@ -31,9 +31,11 @@ class Wrong:
 def plot_views(settings: Settings, split: Split, path: Path) -> None:
     """Draws a training image of up to four classes, and the views of it that were learned from, to a PNG file."""
     first = {sample.label: index for index, sample in reversed(list(enumerate(split.train)))}
-    stages = [("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.epochs, settings.epochs))]
+    stages = [
+        ("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.head_epochs, settings.head_epochs))
+    ]
     if settings.fine_tune_epochs:
-        stages.append(("fine-tuning", STRONG, settings.view_size, settings.epochs, settings.fine_tune_epochs))
+        stages.append(("fine-tuning", STRONG, settings.view_size, settings.head_epochs, settings.fine_tune_epochs))
     rows = []
     for label, index in sorted(first.items())[:4]:
         image = _load(split.train[index], settings.image_size)

@@ -15,6 +15,9 @@ from catsdogs_train.network.familiarity import FamiliarityFit
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.settings import Settings
 
+ENOUGH = 1000
+"""Validation images that are no longer few."""
+
 _PLOTS = {
     "curves.png": "How it went",
     "confusion.png": "What it takes for what",
@@ -65,13 +68,28 @@ def _figures(data: ReportData) -> Iterator[str]:
     yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
     yield f"| temperature, fitted on them | {data.temperature:.3f} |"
     if data.familiarity:
-        kept = float((data.familiarity.val_scores >= 0).mean())
-        yield f"| familiar, so not taken for 'neither' | {kept:.2%} (target: {data.familiarity.target_recall:.2%}) |"
+        outliers = data.familiarity.outliers
+        kept = int((data.familiarity.val_scores >= 0).sum())
+        low, high = accuracy_interval(kept, len(truth))
+        shown = f"{kept} of {len(truth)}: {kept / len(truth):.2%} (95 %: {low:.2%} to {high:.2%})"
+        yield f"| familiar, so not taken for 'neither' | {shown}; target: {data.familiarity.target_recall:.2%} |"
         if data.familiarity.refused is not None:
-            refused = f"{data.familiarity.refused:.2%} of {data.familiarity.outliers}"
+            low, high = accuracy_interval(round(data.familiarity.refused * outliers), outliers)
+            refused = f"{data.familiarity.refused:.2%} of {outliers} (95 %: {low:.2%} to {high:.2%})"
             yield f"| images of neither that were refused, each by a judge that did not know it | {refused} |"
+    if len(truth) < ENOUGH:
+        yield f"\n{few_images(len(truth))}"
     yield "\nThese images chose the epoch, the temperature and the threshold, so expect a little less on others."
     yield f"Next:\n\n    catsdogs-export {shlex.quote(str(data.settings.out))} --int8"
+
+
+def few_images(count: int) -> str:
+    """Says what so few validation images can show, and how many it takes to know more."""
+    points = 100 * (1 - accuracy_interval(count, count)[0])
+    return (
+        f"{count} images to validate on are few: even if all answers are right, up to {points:.1f} % of other images "
+        f"may get a wrong one. For a figure to half a point it takes {ENOUGH}, so about {5 * ENOUGH} in all."
+    )
 
 
 def _images(data: ReportData) -> Iterator[str]:

@@ -18,6 +18,9 @@ from catsdogs_train.stages.context import TrainingContext
 _log = logging.getLogger(__name__)
 
 
+_LEAST_PATIENCE, _PATIENT_STEPS = 5, 100  # epochs, and steps, without a better one until the output layer is done
+
+
 def train_epochs(
     context: TrainingContext,
     stage: Stage,
@@ -41,7 +44,7 @@ def train_epochs(
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD
-    epochs = settings.epochs if is_head else settings.fine_tune_epochs
+    epochs = settings.head_epochs if is_head else settings.fine_tune_epochs
     done = state.count(stage)
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=0.0 if is_head else settings.label_smoothing
@@ -52,6 +55,9 @@ def train_epochs(
     if done:
         assign(learner.trainable_variables, state.weights)
         assign(optimizer.variables, state.optimizer)
+    patience = settings.patience
+    if patience is None and is_head and settings.views:
+        patience = max(_LEAST_PATIENCE, math.ceil(_PATIENT_STEPS * settings.batch_size / len(context.split.train)))
     for number in range(done, epochs):
         bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
         started = time.perf_counter()
@@ -77,7 +83,7 @@ def train_epochs(
                 "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
             )
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
-        state.over = number + 1 == epochs or state.waited() == settings.patience
+        state.over = number + 1 == epochs or state.waited() == patience
         if context.board:
             context.board.add(epoch)
         if context.distribution.is_chief:

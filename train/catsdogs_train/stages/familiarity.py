@@ -13,9 +13,10 @@ from catsdogs_train.data.batches import ImageBatches, draw_order
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, MOST
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.familiarity import Detector, FamiliarityFit, fit_boundary, fit_distance
+from catsdogs_train.network.familiarity import Detector, FamiliarityFit, fit_boundary, fit_distance, held_out_scores
 from catsdogs_train.network.features import Features, extract_features, read_features
 from catsdogs_train.run.history import Stage
+from catsdogs_train.run.report import ENOUGH
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.head import compute_val_features
@@ -56,23 +57,29 @@ def fit_familiarity(
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
-    Without outliers, what is far from the training images is not familiar. `val_features` set the threshold; `extract`
-    returns the features of images.
+    Without outliers, what is far from the training images is not familiar. `val_features` set the threshold, and where
+    they are few, training images that were held out in turn; `extract` returns the features of images.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores = np.zeros(len(outliers))
+    is_few = len(val_features) < ENOUGH
     if not outliers:
         features = extract(make_batches(settings, chosen))
-        detector = fit_distance(features).with_threshold_for(settings.keep, val_features)
+        more = held_out_scores(fit_distance, features) if is_few else np.zeros(0)
+        detector = fit_distance(features)
+        detector = detector.with_threshold_for(settings.keep, np.concatenate([detector.score(val_features), more]))
     else:
         features = extract(make_batches(settings, chosen, _VIEW))
         blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
         blank = extract(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
         views = [extract(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
 
+        every = np.concatenate([blank, *views])
+        more = held_out_scores(lambda part: fit_boundary(part, every), features) if is_few else np.zeros(0)
+
         def fit(indices: NDArray[np.intp]) -> Detector:
-            sides = np.concatenate([blank, *(view[indices] for view in views)])
-            return fit_boundary(features, sides).with_threshold_for(settings.keep, val_features)
+            detector = fit_boundary(features, np.concatenate([blank, *(view[indices] for view in views)]))
+            return detector.with_threshold_for(settings.keep, np.concatenate([detector.score(val_features), more]))
 
         folds = np.array([sample.label for sample in outliers])
         for fold in range(FOLDS):  # each is judged by what was learned from the rest

@@ -31,7 +31,7 @@ def fine_tune(context: TrainingContext) -> None:
         state.best_weights = values(network.trainable_variables)
 
     def batches(epoch: int) -> ImageBatches:
-        return context.make_views(settings.epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
+        return context.make_views(settings.head_epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
 
     steps = settings.fine_tune_epochs * len(batches(0))
     warm_up, highest = math.ceil(WARM_UP * steps), settings.fine_tune_rate

@@ -30,7 +30,7 @@ def train_head(context: TrainingContext) -> None:
         train_epochs(context, Stage.HEAD, context.network, optimizer, views, context.validate)
         return
     head = make_head(context.network)
-    count = min(settings.views, settings.epochs)
+    count = min(settings.views, settings.head_epochs)
     _compute_features(context, count)
     files = [context.checkpoint.features(str(view)) for view in range(count)]
 

@@ -71,13 +71,14 @@ def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
 
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
-    assert len(lines) == 6, lines
-    assert lines[5] == "learning what is familiar, with 0 images of neither"
+    assert len(lines) == 7, lines
+    assert lines[6] == "learning what is familiar, with 0 images of neither"
     assert lines[0].endswith("after epoch 1")
     assert lines[1].startswith("looking at 40 images")
     assert re.fullmatch(r"\d+ images to train, \d+ to validate; classes: cat, dog", lines[2])
-    assert re.fullmatch(r"asking the backbone once: 1 x \d+ views to train, \d+ images to validate", lines[3])
-    assert lines[4].startswith("epoch 1 of 1: accuracy ")
+    assert lines[3].startswith("12 images to validate on are few: even if all answers are right, up to 24.2 % of other")
+    assert re.fullmatch(r"asking the backbone once: 1 x \d+ views to train, \d+ images to validate", lines[4])
+    assert lines[5].startswith("epoch 1 of 1: accuracy ")
 
 
 def test_the_model_takes_images_and_has_no_augmentation(run_folder: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import BgrImage, State, to_bgr
 from catsdogs_edge.model.contract import NEITHER
+from catsdogs_edge.model.prediction import percent
 
 _WHITE = (255, 255, 255)
 _GREY = (90, 90, 90)
@@ -79,7 +80,7 @@ class _Sheet:
             self.text(NEITHER, margin, base, 1.0, _CALM)
             return
         end = self.text(smoothed.label, margin, base, 1.0, _WHITE)
-        self.text(f"{smoothed.probability:.1%}", end + margin, base, 0.8, _BAR)
+        self.text(percent(smoothed.probability).strip(), end + margin, base, 0.8, _BAR)
         upper, lower = self.height - self.scaled(18), self.height - self.scaled(8)
         full = self.width - 2 * margin
         cv2.rectangle(self.image, (margin, upper), (margin + full, lower), _GREY, -1)

@@ -10,6 +10,7 @@ from catsdogs_edge.cam.frame_result import FrameResult, Sink, columns, to_row
 from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder
+from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.model.info import ModelInfo
@@ -65,6 +66,8 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
             sinks.append(sink)
             opened.callback(sink.close)
 
+        if watchdog := Watchdog.from_environment():
+            add(watchdog)
         if jsonl:
             add(RowSink(JsonRows(jsonl, start='{"schema": ', append=True, rotates=True), info))
         if options.csv:

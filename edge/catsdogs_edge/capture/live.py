@@ -18,6 +18,9 @@ from catsdogs_edge.capture.frames import BgrImage, Frame, State, to_rgb
 from catsdogs_edge.capture.moving_average import MovingAverage
 from catsdogs_edge.errors import SourceError
 
+HANGING = "hangs in its driver"
+"""In the error of a frame: nothing but the end of the process helps."""
+
 _MAX_HANGING = 2  # threads that hang in a driver: each may hold the device open, so more attempts are useless
 
 
@@ -133,7 +136,7 @@ class LiveSource:
             delay = min(timing.retry * 2 ** (failures - 1), timing.longest_retry)
             yield from self._lost(base + seen, delay)
             while sum(grabber.is_alive() for grabber in self._abandoned) >= _MAX_HANGING:
-                yield _no_frame(base + seen, State.LOST, f"{self.name} hangs in its driver")
+                yield _no_frame(base + seen, State.LOST, f"{self.name} {HANGING}")
                 time.sleep(timing.tick)
             base, seen = base + seen, 0
             heard = time.monotonic()

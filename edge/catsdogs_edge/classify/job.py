@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from itertools import chain
@@ -29,7 +30,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     is there; the rows before are complete. The arguments of a `KeyboardInterrupt` hold the summary.
     """
     with ExitStack() as stack:
-        found = _first_that_exists(_find(options), options)
+        summary = ClassifySummary()
+        found = _first_that_exists(_find(options, summary.left_out), options)
         results = _open_results(options, info)
         for result in results:
             stack.callback(result.close)
@@ -42,7 +44,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         # What comes through a pipe cannot be found twice, so not be counted first.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
-        writer = _Writer(results, sorter, ClassifySummary(resumed=len(done)))
+        summary.resumed = len(done)
+        writer = _Writer(results, sorter, summary)
         stack.callback(writer.flush)
         originals = (Original(path) for path in found if path not in done)
         workers = options.threads or usable_cpus()
@@ -51,16 +54,16 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
                 writer.add(row)
                 step(1)
         except KeyboardInterrupt as interrupt:
-            interrupt.args = (writer.summary,)
+            interrupt.args = (summary,)
             raise
-    return writer.summary
+    return summary
 
 
 class _Writer:
     """Takes each image to its row and its place, several at once, in the order that loses nothing (see `sorter`)."""
 
     def __init__(self, results: Sequence[Results], sorter: Sorter | None, summary: ClassifySummary) -> None:
-        self.summary = summary
+        self._summary = summary
         self._results = results
         self._sorter = sorter
         self._waiting: list[tuple[ImageResult[Path], Placed | None]] = []
@@ -88,7 +91,7 @@ class _Writer:
         for row, placed in waiting:
             for result in self._results:
                 result.write(row, placed.target if placed else None)
-            self.summary.count(row)
+            self._summary.count(row)
         if self._sorter:
             for result in self._results:
                 result.sync()
@@ -110,8 +113,8 @@ def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Itera
     raise DataError(f"{missing[0]}: no such image or folder" if missing else "no images found")
 
 
-def _find(options: ClassifyOptions) -> Iterator[Path]:
-    return find_images(options.sources, null=options.null, without=options.sort_to)
+def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Iterator[Path]:
+    return find_images(options.sources, null=options.null, without=options.sort_to, left_out=left_out)
 
 
 def _open_results(options: ClassifyOptions, info: ModelInfo) -> list[Results]:

@@ -10,7 +10,7 @@ from catsdogs_edge.classify.batching import ImageResult
 from catsdogs_edge.classify.resume import NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.info import ModelInfo
-from catsdogs_edge.model.prediction import prediction_columns, prediction_fields
+from catsdogs_edge.model.prediction import percent, prediction_columns, prediction_fields
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
 from catsdogs_edge.output.terminal import redact, say
 
@@ -90,14 +90,20 @@ class Lines(Results):
         if row.prediction is None:
             say(f"{'error':<{self._width}}          {where}: {row.error}", red=True)
         else:
-            say(f"{row.prediction.label:<{self._width}}  {row.prediction.probability:6.1%}  {where}")
+            say(f"{row.prediction.label:<{self._width}}  {percent(row.prediction.probability)}  {where}")
 
 
 class ClassifySummary:
-    """Counts images by label while they pass by, beside the rows that were there before."""
+    """Counts images by label while they pass by, beside the rows that were there before.
+
+    Attributes:
+        resumed: Rows that were there before.
+        left_out: Files in folders that are no images, by their endings.
+    """
 
     def __init__(self, *, resumed: int = 0) -> None:
         self.resumed = resumed
+        self.left_out: Counter[str] = Counter()
         self._labels: Counter[str] = Counter()
         self._failed = 0
         self._start = time.perf_counter()
@@ -121,9 +127,18 @@ class ClassifySummary:
         before = f"{self.resumed} were there before; " if self.resumed else ""
         total = self._labels.total() + self._failed
         if not total:
-            return f"{before}no images are left" if before else "No images found"
+            return (f"{before}no images are left" if before else "No images found") + self._describe_left_out()
         counts = [f"{count} {label}" for label, count in sorted(self._labels.items())]
         if self._failed:
             counts.append(f"{self._failed} could not be classified")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
-        return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image"
+        return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image{self._describe_left_out()}"
+
+    def _describe_left_out(self) -> str:
+        """Says which files were passed over, by their endings."""
+        if not self.left_out:
+            return ""
+        counts = [f"{count} {ending or 'without an ending'}" for ending, count in self.left_out.most_common(3)]
+        more = self.left_out.total() - sum(count for _, count in self.left_out.most_common(3))
+        heic = " (HEIC: convert them to JPEG first)" if self.left_out.keys() & {".heic", ".heif"} else ""
+        return f"; left out: {', '.join(counts)}{f', {more} others' if more else ''}{heic}"

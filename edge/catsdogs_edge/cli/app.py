@@ -28,6 +28,8 @@ _EXTRA_OF_MODULE = {
     "keras": None, "matplotlib": None, "tensorflow": None,
 }  # fmt: skip
 
+_received: list[int] = []  # the signal that ends the command, unless it is Ctrl-C
+
 # Without them, OpenCV prints its own lines beside ours
 _OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
 
@@ -87,6 +89,10 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
             app()
         finally:
             sys.stdout.flush()
+    except SystemExit:
+        if _received:  # a library on the way may have put another exit code in its place
+            raise SystemExit(128 + _received[0]) from None
+        raise
     except Exception as error:
         line = _explain(error, extra)
         if line is None:
@@ -102,6 +108,7 @@ def _end(number: int, _: FrameType | None) -> NoReturn:
             signal.signal(getattr(signal, name), _end_at_once)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
+    _received.append(number)
     raise SystemExit(128 + number)
 
 

@@ -4,6 +4,7 @@ import codecs
 import glob
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -29,7 +30,13 @@ _PARTS = frozenset({"eval", "test", "testing", "train", "training", "val", "vali
 _LONGEST_NAME = 2**16  # bytes in a list; a path has 4096 at most
 
 
-def find_images(sources: Iterable[str | Path], *, null: bool = False, without: Path | None = None) -> Iterator[Path]:
+def find_images(
+    sources: Iterable[str | Path],
+    *,
+    null: bool = False,
+    without: Path | None = None,
+    left_out: Counter[str] | None = None,
+) -> Iterator[Path]:
     """Expands what a user may name, in the order of the arguments and sorted inside each.
 
     - A folder: searched with the folders in it. Hidden entries and files without an image's ending are left out;
@@ -39,18 +46,20 @@ def find_images(sources: Iterable[str | Path], *, null: bool = False, without: P
     - `@names.txt`: a file with a path in each line (with `null`, NUL bytes end them); `-`: the same on standard input.
     - Anything else is given back as it is, whatever its name: it was asked for by name. `without` is left out.
 
+    `left_out` counts the files in folders that are no images by their endings.
+
     Raises `DataError` for a list that cannot be read.
     """
     without = without.resolve() if without else None
     for source in map(str, sources):
         if is_list(source):
             for name in read_list(source, null=null):
-                yield from expand(Path(name), without)
+                yield from expand(Path(name), without, left_out)
         elif is_pattern(source):
             for name in sorted(glob.iglob(_pattern(source), recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
-                yield from expand(Path(name), without)
+                yield from expand(Path(name), without, left_out)
         else:
-            yield from expand(Path(source), without)
+            yield from expand(Path(source), without, left_out)
 
 
 def is_list(source: str) -> bool:
@@ -70,7 +79,7 @@ def _pattern(source: str) -> str:
     return str(Path(glob.escape(str(Path(*parts[:count]))), *parts[count:])) if count else source
 
 
-def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
+def expand(path: Path, without: Path | None = None, left_out: Counter[str] | None = None) -> Iterator[Path]:
     """Returns the images in a folder, or what is no folder as it is; see `find_images`."""
     if not os.path.isdir(path):
         if without is None or without not in path.absolute().parents:
@@ -88,6 +97,9 @@ def expand(path: Path, without: Path | None = None) -> Iterator[Path]:
         yield from (Path(folder, name) for name in subfolders if looks_like_image(name))
         names.sort()
         yield from (Path(folder, name) for name in names if looks_like_image(name))
+        if left_out is not None:
+            others = (name for name in names if not name.startswith(".") and not looks_like_image(name))
+            left_out.update(os.path.splitext(name)[1].lower() for name in others)  # noqa: PTH122 - a million
     yield from (Path(error.filename) for error in closed)
 
 

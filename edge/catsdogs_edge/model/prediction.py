@@ -42,6 +42,11 @@ def decide(
     return Prediction(classes[best], values[best], values, familiarity)
 
 
+def percent(probability: float) -> str:
+    """Writes a probability for people, six signs wide; what is not certain is not shown as that."""
+    return ">99.9%" if probability > 0.9995 else f"{probability:6.1%}"
+
+
 def prediction_columns(classes: Sequence[str]) -> list[str]:
     """Returns the columns of a CSV that `prediction_fields` fill."""
     return ["label", "probability", "familiarity", *classes]

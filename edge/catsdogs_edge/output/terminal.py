@@ -1,5 +1,6 @@
 """The one place where text goes to people: no password in it, and nothing that a terminal would obey."""
 
+import io
 import logging
 import re
 
@@ -36,6 +37,15 @@ def printable(text: str) -> str:
 def _shown(sign: str) -> str:
     is_byte = "\udc80" <= sign <= "\udcff"
     return sign if sign.isprintable() or is_byte or sign in "\n\t" else ascii(sign)[1:-1]
+
+
+class RedactedStream(io.TextIOWrapper):
+    """A stream that redacts whatever is written to it, such as by the parser of the command line."""
+
+    def write(self, text: str) -> int:
+        """Writes a text and returns its length."""
+        super().write(redact(text))
+        return len(text)
 
 
 class PlainFormatter(logging.Formatter):

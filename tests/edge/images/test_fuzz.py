@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import decode, resize
 from catsdogs_edge.images.drawings import draw
+from tests.edge.model import test_fuzz as models
 
 EXAMPLES = int(os.environ.get("CATSDOGS_FUZZ", "300"))
 PET = np.asarray(draw("dog", 4, 48)[..., ::-1], np.uint8)
@@ -72,3 +73,17 @@ def test_any_bytes_are_pixels_or_an_error(data: bytes, start: bytes) -> None:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_the_seeds_are_images(ending: str) -> None:
     assert decode(SEEDS[ENDINGS.index(ending)]).shape == (48, 48, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", [".avif", ".bmp", ".gif", ".jpg", ".png", ".tiff", ".webp"])
+def test_hundreds_of_damaged_images(ending: str) -> None:
+    whole = cv2.imencode(ending, draw("dog", 1, 64))[1].tobytes()
+    found = {"pixels": 0, "errors": 0}
+    for seed in range(150):
+        try:
+            assert decode(models.damaged(whole, seed)).ndim == 3
+            found["pixels"] += 1
+        except ImageError:
+            found["errors"] += 1
+    assert found["errors"]

@@ -11,6 +11,7 @@ What the card (`model_card.md`) says of ids, sources, licences and a GPU is true
 first training was run with them; change it with them.
 """
 
+import hashlib
 import json
 import re
 import shutil
@@ -73,6 +74,7 @@ def main(
     card = _CARD.read_text().format(
         **figures,
         megabytes=int8.stat().st_size / 1e6,
+        sha256=hashlib.sha256(int8.read_bytes()).hexdigest(),
         images=described["pictures"]["train"],
         outliers=described["familiarity"]["others"],
         kinds=kinds[0],

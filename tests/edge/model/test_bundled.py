@@ -1,5 +1,6 @@
 """The model in the package, on drawings; photographs are in tests/integration/test_real_images.py."""
 
+import hashlib
 import subprocess
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def test_it_is_what_its_card_says() -> None:
     assert selftest.run(classifier, MODEL).passed
     assert MODEL.stat().st_size < 30e6
     card = MODEL.with_name("MODEL_CARD.md").read_text()
+    assert f"SHA-256: `{hashlib.sha256(MODEL.read_bytes()).hexdigest()}`" in card
     assert f"{classifier.contract.training.images} photographs" in card
     assert classifier.contract.familiarity
     assert f"{classifier.contract.familiarity.outliers} images of " in card

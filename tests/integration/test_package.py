@@ -73,8 +73,9 @@ def test_dockerfiles_fit_the_project(name: str) -> None:
     copied = [word for line in lines if line.startswith("COPY") for word in shlex.split(line)[1:-1]]
     allowed = (HOUSE / ".dockerignore").read_text().split()
     assert [f"!{source}" for source in copied] == allowed[1:]  # else the build finds nothing to copy
-    assert [word for word, _ in steps][-3:] == ["USER", "WORKDIR", "CMD"]
-    assert f"useradd --create-home --groups video {dict(steps)['USER']}" in text
+    assert [word for word, _ in steps][-4:] == ["USER", "WORKDIR", "HEALTHCHECK", "CMD"]
+    assert f"useradd --uid {dict(steps)['USER']} --create-home --groups video catsdogs" in text
+    assert dict(steps)["HEALTHCHECK"].endswith('CMD ["catsdogs-doctor"]')
     assert re.fullmatch(r'\["([a-z-]+)"\]', dict(steps)["CMD"])[1] in PROJECT["scripts"]  # type: ignore[index]
 
 

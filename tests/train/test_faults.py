@@ -1,6 +1,8 @@
 """What goes wrong around a training: bad files, a full disk, a read-only folder."""
 
 import csv
+import json
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -135,3 +137,27 @@ def test_any_name_of_a_class_or_a_file_will_do(train: Train, tmp_path: Path) -> 
     assert "Warning" not in done.stderr
     report = (tmp_path / "run" / "report.md").read_text()
     assert "| ca&#36;h&#36;&#95;&#123; &#124; &#96;x&#96; &#42;&#10;&#35; b | 7 | 3 |" in report
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings", [{"image_data_format": "channels_first"}, {"floatx": "float16"}], ids=["channels_first", "float16"]
+)
+def test_the_user_s_keras_json_changes_nothing(
+    settings: dict[str, str], scripts: Path, drawings: Path, small_weights: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    environment = os.environ | {"KERAS_HOME": str(tmp_path)}
+    command: list[str | Path] = [
+        scripts / "catsdogs-train",
+        drawings,
+        "--out",
+        tmp_path / "run",
+        "--weights",
+        small_weights,
+    ]
+    done = subprocess.run([*command, *FAST], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    export: list[str | Path] = [scripts / "catsdogs-export", tmp_path / "run"]
+    done = subprocess.run(export, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr

@@ -103,9 +103,11 @@ def _evaluate(options: EvalOptions) -> None:
     with tensorflow_quiet():
         from catsdogs_export.evaluate import evaluate  # noqa: PLC0415
         from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
-    from catsdogs_edge.output.files import atomic_file  # noqa: PLC0415
+    from catsdogs_edge.output.files import atomic_file, check_plot  # noqa: PLC0415
     from catsdogs_edge.output.json_text import to_json  # noqa: PLC0415
 
+    if options.png is not None:
+        check_plot(options.png)
     result, probabilities, truth = evaluate(options.data, options.model, options.provider, options.other)
     if options.png is not None:
         title = f"{options.model.name} on {result.images} images: {result.accuracy:.2%}"

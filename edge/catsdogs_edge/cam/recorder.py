@@ -21,6 +21,7 @@ _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}  # t
 _FPS = 25.0  # of the video where the source promises none
 _LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
 _LONGEST_EDGE = 65_000  # pixels of a JPEG
+_LEAST_SHARE = 0.9  # of the frames that must be in the file at the end
 _SECONDS_TO_GROW = 30.0  # FFmpeg keeps some frames before it writes them
 _ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
 
@@ -56,6 +57,7 @@ class Recorder:
         self._size = (0, 0)
         self._last = 0.0
         self._owed = 0.0
+        self._written = 0
         self._size_before = 0
         self._next_look = 0.0
 
@@ -71,6 +73,7 @@ class Recorder:
         for _ in range(self._times()):
             assert self._writer is not None  # noqa: S101 - for mypy; opened above
             self._writer.write(image)
+            self._written += 1
         if shutil.disk_usage(self._path.parent).free < _ROOM:
             raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, and can be played")
         self._check_growth()
@@ -108,9 +111,19 @@ class Recorder:
         return times
 
     def close(self) -> None:
-        """Ends the file, so that it can be played."""
-        if self._writer is not None:
-            self._writer.release()
+        """Ends the file, so that it can be played; raises `OutputError` where it lacks what was written to it."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        late = max(int(_LEAST_SHARE * self._written) - 2, 0)  # its header promises all of them, whatever has arrived
+        capture.set(cv2.CAP_PROP_POS_FRAMES, late)
+        is_whole = capture.read()[0] and capture.get(cv2.CAP_PROP_POS_FRAMES) > late
+        capture.release()
+        if not is_whole:
+            frames = f"the {self._written} frames that were written"
+            raise OutputError(f"{self._path} does not hold {frames}: is there a quota, or a limit on files?")
 
 
 class AnnotatedFrames(Sink):

@@ -1,5 +1,6 @@
 """Turns what the user typed into frames: cameras, streams, video files, images, raw frames on standard input."""
 
+import logging
 import os
 import stat
 import sys
@@ -21,6 +22,8 @@ from catsdogs_edge.images.decode import EXTENSIONS, read
 from catsdogs_edge.images.discovery import find_images, is_pattern
 from catsdogs_edge.output.files import is_utf8
 from catsdogs_edge.output.terminal import redact
+
+_log = logging.getLogger(__name__)
 
 SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 """What a URL of a stream may begin with; FFmpeg knows others that open files or start programs."""
@@ -126,6 +129,8 @@ def _open_stream(url: str) -> Source:
     first = connect()
     fps = first.get(cv2.CAP_PROP_FPS)
     if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+        if first.get(cv2.CAP_PROP_FRAME_COUNT) == 1:
+            _log.warning("%s is one image, no stream: it is classified once", name)
         return VideoFile(first, name)  # it has an end: a recording, wherever it lies
     # The first connection goes on: some servers take one client only.
     waiting = [first]

@@ -71,10 +71,6 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     _open_closed_descriptors()
     if quiet and "OPENCV_LOG_LEVEL" not in os.environ:
         hide_native_messages()
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # SIGHUP: not on Windows
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
-            signal.signal(number, _end)
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(PlainFormatter("%(message)s"))
     logging.basicConfig(handlers=[handler])
@@ -85,10 +81,13 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be UTF-8, nor the console's code page hold it
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
     try:
+        _handle_signals()
         try:
             app()
         finally:
             sys.stdout.flush()
+    except KeyboardInterrupt:  # before the command itself could say more
+        raise SystemExit(ExitCode.INTERRUPTED) from None
     except SystemExit:
         if _received:  # a library on the way may have put another exit code in its place
             raise SystemExit(128 + _received[0]) from None
@@ -99,6 +98,13 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
             raise
         _fail(line)
     sys.exit(ExitCode.DONE)
+
+
+def _handle_signals() -> None:
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # SIGHUP: not on Windows
+        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, _end)
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

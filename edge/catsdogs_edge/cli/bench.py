@@ -54,7 +54,7 @@ def _bench(options: BenchOptions) -> None:
     """
     from catsdogs_edge.bench.measure import Bench, measure  # noqa: PLC0415
     from catsdogs_edge.bench.report import compare_lines, plot, show  # noqa: PLC0415
-    from catsdogs_edge.output.files import check_outputs, check_writable  # noqa: PLC0415
+    from catsdogs_edge.output.files import check_outputs, check_plot, check_writable  # noqa: PLC0415
 
     models, png = options.models or [MODEL], options.png
     check_outputs([png], [*models, *([options.compare] if options.compare else [])])
@@ -62,6 +62,7 @@ def _bench(options: BenchOptions) -> None:
         if png.is_dir():
             raise typer.BadParameter(f"{png} is a folder, expected a file to write", param_hint="--png")
         check_writable(png.absolute().parent)
+        check_plot(png)
         import matplotlib as mpl  # noqa: F401, PLC0415 - to say now that it is missing, not in half a minute
     before = Bench.from_json(options.compare) if options.compare else None
     bench = measure(models, options.provider, options.pictures, count=options.count, rounds=options.rounds)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.decode import RgbImage
 
 PETS = ("cat", "dog")
@@ -56,7 +57,10 @@ def write_folder(
         for seed in range(first_seed, first_seed + per_class):
             image = cv2.GaussianBlur(draw(kind, seed), (0, 0), _FOCUS) if soft else draw(kind, seed)
             _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-            (folder / kind / f"{seed}.png").write_bytes(png.tobytes())
+            path = folder / kind / f"{seed}.png"
+            if path.exists() and path.read_bytes() != png.tobytes():
+                raise OutputError(f"{path} is there already, and is another image: choose another folder")
+            path.write_bytes(png.tobytes())
 
 
 class _Pen:

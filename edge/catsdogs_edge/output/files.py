@@ -21,6 +21,7 @@ WRITE_ERRORS = frozenset(
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
+_LONGEST_START = 4096  # bytes of a plot in which it says what made it
 _LONGEST_NAME = 255  # bytes, on all usual file systems
 
 
@@ -45,6 +46,14 @@ def _identity(path: str) -> tuple[int, int] | str:
     except (OSError, ValueError):
         return os.path.abspath(path)  # noqa: PTH100 - likewise
     return status.st_dev, status.st_ino
+
+
+def check_plot(path: Path) -> None:
+    """Refuses to replace an image that is no plot of ours, such as a photograph; raises `OutputError`."""
+    if path.is_file() and path.stat().st_size:
+        with write_errors(path), path.open("rb") as stream:
+            if b"Matplotlib" not in stream.read(_LONGEST_START):
+                raise OutputError(f"{path} holds another image: remove it, or take another name")
 
 
 def is_utf8(path: str | Path) -> bool:

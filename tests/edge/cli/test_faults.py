@@ -310,3 +310,17 @@ def test_a_background_job_ends_by_sigterm(
         cam.send_signal(signal.SIGINT)
         cam.terminate()
         assert cam.wait(20) == 143
+
+
+@linux
+def test_a_limit_on_files_ends_a_recording(
+    scripts: Path, tiny: Path, pets: Path, no_display: dict[str, str], tmp_path: Path
+) -> None:
+    """As FAT32, or a quota: nothing says that the frames do not arrive."""
+    video = tmp_path / "seen.mkv"
+    limited = (
+        f"trap '' XFSZ; ulimit -f 40; exec {scripts}/catsdogs-cam {pets} --model {tiny} --no-window --record {video}"
+    )
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False, env=no_display)
+    assert done.returncode == 1
+    assert "does not hold the 30 frames that were written: is there a quota" in done.stderr

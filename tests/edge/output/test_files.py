@@ -9,7 +9,14 @@ from random import Random
 import pytest
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import _exchange_in_steps, atomic_file, atomic_files, check_writable, replace_folder
+from catsdogs_edge.output.files import (
+    _exchange_in_steps,
+    atomic_file,
+    atomic_files,
+    check_plot,
+    check_writable,
+    replace_folder,
+)
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -160,3 +167,23 @@ for number in itertools.count():
             process.kill()
         first, second = ((out / name).read_text() for name in "ab")
         assert first == second
+
+
+def test_a_photograph_is_no_plot_of_ours(tmp_path: Path) -> None:
+    check_plot(tmp_path / "new.png")
+    (tmp_path / "photo.png").write_bytes(b"\x89PNG of mine")
+    with pytest.raises(OutputError, match="holds another image"):
+        check_plot(tmp_path / "photo.png")
+    (tmp_path / "plot.png").write_bytes(b"\x89PNG Software\0Matplotlib version 3")
+    check_plot(tmp_path / "plot.png")
+
+
+def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real.txt").write_text("precious")
+    for name, target in (("link.txt", "real.txt"), ("dangling.txt", "missing.txt")):
+        (tmp_path / name).symlink_to(target)
+        refused = pytest.raises(OutputError, match="is a link, and files are not written through links")
+        with refused, atomic_file(tmp_path / name) as path:
+            path.write_text("new")
+    assert (tmp_path / "real.txt").read_text() == "precious"
+    assert not (tmp_path / "missing.txt").exists()

@@ -87,7 +87,7 @@ class Sorter:
         self._folder = folder
         self._mode = mode
         self._names = FreeNames()
-        self._changed: set[Path] = set()
+        self._changed = {folder, folder.absolute().parent} if not os.path.exists(folder) else {folder}
         for label in labels:
             make_folder(folder / label)
 

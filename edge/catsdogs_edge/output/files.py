@@ -181,6 +181,9 @@ def sync(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP} or not path.is_dir():  # network disks
+            raise
     finally:
         os.close(descriptor)
 

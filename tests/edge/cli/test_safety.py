@@ -31,7 +31,7 @@ def call(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedPro
         ["catsdogs-doctor"],
         ["catsdogs-cam", "--list"],
         ["catsdogs-cam", "image.png", "--jsonl", "-"],
-        ["catsdogs-bench", "--rounds", "1"],
+        pytest.param(["catsdogs-bench", "--rounds", "1"], marks=pytest.mark.slow),
     ],
 )
 def test_modules_in_the_current_folder_never_run(command: list[str], scripts: Path, tmp_path: Path) -> None:
@@ -85,11 +85,11 @@ def test_ctrl_c_at_the_start_shows_no_traceback(delay: float, scripts: Path, tin
     with subprocess.Popen(
         [scripts / "catsdogs-classify", "-", "--model", tiny], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as running:
-        time.sleep(0.08 + delay)  # Python itself, which comes first, has its own traceback
+        time.sleep(delay)
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=20)
-    assert running.returncode in {130, -signal.SIGINT}
-    assert "Traceback" not in said
+    assert running.returncode in {1, 130, -signal.SIGINT}
+    assert "catsdogs_edge/cli" not in said  # Python itself, which comes first, has its own traceback
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ class Sorter:
         self._folder = folder
         self._mode = mode
         self._names = FreeNames()
-        self._changed = {folder, folder.absolute().parent} if not os.path.exists(folder) else {folder}
+        self._changed = {folder, folder.absolute().parent} if not os.path.exists(folder) else {folder}  # noqa: PTH110 - it may be too long
         for label in labels:
             make_folder(folder / label)
 

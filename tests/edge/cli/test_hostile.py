@@ -159,7 +159,9 @@ def rows(drop: Path, scripts: Path, tiny: Path, tmp_path_factory: pytest.TempPat
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31)),
     )  # fmt: skip
     assert done.returncode == 3, done.stderr
-    (line,) = done.stderr.splitlines()  # neither libpng nor libjpeg says anything
+    link, line = done.stderr.splitlines()  # neither libpng nor libjpeg says anything
+    assert link == f"{drop / 'sub' / 'up'} is a link to a folder, and left out"
+    assert "; left out: 1 .db, 1 .txt, 1 .zip" in line
     assert f"{len(BAD) + len(GOOD) + 1} images" in line
     with out.open(newline="", encoding="utf-8") as stream:
         return {str(Path(row["path"]).relative_to(drop)): row for row in csv.DictReader(stream)}

@@ -1,7 +1,7 @@
 """Keeps what was seen: as a video, and as images."""
 
+import contextlib
 import logging
-import os
 import shutil
 import time
 from pathlib import Path
@@ -13,7 +13,15 @@ from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import FreeNames, atomic_file, check_writable, is_utf8, make_folder
+from catsdogs_edge.output.files import (
+    FreeNames,
+    atomic_file,
+    check_writable,
+    is_utf8,
+    make_folder,
+    reserve,
+    write_errors,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -47,9 +55,7 @@ class Recorder:
             raise OutputError(f"{path}: OpenCV takes no name that is not UTF-8: take another one")
         make_folder(path.parent)
         check_writable(path.parent)
-        self._path = next(name for name in FreeNames().candidates(path.absolute()) if not os.path.lexists(name))
-        if self._path.name != path.name:
-            _log.info("%s is there already: the video goes to %s.", path, self._path.name)
+        self._path = path.absolute()
         self._annotator = annotator
         self._fps = fps or _FPS
         self._live = live
@@ -91,6 +97,11 @@ class Recorder:
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width, height)
+        wanted = self._path
+        with write_errors(wanted):
+            self._path = reserve(wanted)
+        if self._path != wanted:
+            _log.info("%s is there already: the video goes to %s.", wanted, self._path.name)
         codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
         self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._fps, self._size)
         if not self._writer.isOpened():
@@ -139,8 +150,11 @@ class AnnotatedFrames(Sink):
         """Saves a frame; never asks to stop. See `Sink.write`."""
         if result.smoothed is not None:
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
-            names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
-            save_image(self._annotator.annotate(result), next(name for name in names if not name.exists()))
+            for path in self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg"):
+                with contextlib.suppress(FileExistsError), write_errors(self._folder):
+                    path.touch(exist_ok=False)
+                    save_image(self._annotator.annotate(result), path)
+                    break
         return True
 
 

@@ -22,10 +22,15 @@ _log = logging.getLogger(__name__)
 _SECONDS_BETWEEN_STATES = 1.0
 
 
+JSON_FIELDS = frozenset({"schema", "time", "frame", "state", "label"})
+"""Fields that each row of ours has in JSON Lines."""
+
+
 class RowSink:
     """A row for each frame; of a camera that is silent, one for each change of state and one a second."""
 
     def __init__(self, rows: Rows, info: ModelInfo) -> None:
+        rows.begin()
         self.close = rows.close
         self._rows = rows
         self._classes = info.classes
@@ -69,7 +74,7 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
         if watchdog := Watchdog.from_environment():
             add(watchdog)
         if jsonl:
-            add(RowSink(JsonRows(jsonl, start='{"schema": ', append=True, rotates=True), info))
+            add(RowSink(JsonRows(jsonl, fields=JSON_FIELDS, append=True, rotates=True), info))
         if options.csv:
             add(RowSink(CsvRows(options.csv, columns(info.classes), append=True, rotates=True), info))
         if options.record:

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
@@ -11,7 +11,7 @@ from pathlib import Path
 from catsdogs_edge.classify.batching import ImageResult, classify_all
 from catsdogs_edge.classify.options import ClassifyOptions
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
-from catsdogs_edge.classify.resume import NOTHING, TAIL
+from catsdogs_edge.classify.resume import NOTHING, TAIL, Done
 from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.discovery import find_images, is_list
@@ -38,16 +38,16 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         done = results[0].done if options.resume else NOTHING
         mode = FileMode.MOVE if options.move else FileMode.COPY
         sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
-        if sorter:
-            for path, target in done.moved:
-                sorter.finish_earlier(path, target)
+        for result in results:
+            result.begin()
+        earlier = dict(done.moved)
         # What comes through a pipe cannot be found twice, so not be counted first.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
         summary.resumed = len(done)
         writer = _Writer(results, sorter, summary)
         stack.callback(writer.flush)
-        originals = (Original(path) for path in found if path not in done)
+        originals = (Original(path) for path in found if not _is_done(path, done, earlier, sorter))
         workers = options.threads or usable_cpus()
         try:
             for row in classify_all(classifier, originals, Original.read, workers=workers):
@@ -57,6 +57,13 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
             interrupt.args = (summary,)
             raise
     return summary
+
+
+def _is_done(path: Path, done: Done, earlier: Mapping[Path, Path], sorter: Sorter | None) -> bool:
+    """Returns whether an image has its row; one that a run was killed over may still have to go."""
+    if sorter and path in earlier:
+        sorter.finish_earlier(path, earlier[path])
+    return path in done
 
 
 class _Writer:

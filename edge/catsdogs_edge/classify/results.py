@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catsdogs_edge.classify.batching import ImageResult
-from catsdogs_edge.classify.resume import NOTHING, Done, resume_csv, resume_jsonl
+from catsdogs_edge.classify.resume import JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import percent, prediction_columns, prediction_fields
@@ -23,6 +23,10 @@ class Results(Protocol):
     """
 
     done: Done = NOTHING
+
+    def begin(self) -> None:
+        """Empties the file, or goes on in it, once all that is to be opened is open."""
+        return
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes one, with where the image was sorted to, if it was. Raises `OutputError` where the disk is full."""
@@ -41,7 +45,7 @@ class FileResults:
 
     def __init__(self, rows: Rows, done: Done, info: ModelInfo, *, constant: Mapping[str, Any]) -> None:
         self.done = done
-        self.close, self.sync = rows.close, rows.sync
+        self.begin, self.close, self.sync = rows.begin, rows.close, rows.sync
         self._rows = rows
         self._classes = info.classes
         self._constant = constant
@@ -61,7 +65,7 @@ class FileResults:
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         done = resume_jsonl(path) if resume else NOTHING
         return cls(
-            JsonRows(path, start='{"path": "', append=resume),
+            JsonRows(path, fields=JSON_FIELDS, append=resume),
             done,
             info,
             constant={"schema": SCHEMA} | info.row_fields(),
@@ -70,7 +74,7 @@ class FileResults:
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
         fields = {
-            "path": redact(str(row.path)),
+            "path": str(row.path) if row.prediction else redact(str(row.path)),  # an address is an error
             **prediction_fields(row.prediction, self._classes),
             "error": row.error or None,
         }

@@ -42,6 +42,9 @@ class Done:
 
 NOTHING = Done(np.zeros(0, np.uint64))
 
+JSON_FIELDS = frozenset({"path", "label", "probability", "error", "schema"})
+"""Fields that each row of ours has in JSON Lines."""
+
 _LONGEST_ROW = 2**16  # bytes: a path has 4096 at most
 _JSON_START = b'{"path": "'
 
@@ -66,6 +69,8 @@ def resume_jsonl(path: Path) -> Done:
 
     def read(_: int, record: bytes) -> Mapping[str, str]:
         row = json.loads(record.decode("utf-8", "surrogateescape"))
+        if missing := JSON_FIELDS - dict(row).keys():
+            raise ValueError(f"without {' and '.join(sorted(missing))}")
         return {"path": str(row["path"]), "error": row["error"] or "", "sorted_to": row.get("sorted_to") or ""}
 
     return _resume(path, read, quoted=False, start=_JSON_START)
@@ -80,21 +85,22 @@ def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], 
     hashes: list[np.uint64] = []
     moved: deque[tuple[Path, Path]] = deque(maxlen=TAIL)
     failed: set[int] = set()
-    number, end = 0, 0
+    number, end, ending = 0, 0, b""
     with write_errors(path), os.fdopen(open_locked(path), "r+b") as stream:
         try:
             for number, record in enumerate(_records(stream, quoted=quoted)):
                 if not record.endswith(b"\n"):
-                    if (number == 0 and quoted) or not _is_cut_short(record, start):
-                        raise ValueError("it does not end")
-                    break
+                    if not _is_whole(record, read, number):
+                        if (number == 0 and quoted) or not _is_cut_short(record, start):
+                            raise ValueError("it does not end")
+                        break
+                    ending = b"\n"  # which an editor has taken away
                 row = read(number, record)
                 if row is not None and row["error"]:
                     failed.add(number)
                 elif row is not None:
                     hashes.append(_hash(row["path"]))
-                    if row.get("sorted_to"):
-                        moved.append((Path(row["path"]), Path(row["sorted_to"])))
+                    moved += [(Path(row["path"]), Path(row["sorted_to"]))] if row.get("sorted_to") else []
                 end += len(record)
         except (csv.Error, KeyError, TypeError, ValueError) as error:
             raise OutputError(
@@ -102,9 +108,20 @@ def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], 
                 "model, or other options? Take another file"
             ) from error
         stream.truncate(end)
+        stream.seek(end)
+        stream.write(ending)
         if failed:
             _leave_out(path, failed, quoted=quoted)
     return Done(np.sort(np.array(hashes, np.uint64)), tuple(moved))
+
+
+def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | None], number: int) -> bool:
+    """Returns whether a last record without its line end lacks nothing else."""
+    try:
+        row = read(number, record)
+    except (csv.Error, KeyError, TypeError, ValueError):
+        return False
+    return row is not None and (not row.get("sorted_to") or os.path.lexists(row["sorted_to"]))
 
 
 def _leave_out(path: Path, numbers: set[int], *, quoted: bool) -> None:

@@ -12,7 +12,6 @@ still holds it, and removes it only then. Where there is a doubt, both stay.
 """
 
 import contextlib
-import errno
 import filecmp
 import logging
 import os
@@ -30,8 +29,6 @@ from catsdogs_edge.images.decode import open_file, read_stream
 from catsdogs_edge.output.files import FreeNames, make_folder, sync, write_errors
 
 _log = logging.getLogger(__name__)
-
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV, errno.EACCES}
 
 FileId: TypeAlias = tuple[int, int, int, int]
 """Device, inode, size in bytes and time of the last change in ns: another file, or other content, has another one."""
@@ -125,37 +122,57 @@ class Sorter:
     def finish(self, placed: Placed) -> None:
         """Removes the original of an image that was moved, if that is certain to lose nothing.
 
-        One that has gone by itself is done. Another file that has its name now stays. Raises `OutputError` where it
-        may not be removed.
+        One that has gone by itself is done. Another file that has its name now stays, and so does the only copy. Raises
+        `OutputError` where it may not be removed.
         """
         path = placed.original
         if self._mode is not FileMode.MOVE or placed.target == path:
             return
         aside = path.with_name(f".catsdogs-{os.urandom(8).hex()}")
         try:
-            if _id_of(path) == placed.entry:
+            if _id_of(path) == placed.entry and _holds(placed.target, placed.copy):
                 path.rename(aside)
+                try:
+                    if _is_copied(placed, aside):
+                        aside.unlink(missing_ok=True)
+                finally:
+                    self._put_back(aside, path)
         except FileNotFoundError:
             return
         except OSError as error:
             raise OutputError(
                 f"{path} cannot be moved away: {error.strerror}; it is also in {placed.target}; use --copy"
             ) from error
-        try:
-            if _id_of(aside) == placed.entry and _id_of(placed.target) == placed.copy:
-                aside.unlink(missing_ok=True)
-        finally:
-            if os.path.lexists(aside):
-                self._give_name(aside, path)
-            if os.path.lexists(path):
-                _log.warning("%s stays: it is not the image that was classified, or the only copy of it.", path)
+        if os.path.lexists(path):
+            _log.warning("%s stays: it is not the image that was classified, or the only copy of it.", path)
 
     def finish_earlier(self, path: Path, target: Path) -> None:
-        """Finishes what a run that was killed had written a row about: where both files are the same, one goes."""
-        with contextlib.suppress(FileNotFoundError):
-            entry, copy = _id(os.lstat(path)), _id(os.lstat(target))
-            if stat.S_ISREG(os.lstat(path).st_mode) and filecmp.cmp(path, target, shallow=False):
-                self.finish(Placed(target, path, entry, copy))
+        """Finishes what a run that was killed had written a row about, where both files are certainly the same.
+
+        They are one file, or have the same content and time, as a copy of ours has; neither is a link.
+        """
+        try:
+            original, copy = os.lstat(path), os.lstat(target)
+            is_ours = target.parent.parent.samefile(self._folder) and original.st_mtime_ns == copy.st_mtime_ns
+            are_files = stat.S_ISREG(original.st_mode) and stat.S_ISREG(copy.st_mode)
+            if is_ours and are_files and filecmp.cmp(path, target, shallow=False):
+                self.finish(Placed(target, path, _id(original), _id(copy)))
+        except (OSError, ValueError):  # one of them is not there any more, or never was a path
+            _log.debug("%s stays where it is.", path)
+
+    def _put_back(self, aside: Path, path: Path) -> None:
+        """Gives what was moved aside its name again, or, where that is taken, another one."""
+        if not os.path.lexists(aside):
+            return
+        try:
+            name = self._give_name(aside, path)
+        except OSError:  # such as a folder, or no links and a full disk
+            if os.path.lexists(path):
+                _log.warning("%s is now called %s: its name was taken meanwhile.", path, aside)
+                return
+            name = aside.rename(path)
+        if name != path:
+            _log.warning("%s is now called %s: its name was taken meanwhile.", path, name)
 
     def _copy(self, source: BinaryIO, wanted: Path) -> Path:
         """Makes a whole copy first, and then gives it a name that nobody has."""
@@ -196,10 +213,8 @@ class Sorter:
                 if not target.parent.is_dir():
                     raise
                 raise ImageError(_CHANGED) from error
-            except OSError as error:
-                if error.errno in _NO_LINKS:
-                    raise _NoLinksError from error
-                raise
+            except OSError as error:  # a file system has many words for this; where it is the disk, a copy fails, too
+                raise _NoLinksError from error
             if _id_of(target) != own:  # another one, which came under this name just now: both names stay
                 raise ImageError(_CHANGED)
             return target
@@ -226,8 +241,24 @@ def _copy_attributes(descriptor: int, path: Path) -> None:
         with contextlib.suppress(OSError):  # the file system need not have them
             for name in os.listxattr(descriptor):
                 os.setxattr(path, name, os.getxattr(descriptor, name))
+    if hasattr(os, "chown"):  # not on Windows
+        with contextlib.suppress(OSError):  # root alone may give files away
+            os.chown(path, status.st_uid, status.st_gid)
     path.chmod(status.st_mode & 0o777)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _is_copied(placed: Placed, aside: Path) -> bool:
+    """Returns whether an original that was moved aside is whole in its new place, too."""
+    if _id_of(aside) != placed.entry or not _holds(placed.target, placed.copy):
+        return False
+    is_link = aside.is_symlink()  # whose image was copied, and stays
+    return is_link or placed.entry == placed.copy or filecmp.cmp(aside, placed.target, shallow=False)
+
+
+def _holds(path: Path, file: FileId) -> bool:
+    """Returns whether a name is that of this very regular file."""
+    return _id_of(path) == file and not path.is_symlink()
 
 
 def _id(status: os.stat_result) -> FileId:

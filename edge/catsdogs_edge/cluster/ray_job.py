@@ -199,6 +199,7 @@ def _classify(classifier: BatchClassifier, names: Sequence[str], base: str) -> I
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
     """Writes a part as `catsdogs-classify --csv` writes the whole."""
     out = CsvRows(path, columns)
+    out.begin()
     for row in rows:
         out.write(row)
     out.close()

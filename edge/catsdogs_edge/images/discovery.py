@@ -59,7 +59,7 @@ def find_images(
             for name in sorted(glob.iglob(_pattern(source), recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
                 yield from expand(Path(name), without, left_out)
         else:
-            yield from expand(Path(source), without, left_out)
+            yield from expand(Path(source), without if os.path.isdir(source) else None, left_out)
 
 
 def is_list(source: str) -> bool:

@@ -21,6 +21,7 @@ WRITE_ERRORS = frozenset(
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
+_LONGEST_ENDING = 50  # bytes; what is longer behind the last dot is no ending
 _LONGEST_START = 4096  # bytes of a plot in which it says what made it
 _LONGEST_NAME = 255  # bytes, on all usual file systems
 
@@ -251,12 +252,24 @@ class FreeNames:
     def candidates(self, wanted: Path) -> Iterator[Path]:
         """Yields names, most wanted first, without end; those that were passed over before are not tried again."""
         for number in itertools.count(self._next.get(wanted, 1)):
-            end = wanted.suffix if number == 1 else f" ({number}){wanted.suffix}"
-            stem = wanted.stem
+            is_ending = len(os.fsencode(wanted.suffix)) <= _LONGEST_ENDING
+            suffix, stem = (wanted.suffix, wanted.stem) if is_ending else ("", wanted.name)
+            end = suffix if number == 1 else f" ({number}){suffix}"
             while len(os.fsencode(stem + end)) > _LONGEST_NAME:
                 stem = stem[:-1]
             yield wanted.with_name(stem + end)
             self._next[wanted] = number + 1
+
+
+def reserve(wanted: Path) -> Path:
+    """Makes an empty file under the first name that is free, through no link, and returns it."""
+    for path in FreeNames().candidates(wanted):
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except FileExistsError:
+            continue
+        return path
+    raise AssertionError  # names do not end
 
 
 @contextmanager

@@ -6,13 +6,13 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import make_folder, write_errors
-from catsdogs_edge.output.json_text import to_json
+from catsdogs_edge.output.json_text import from_json, to_json
 
 _log = logging.getLogger(__name__)
 
@@ -22,6 +22,8 @@ STANDARD_OUTPUT = Path("-")
 
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+_LONGEST_ROW = 2**16  # bytes
+_COMMON = 4  # columns that files of rows have, whatever the classes: path, label, probability, familiarity
 
 
 class RowFile:
@@ -31,20 +33,33 @@ class RowFile:
     that does not fit on the disk leaves nothing behind.
     """
 
-    def __init__(self, path: Path, *, start: str, append: bool = False, rotates: bool = False) -> None:
-        """Opens a file and empties it, unless it is to be appended to.
+    def __init__(self, path: Path, *, append: bool = False, rotates: bool = False) -> None:
+        """Opens a file; `begin` empties it, unless it is to be appended to.
 
         Raises `OutputError` where it cannot be written, where another process writes it, where it is a link, and where
-        it holds something that does not begin with `start`, so is none of ours. If it is removed or moved away
-        meanwhile, rows go on in a new one (`rotates`, as rotated logs want it), or end with an `OutputError`.
+        it holds something else than such rows. If it is removed or moved away meanwhile, rows go on in a new one
+        (`rotates`, as rotated logs want it), or end with an `OutputError`.
         """
         self._path = path
-        self._start = start.encode()
+        self._append = append
         self._rotates = rotates
         self._file: io.FileIO | None = None
         if path != STANDARD_OUTPUT:
             make_folder(path.parent)
-            self._open(append=append)
+            self._open()
+
+    def begin(self) -> None:
+        """Makes the file ready for the first row; call it once all that is needed is open."""
+        if self._file is None or not self._regular:
+            self._head()
+            return
+        with write_errors(self._path):
+            if not self._append:
+                self._file.truncate(0)
+            if os.fstat(self._file.fileno()).st_size == 0:
+                self._head()
+            elif self._rotates:
+                self._cut_last_row()
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
@@ -60,6 +75,8 @@ class RowFile:
             try:
                 while data:
                     data = data[self._file.write(data) or 0 :]
+            except BrokenPipeError as error:
+                raise OutputError(f"{self._path}: nobody reads it any more") from error
             except OSError:
                 if self._regular:
                     self._file.truncate(end)
@@ -76,28 +93,41 @@ class RowFile:
         if self._file is not None and not self._file.closed:
             try:
                 self.sync()
+                if self._regular and not self._rotates:
+                    self._look()
             finally:
                 self._file.close()
 
-    def _open(self, *, append: bool) -> None:
+    def _open(self) -> None:
         with write_errors(self._path):
             self._regular = not self._path.exists() or self._path.is_file()
             self._file = io.FileIO(open_locked(self._path) if self._regular else self._path, "a")
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            if not self._regular:  # a device or a pipe
-                self._begin()
-                return
-            with self._path.open("rb") as stream:
-                found = stream.read(len(self._start))
-            if not self._start.startswith(found) and not found.startswith(self._start):
-                raise OutputError(f"{self._path} holds something else than such rows: remove it, or take another name")
-            if not append:
-                self._file.truncate(0)
-            if not found or not append:
-                self._begin()
+            if self._regular:
+                with self._path.open("rb") as stream:
+                    first = stream.readline(_LONGEST_ROW)
+                if first and not self._is_ours(first):
+                    self._file.close()
+                    raise OutputError(
+                        f"{self._path} holds something else than such rows: remove it, or take another name"
+                    )
 
-    def _begin(self) -> None:
+    def _head(self) -> None:
         """Writes what comes before the first row."""
+
+    def _is_ours(self, first: bytes) -> bool:
+        """Returns whether a first line is one of ours."""
+        raise NotImplementedError
+
+    def _cut_last_row(self) -> None:
+        """Cuts off a last row that is not whole, as after a power cut."""
+        assert self._file is not None  # noqa: S101 - for mypy
+        with self._path.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            start = stream.seek(max(size - _LONGEST_ROW, 0))
+            tail = stream.read()
+        if not tail.endswith(b"\n") and (end := tail.rfind(b"\n")) >= 0:
+            self._file.truncate(start + end + 1)
 
     def _look(self) -> None:
         """Finds out whether the open file is still the one that has the name."""
@@ -111,8 +141,9 @@ class RowFile:
         if not self._rotates:
             raise OutputError(f"{self._path} was removed or moved away while it was written: start again")
         _log.info("%s was removed or moved away: rows go on in a new one.", self._path)
-        self.close()
-        self._open(append=True)
+        self._file.close()
+        self._open()
+        self.begin()
 
 
 def open_locked(path: Path) -> int:
@@ -145,22 +176,34 @@ class CsvRows(RowFile):
 
     def __init__(self, path: Path, columns: Sequence[str], *, append: bool = False, rotates: bool = False) -> None:
         self._columns = columns
-        same = columns if rotates else columns[:2]
-        super().__init__(path, start=_csv_line(same).rstrip("\n"), append=append, rotates=rotates)
-        if self._file is None:
-            self._begin()
+        super().__init__(path, append=append, rotates=rotates)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
         flat = {**row, **(row.get("probabilities") or {})}
         self.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
 
-    def _begin(self) -> None:
+    def _head(self) -> None:
         self.add(_csv_line(self._columns))
+
+    def _is_ours(self, first: bytes) -> bool:
+        """Rows of another model, which has other classes, are ours to replace, but not to add to."""
+        same = self._columns if self._append else self._columns[:_COMMON]
+        return f"{first.decode('utf-8', 'surrogateescape').rstrip()},".startswith(_csv_line(same).rstrip() + ",")
 
 
 class JsonRows(RowFile):
-    """A JSON object in each line (https://jsonlines.org)."""
+    """A JSON object in each line (https://jsonlines.org); those of ours have some `fields`."""
+
+    def __init__(self, path: Path, *, fields: Set[str], append: bool = False, rotates: bool = False) -> None:
+        self._fields = fields
+        super().__init__(path, append=append, rotates=rotates)
+
+    def _is_ours(self, first: bytes) -> bool:
+        try:
+            return self._fields <= from_json(first, dict[str, Any]).keys()
+        except ValueError:
+            return False
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""

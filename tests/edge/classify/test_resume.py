@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.classify.resume import TAIL, Done, resume_csv, resume_jsonl
+from catsdogs_edge.classify.resume import JSON_FIELDS, TAIL, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.rows import CsvRows, JsonRows
 
@@ -13,9 +13,10 @@ NAMES += ["кот 🐈.jpg", "caf\udce9.jpg", "-dash.jpg"]
 
 
 def write(path: Path, names: list[str]) -> None:
-    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path, start='{"path": "')
+    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path, fields=JSON_FIELDS)
+    rows.begin()
     for name in names:
-        rows.write({"path": name, "label": 'a "label"\nof two lines', "error": None})
+        rows.write({"path": name, "label": 'a "label"\nof two lines', "error": None, "probability": 1, "schema": 1})
     rows.close()
 
 
@@ -100,11 +101,13 @@ def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) ->
 def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     columns = [*COLUMNS, "sorted_to"]
-    rows = CsvRows(path, columns) if path.suffix == ".csv" else JsonRows(path, start='{"path": "')
+    rows = CsvRows(path, columns) if path.suffix == ".csv" else JsonRows(path, fields=JSON_FIELDS)
+    rows.begin()
     for number in range(TAIL + 10):
         failed = number % 10 == 3
         good = {"label": "cat", "error": None, "sorted_to": f"cat/{number}.jpg"}
-        rows.write({"path": f"{number}.jpg", **({"label": None, "error": "has\ngone"} if failed else good)})
+        row = {"label": None, "error": "has\ngone"} if failed else good
+        rows.write({"path": f"{number}.jpg", "probability": 1, "schema": 1, **row})
     rows.close()
     path.chmod(0o640)
 
@@ -119,3 +122,23 @@ def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: P
     assert b"gone" not in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o640
     assert len(resume()) == len(done)
+
+
+def test_json_lines_of_others_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    content = '{"schema": 1, "path": "/a", "error": "disk died"}\n{"path": "tail w'
+    path.write_text(content)
+    with pytest.raises(OutputError, match="without label and probability"):
+        resume_jsonl(path)
+    assert path.read_text() == content
+
+
+@pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
+def test_a_last_row_that_lacks_only_its_line_end_is_kept(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    write(path, NAMES)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    done = resume_csv(path, COLUMNS) if name.endswith("csv") else resume_jsonl(path)
+    assert len(done) == len(NAMES)
+    assert path.read_bytes() == whole

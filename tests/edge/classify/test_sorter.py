@@ -1,5 +1,6 @@
 import errno
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,35 @@ def test_a_move_that_was_killed_in_between_goes_on(images: list[Path], tmp_path:
     sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
     sorter.finish(put(sorter, images[0]))
     assert [path.name for path in (tmp_path / "out" / "cat").iterdir()] == ["a.jpg"]
+
+
+def test_an_ending_as_long_as_can_be_ends(tmp_path: Path) -> None:
+    name = "a." + "x" * 253
+    for folder in ("1", "2"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    sorter = Sorter(tmp_path / "out", FileMode.COPY, ("cat",))
+    assert put(sorter, tmp_path / "1" / name).target.name == name
+    assert put(sorter, tmp_path / "2" / name).target.name.endswith("x (2)")
+
+
+def test_what_was_written_into_a_copied_original_meanwhile_stays(images: list[Path]) -> None:
+    """Also where neither size nor time tell: between two disks, content decides."""
+    other = Path("/dev/shm")  # noqa: S108 - a file system of its own on Linux
+    if not other.is_dir() or other.stat().st_dev == images[0].stat().st_dev:
+        pytest.skip("there is no second file system")
+    folder = other / f"catsdogs-test-{os.getpid()}"
+    try:
+        sorter = Sorter(folder, FileMode.MOVE, ("cat",))
+        placed = put(sorter, images[0])
+        status = images[0].stat()
+        images[0].write_text("9")
+        os.utime(images[0], ns=(status.st_atime_ns, status.st_mtime_ns))
+        sorter.finish(placed)
+        assert images[0].read_text() == "9"
+        assert [path.name for path in images[0].parent.iterdir()] == ["a.jpg"]
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_a_name_as_long_as_can_be_is_shortened(tmp_path: Path) -> None:

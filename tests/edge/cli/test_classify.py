@@ -3,6 +3,7 @@ import csv
 import hashlib
 import json
 import os
+import shutil
 import stat
 import subprocess
 import time
@@ -510,10 +511,39 @@ def test_a_move_that_was_killed_after_its_rows_is_finished(
     names = ("a cat.png", "dog.JPG")
     content = {name: (album / name).read_bytes() for name in names}
     assert classify(album, "--model", tiny, "--move", out, "--csv", rows).returncode == 3
-    for name in names:
-        (album / name).write_bytes(content[name])
+    shutil.copy2(out / "cat" / "a cat.png", album / "a cat.png")  # as copies of ours are, with its time
     (album / "dog.JPG").write_bytes(encode(plain(RED), ".jpg"))  # a new upload
     assert classify(album, "--model", tiny, "--move", out, "--csv", rows, "--resume").returncode == 3
     assert not (album / "a cat.png").exists()
     assert (album / "dog.JPG").exists()
     assert (out / "cat" / "a cat.png").read_bytes() == content["a cat.png"]
+    (album / "a cat.png").write_bytes(content["a cat.png"])  # the same image, that came later
+    assert classify(album, "--model", tiny, "--move", out, "--csv", rows, "--resume").returncode == 3
+    assert (album / "a cat.png").exists()
+
+
+def test_an_original_whose_copy_became_a_link_to_it_stays(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    assert classify(album / "a cat.png", "--model", tiny, "--copy", out, "--csv", rows).returncode == 0
+    copy = out / "cat" / "a cat.png"
+    copy.unlink()
+    copy.symlink_to(album / "a cat.png")
+    assert classify(album / "a cat.png", "--model", tiny, "--move", out, "--csv", rows, "--resume").returncode == 0
+    assert (album / "a cat.png").is_file()
+
+
+def test_a_run_that_cannot_begin_leaves_the_rows_of_before(
+    classify: Command, album: Path, tiny: Path, tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.csv"
+    assert classify(album, "--model", tiny, "--csv", rows).returncode == 3
+    before = rows.read_bytes()
+    (tmp_path / "file").write_text("in the way")
+    for option in ("--copy", "--jsonl"):
+        assert classify(album, "--model", tiny, "--csv", rows, option, tmp_path / "file").returncode == 1
+        assert rows.read_bytes() == before
+    (tmp_path / "truth.csv").write_text("path,label,annotator\na.jpg,cat,Anna\n")
+    assert classify(album, "--model", tiny, "--csv", tmp_path / "truth.csv").returncode == 1
+    assert "Anna" in (tmp_path / "truth.csv").read_text()

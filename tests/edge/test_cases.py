@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from catsdogs_edge.errors import ModelError
 from catsdogs_edge.images.decode import decode
 from catsdogs_edge.images.discovery import read_list
+from catsdogs_edge.model.classifier import Classifier
 from tests.conftest import SHARED
 
 CASES = SHARED / "cases"
@@ -100,3 +103,11 @@ def test_lists_as_windows_writes_them() -> None:
 
 def test_an_avif_is_upright() -> None:
     assert decode((CASES / "avif_exif6.avif").read_bytes()).shape == (300, 400, 3)
+
+
+def test_a_model_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catsdogs_edge.model.classifier.LONGEST_RUN", 0.5)
+    classifier = Classifier.load(CASES / "models" / "endless_loop.onnx", threads=1)
+    size = classifier.contract.image_size
+    with pytest.raises(ModelError, match="does not answer within"):
+        classifier.classify([np.zeros((size, size, 3), np.uint8)])

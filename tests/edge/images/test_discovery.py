@@ -1,10 +1,11 @@
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.images.discovery import find_images, read_list
 
 
 def names(sources: list[str | Path], root: Path, *, null: bool = False) -> list[str]:
@@ -49,3 +50,23 @@ def test_a_folder_that_is_named_like_an_image_is_given_back_and_searched(album: 
     (album / "z.jpg").mkdir()
     (album / "z.jpg" / "x.png").write_bytes((album / "a cat.png").read_bytes())
     assert [name for name in names([album], album) if name.startswith("z")] == ["z.jpg", "z.jpg/x.png"]
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "trip[2024]").mkdir()
+    (tmp_path / "trip[2024]" / "a.jpg").touch()
+    assert list(find_images([f"{tmp_path}/trip[2024]/*.jpg"])) == [tmp_path / "trip[2024]" / "a.jpg"]
+
+
+def test_what_is_left_out_is_counted_and_jfif_is_an_image(tmp_path: Path) -> None:
+    for name in ("a.jfif", "b.heic", "c.HEIC", "d.txt", ".hidden"):
+        (tmp_path / name).touch()
+    left_out: Counter[str] = Counter()
+    assert list(find_images([tmp_path], left_out=left_out)) == [tmp_path / "a.jfif"]
+    assert left_out == {".heic": 2, ".txt": 1}
+
+
+def test_a_line_without_end_in_a_list_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "names").write_bytes(b"x" * 300_000)
+    with pytest.raises(DataError, match="a line of more than 65536 bytes"):
+        list(read_list(f"@{tmp_path / 'names'}"))

@@ -1,0 +1,30 @@
+import math
+
+import pytest
+
+from catsdogs_edge.cam.frame_result import columns
+from catsdogs_edge.classify.resume import JSON_FIELDS
+from catsdogs_edge.model.contract import RESERVED, problems_of_classes
+from catsdogs_edge.model.prediction import Prediction, percent, prediction_columns
+
+
+@pytest.mark.parametrize(
+    ("probability", "shown"),
+    [(1.0, ">99.9%"), (0.99998, ">99.9%"), (0.9994, " 99.9%"), (0.625, " 62.5%"), (0.0, "  0.0%")],
+)
+def test_what_is_not_certain_is_not_shown_as_that(probability: float, shown: str) -> None:
+    assert percent(probability) == shown
+
+
+def test_an_answer_that_is_no_number_is_a_problem() -> None:
+    assert Prediction("cat", 0.5, (0.5, 0.5), 0.5).problem == ""
+    for numbers, familiarity in (((math.nan, 0.5), 0.5), ((math.inf, 0.5), None), ((0.5, 0.5), math.nan)):
+        assert Prediction("cat", 0.5, numbers, familiarity).problem
+
+
+def test_no_class_has_the_name_of_another_column() -> None:
+    others = {*columns(()), *prediction_columns(()), "path", "error", "sorted_to", "probabilities", *JSON_FIELDS}
+    assert others <= RESERVED
+    for name in others:
+        assert list(problems_of_classes(["cat", name]))
+    assert not list(problems_of_classes(["cat", "dog"]))

@@ -57,19 +57,18 @@ class FileResults:
         `sorting` adds a column, `sorted_to`: where the image is now. `resume` goes on in a file that may be there.
         """
         columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
+        rows = CsvRows(path, columns, append=resume)  # from here on no other process writes it
         done = resume_csv(path, columns) if resume else NOTHING
-        return cls(CsvRows(path, columns, append=resume), done, info, constant={})
+        rows.reopen()
+        return cls(rows, done, info, constant={})
 
     @classmethod
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
+        rows = JsonRows(path, fields=JSON_FIELDS, append=resume)
         done = resume_jsonl(path) if resume else NOTHING
-        return cls(
-            JsonRows(path, fields=JSON_FIELDS, append=resume),
-            done,
-            info,
-            constant={"schema": SCHEMA} | info.row_fields(),
-        )
+        rows.reopen()
+        return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import atomic_file, write_errors
-from catsdogs_edge.output.rows import STANDARD_OUTPUT, open_locked
+from catsdogs_edge.output.rows import STANDARD_OUTPUT
 
 TAIL = 64
 """Rows at the end of a file whose images may not have been moved away yet; see `catsdogs_edge.classify.sorter`."""
@@ -86,7 +86,7 @@ def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], 
     moved: deque[tuple[Path, Path]] = deque(maxlen=TAIL)
     failed: set[int] = set()
     number, end, ending = 0, 0, b""
-    with write_errors(path), os.fdopen(open_locked(path), "r+b") as stream:
+    with write_errors(path), path.open("r+b") as stream:
         try:
             for number, record in enumerate(_records(stream, quoted=quoted)):
                 if not record.endswith(b"\n"):

@@ -61,6 +61,15 @@ class RowFile:
             elif self._rotates:
                 self._cut_last_row()
 
+    def reopen(self) -> None:
+        """Opens the file anew where another one has taken its name, as one without some of its rows."""
+        if self._file is not None and self._regular:
+            with write_errors(self._path):
+                if os.path.samestat(os.lstat(self._path), os.fstat(self._file.fileno())):
+                    return
+            self._file.close()
+            self._open()
+
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
         if self._file is None:
@@ -106,7 +115,8 @@ class RowFile:
             if self._regular:
                 with self._path.open("rb") as stream:
                     first = stream.readline(_LONGEST_ROW)
-                if first and not self._is_ours(first):
+                resumes = self._append and not self._rotates  # who resumes looks at every row
+                if first and not resumes and not self._is_ours(first):
                     self._file.close()
                     raise OutputError(
                         f"{self._path} holds something else than such rows: remove it, or take another name"
@@ -188,7 +198,7 @@ class CsvRows(RowFile):
 
     def _is_ours(self, first: bytes) -> bool:
         """Rows of another model, which has other classes, are ours to replace, but not to add to."""
-        same = self._columns if self._append else self._columns[:_COMMON]
+        same = self._columns if self._rotates else self._columns[:_COMMON]
         return f"{first.decode('utf-8', 'surrogateescape').rstrip()},".startswith(_csv_line(same).rstrip() + ",")
 
 

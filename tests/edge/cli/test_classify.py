@@ -476,7 +476,7 @@ def test_rows_that_are_removed_meanwhile_end_the_run(
     rows = tmp_path / "rows.csv"
     batch = f"{album}/a cat.png\n".encode() * BATCH_SIZE * (1 + BATCHES_AHEAD * usable_cpus())
     with subprocess.Popen(
-        [classify.script, "-", "--model", tiny, "--csv", rows], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        [classify.script, "-", "--model", tiny, "--csv", rows], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
     ) as running:
         assert running.stdin
         assert running.stderr

@@ -169,7 +169,8 @@ class Sorting(RuleBasedStateMachine):
             elif event.endswith("target") and sorted_now:
                 path = sorted_now[number % len(sorted_now)]
                 if event == "rename target":
-                    path.rename(path.with_name(f"kept {self.count} {number}"))
+                    self.count += 1
+                    path.rename(path.with_name(f"kept {self.count}"))
                 else:
                     self.forget(path)
                     path.unlink()

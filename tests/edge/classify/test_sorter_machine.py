@@ -233,5 +233,5 @@ def test_no_image_is_lost() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
-def test_no_image_is_lost_in_two_thousand_tries(part: int) -> None:  # noqa: ARG001 - each draws others
+def test_no_image_is_lost_in_two_thousand_tries(part: int) -> None:
     run_state_machine_as_test(Sorting, settings=machine(500))

@@ -26,7 +26,7 @@ from typing import BinaryIO, TypeAlias
 
 from catsdogs_edge.errors import ImageError, OutputError
 from catsdogs_edge.images.decode import open_file, read_stream
-from catsdogs_edge.output.files import FreeNames, make_folder, sync, write_errors
+from catsdogs_edge.output.files import FreeNames, make_folder, rename_to_free, sync, write_errors
 
 _log = logging.getLogger(__name__)
 
@@ -191,11 +191,11 @@ class Sorter:
         try:
             target = self._link(private, _id(os.lstat(private)), wanted)
             private.unlink(missing_ok=True)
-        except _NoLinksError:  # takes the name with an empty file, and puts the file in its place
+        except _NoLinksError:
             for target in self._names.candidates(wanted):
                 with contextlib.suppress(FileExistsError):
-                    target.touch(exist_ok=False)
-                    return private.replace(target)
+                    rename_to_free(private, target)
+                    return target
         return target
 
     def _link(self, file: Path | int, own: FileId, wanted: Path) -> Path:

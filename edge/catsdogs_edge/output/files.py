@@ -21,6 +21,7 @@ WRITE_ERRORS = frozenset(
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
+_NOT_IN_ONE_STEP = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 _LONGEST_ENDING = 50  # bytes; what is longer behind the last dot is no ending
 _LONGEST_START = 4096  # bytes of a plot in which it says what made it
 _LONGEST_NAME = 255  # bytes, on all usual file systems
@@ -194,22 +195,40 @@ def _exchange(new: Path, old: Path) -> None:
     if not old.exists():
         new.rename(old)
         return
-    import ctypes  # noqa: PLC0415 - 3 ms, likewise
-
-    here, there = os.fsencode(new), os.fsencode(old)
-    failed = errno.ENOSYS
-    if sys.platform == "linux":
-        at_cwd, exchange = -100, 2  # AT_FDCWD and RENAME_EXCHANGE of renameat2(2)
-        libc = ctypes.CDLL(None, use_errno=True)
-        failed = libc.renameat2(at_cwd, here, at_cwd, there, exchange) and ctypes.get_errno()
-    elif sys.platform == "darwin":
-        swap = 2  # RENAME_SWAP of renamex_np(2)
-        libc = ctypes.CDLL(None, use_errno=True)
-        failed = libc.renamex_np(here, there, swap) and ctypes.get_errno()
-    if failed in {errno.ENOSYS, errno.EINVAL, errno.ENOTSUP}:
+    failed = _rename_with(new, old, "exchange")
+    if failed in _NOT_IN_ONE_STEP:
         _exchange_in_steps(new, old)
     elif failed:
         raise OSError(failed, os.strerror(failed), str(old))
+
+
+def rename_to_free(file: Path, name: Path) -> None:
+    """Gives a file another name, if nobody has it; raises `FileExistsError` where somebody has.
+
+    Where the system or the file system cannot do it in one step, an empty file keeps the name until it is done.
+    """
+    failed = _rename_with(file, name, "no replace")
+    if failed in _NOT_IN_ONE_STEP:
+        name.touch(exist_ok=False)
+        file.replace(name)
+    elif failed:
+        raise OSError(failed, os.strerror(failed), str(name))
+
+
+def _rename_with(old: Path, new: Path, how: str) -> int:
+    """Renames in one step, as renameat2(2) and renamex_np(2) can, and returns the number of an error, or 0."""
+    import ctypes  # noqa: PLC0415 - 3 ms that `--help` need not wait for
+
+    here, there = os.fsencode(old), os.fsencode(new)
+    if sys.platform == "linux":
+        at_cwd, flags = -100, {"no replace": 1, "exchange": 2}[how]
+        libc = ctypes.CDLL(None, use_errno=True)
+        return int(libc.renameat2(at_cwd, here, at_cwd, there, flags) and ctypes.get_errno())
+    if sys.platform == "darwin":
+        flags = {"exchange": 2, "no replace": 4}[how]
+        libc = ctypes.CDLL(None, use_errno=True)
+        return int(libc.renamex_np(here, there, flags) and ctypes.get_errno())
+    return errno.ENOSYS
 
 
 def _exchange_in_steps(new: Path, old: Path) -> None:

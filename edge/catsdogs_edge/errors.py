@@ -52,7 +52,7 @@ class ExitCode(IntEnum):
     """Nothing could be done; one line says why."""
     WRONG_USAGE = 2
     PARTLY_DONE = 3
-    """The work is done, but some images could not be classified."""
+    """The work is done, but some images could not be classified, or not moved away."""
     INTERRUPTED = 130
     """Ctrl-C: a shell uses 128 and the signal's number."""
 

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -122,6 +123,19 @@ def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call,
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert "cannot be written" in line
+
+
+def test_without_a_temporary_folder_there_is_one_line(
+    call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "images", per_class=15)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(tempfile, "_candidate_tempdir_list", lambda: ["/nowhere"])
+    done = call(_app, "catsdogs-train", tmp_path / "images", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert "there is no folder for temporary files" in done.stderr
+    assert "set TMPDIR" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow

@@ -12,15 +12,8 @@ from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import (
-    FreeNames,
-    atomic_file,
-    check_writable,
-    is_utf8,
-    make_folder,
-    reserve,
-    write_errors,
-)
+from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
+from catsdogs_edge.output.names import FreeNames, reserve
 
 _log = logging.getLogger(__name__)
 

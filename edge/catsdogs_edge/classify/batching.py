@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.images.decode import RgbImage, decode, read_bytes, resize
+from catsdogs_edge.images.decode import RgbImage, load
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.runtime.cpu import usable_cpus
@@ -47,11 +47,11 @@ class ImageResult(Generic[Source]):
 
 def classify_files(classifier: Classifier, paths: Iterable[Path], *, workers: int = 1) -> Iterator[ImageResult[Path]]:
     """Classifies files; see `classify_all`."""
-    return classify_all(classifier, paths, read_bytes, workers=workers)
+    return classify_all(classifier, paths, load, workers=workers)
 
 
 def classify_all(
-    classifier: Classifier, sources: Iterable[Source], read: Callable[[Source], bytes], *, workers: int = 1
+    classifier: Classifier, sources: Iterable[Source], load: Callable[[Source, int], RgbImage], *, workers: int = 1
 ) -> Iterator[ImageResult[Source]]:
     """Classifies images one batch after the other, in order.
 
@@ -60,14 +60,14 @@ def classify_all(
     Args:
         classifier: The model; for several workers, loaded with `threads=1`.
         sources: Of the images; consumed as needed, so there may be millions.
-        read: Returns an encoded image, or raises `ImageError`.
+        load: Returns an image of a size S, uint8 RGB (S, S, 3), or raises `ImageError`.
         workers: Batches in work at a time, such as one for each core. Off its cores they decode at the same time, but
             run the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
     """
     turn = nullcontext() if classifier.provider in ON_CORES else threading.Lock()
 
     def classify(chunk: Sequence[Source]) -> list[ImageResult[Source]]:
-        loaded = [_load(source, read, classifier.contract.image_size) for source in chunk]
+        loaded = [_load(source, load, classifier.contract.image_size) for source in chunk]
         images = [item for item in loaded if not isinstance(item, ImageError)]
         with turn:
             predictions = iter(classifier.classify(images))
@@ -84,7 +84,7 @@ def classify_all(
 
 def load_files(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, RgbImage | ImageError]]]:
     """Decodes and resizes files on all cores, ahead and in order; yields up to `BATCH_SIZE` of them at a time."""
-    yield from in_batches(lambda chunk: [(path, _load(path, read_bytes, size)) for path in chunk], paths, usable_cpus())
+    yield from in_batches(lambda chunk: [(path, _load(path, load, size)) for path in chunk], paths, usable_cpus())
 
 
 def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source], workers: int) -> Iterator[_Result]:
@@ -106,8 +106,8 @@ def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source
         pool.shutdown(cancel_futures=True)
 
 
-def _load(source: Source, read: Callable[[Source], bytes], size: int) -> RgbImage | ImageError:
+def _load(source: Source, load: Callable[[Source, int], RgbImage], size: int) -> RgbImage | ImageError:
     try:
-        return resize(decode(read(source)), size)
+        return load(source, size)
     except ImageError as error:
         return error

@@ -4,20 +4,24 @@ import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
+from catsdogs_edge.classify.attempts import Attempts
 from catsdogs_edge.classify.batching import ImageResult, classify_all
 from catsdogs_edge.classify.options import ClassifyOptions
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
 from catsdogs_edge.classify.resume import NOTHING, TAIL, Done
 from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import DataError, ImageError
+from catsdogs_edge.images.decode import RgbImage, load_bytes
 from catsdogs_edge.images.discovery import find_images, is_list
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.progress import progress
+from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.cpu import usable_cpus
 
 _LONGEST_WAIT = 1.0  # seconds that a row waits for those that are written for good with it
@@ -38,6 +42,9 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         done = results[0].done if options.resume else NOTHING
         mode = FileMode.MOVE if options.move else FileMode.COPY
         sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
+        attempts = _open_attempts(options)
+        if attempts:
+            stack.callback(attempts.close)
         for result in results:
             result.begin()
         earlier = dict(done.moved)
@@ -50,7 +57,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         originals = (Original(path) for path in found if not _is_done(path, done, earlier, sorter))
         workers = options.threads or usable_cpus()
         try:
-            for row in classify_all(classifier, originals, Original.read, workers=workers):
+            for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
                 writer.add(row)
                 step(1)
         except KeyboardInterrupt as interrupt:
@@ -104,7 +111,15 @@ class _Writer:
                 result.sync()
             for _, placed in waiting:
                 if placed:
-                    self._sorter.finish(placed)
+                    self._finish(self._sorter, placed)
+
+    def _finish(self, sorter: Sorter, placed: Placed) -> None:
+        """Lets an original go; one that may not be removed is counted, and the rest goes on."""
+        try:
+            sorter.finish(placed)
+        except ImageError as error:
+            self._summary.stayed += 1
+            say(str(error), err=True, red=True)
 
 
 def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Iterator[Path]:
@@ -122,6 +137,17 @@ def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Itera
 
 def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Iterator[Path]:
     return find_images(options.sources, null=options.null, without=options.sort_to, left_out=left_out)
+
+
+def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:
+    with attempts.reading(original.path) if attempts else nullcontext():
+        return load_bytes(original.read(), size)
+
+
+def _open_attempts(options: ClassifyOptions) -> Attempts | None:
+    """Opens what `--resume` will need if this run is killed, where it can be resumed."""
+    files = [path for path in (options.csv, options.jsonl) if path]
+    return Attempts(files[0], resume=options.resume) if len(files) == 1 and files[0].is_file() else None
 
 
 def _open_results(options: ClassifyOptions, info: ModelInfo) -> list[Results]:

@@ -58,16 +58,14 @@ class FileResults:
         """
         columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
         rows = CsvRows(path, columns, append=resume)  # from here on no other process writes it
-        done = resume_csv(path, columns) if resume else NOTHING
-        rows.reopen()
+        done = resume_csv(rows, columns) if resume else NOTHING
         return cls(rows, done, info, constant={})
 
     @classmethod
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         rows = JsonRows(path, fields=JSON_FIELDS, append=resume)
-        done = resume_jsonl(path) if resume else NOTHING
-        rows.reopen()
+        done = resume_jsonl(rows) if resume else NOTHING
         return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
@@ -102,11 +100,13 @@ class ClassifySummary:
     Attributes:
         resumed: Rows that were there before.
         left_out: Files in folders that are no images, by their endings.
+        stayed: Originals that were to be moved, but may not be removed.
     """
 
     def __init__(self, *, resumed: int = 0) -> None:
         self.resumed = resumed
         self.left_out: Counter[str] = Counter()
+        self.stayed = 0
         self._labels: Counter[str] = Counter()
         self._failed = 0
         self._start = time.perf_counter()
@@ -123,7 +123,7 @@ class ClassifySummary:
     @property
     def exit_code(self) -> ExitCode:
         """How the command ends; what was done before counts, too."""
-        return ExitCode.from_counts(self._labels.total() or self.resumed, self._failed)
+        return ExitCode.from_counts(self._labels.total() or self.resumed, self._failed + self.stayed)
 
     def describe(self) -> str:
         """Describes in one line what was found."""
@@ -134,6 +134,8 @@ class ClassifySummary:
         counts = [f"{count} {label}" for label, count in sorted(self._labels.items())]
         if self._failed:
             counts.append(f"{self._failed} could not be classified")
+        if self.stayed:
+            counts.append(f"{self.stayed} could not be removed from where they were")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
         return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image{self._describe_left_out()}"
 

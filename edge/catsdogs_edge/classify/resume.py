@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,10 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
+from catsdogs_edge.classify.attempts import KILLED_TWICE
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import atomic_file, write_errors
-from catsdogs_edge.output.rows import STANDARD_OUTPUT
+from catsdogs_edge.output.files import write_errors
+from catsdogs_edge.output.rows import LONGEST_ROW, STANDARD_OUTPUT, RowFile
 
 TAIL = 64
 """Rows at the end of a file whose images may not have been moved away yet; see `catsdogs_edge.classify.sorter`."""
@@ -24,7 +24,7 @@ TAIL = 64
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The images that an output file holds already, but those with an error: they are tried again."""
+    """The images that an output file holds already, but those with an error: they are tried again, unless they kill."""
 
     hashes: NDArray[np.uint64]
     """Hashes of paths, sorted, shape (N,): 8 bytes each, where a million paths would take 100 MB."""
@@ -45,12 +45,11 @@ NOTHING = Done(np.zeros(0, np.uint64))
 JSON_FIELDS = frozenset({"path", "label", "probability", "error", "schema"})
 """Fields that each row of ours has in JSON Lines."""
 
-_LONGEST_ROW = 2**16  # bytes: a path has 4096 at most
 _JSON_START = b'{"path": "'
 
 
-def resume_csv(path: Path, columns: Sequence[str]) -> Done:
-    """Reads a CSV file, which need not exist, and takes out its rows with an error and a last one that is not whole.
+def resume_csv(rows: RowFile, columns: Sequence[str]) -> Done:
+    """Reads an open CSV file, and takes out its rows with an error and a last one that is not whole.
 
     Raises `OutputError` where it has other columns, or is damaged elsewhere than at its end; it is left as it is then.
     """
@@ -61,10 +60,10 @@ def resume_csv(path: Path, columns: Sequence[str]) -> Done:
             raise ValueError(f"the columns are {','.join(cells)}, expected {','.join(columns)}")
         return dict(zip(columns, cells, strict=True)) if number else None
 
-    return _resume(path, read, quoted=True, start=b"")
+    return _resume(rows, read, quoted=True, start=b"")
 
 
-def resume_jsonl(path: Path) -> Done:
+def resume_jsonl(rows: RowFile) -> Done:
     """Reads JSON Lines; see `resume_csv`."""
 
     def read(_: int, record: bytes) -> Mapping[str, str]:
@@ -73,15 +72,16 @@ def resume_jsonl(path: Path) -> Done:
             raise ValueError(f"without {' and '.join(sorted(missing))}")
         return {"path": str(row["path"]), "error": row["error"] or "", "sorted_to": row.get("sorted_to") or ""}
 
-    return _resume(path, read, quoted=False, start=_JSON_START)
+    return _resume(rows, read, quoted=False, start=_JSON_START)
 
 
-def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], *, quoted: bool, start: bytes) -> Done:
+def _resume(
+    rows: RowFile, read: Callable[[int, bytes], Mapping[str, str] | None], *, quoted: bool, start: bytes
+) -> Done:
     """Reads the rows; `quoted` records may hold line ends between quotes, `start` is how a row of ours begins."""
+    path = rows.path
     if path == STANDARD_OUTPUT:
         raise OutputError("--resume needs a file, not standard output")
-    if not path.exists():
-        return NOTHING
     hashes: list[np.uint64] = []
     moved: deque[tuple[Path, Path]] = deque(maxlen=TAIL)
     failed: set[int] = set()
@@ -96,7 +96,7 @@ def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], 
                         break
                     ending = b"\n"  # which an editor has taken away
                 row = read(number, record)
-                if row is not None and row["error"]:
+                if row is not None and row["error"] not in {"", KILLED_TWICE}:
                     failed.add(number)
                 elif row is not None:
                     hashes.append(_hash(row["path"]))
@@ -111,7 +111,9 @@ def _resume(path: Path, read: Callable[[int, bytes], Mapping[str, str] | None], 
         stream.seek(end)
         stream.write(ending)
         if failed:
-            _leave_out(path, failed, quoted=quoted)
+            stream.seek(0)
+            records = enumerate(_records(stream, quoted=quoted))
+            rows.replace(record for number, record in records if number not in failed)
     return Done(np.sort(np.array(hashes, np.uint64)), tuple(moved))
 
 
@@ -124,27 +126,17 @@ def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | No
     return row is not None and (not row.get("sorted_to") or os.path.lexists(row["sorted_to"]))
 
 
-def _leave_out(path: Path, numbers: set[int], *, quoted: bool) -> None:
-    """Takes some records out of a file, which is whole at every moment."""
-    with atomic_file(path) as temporary:
-        with path.open("rb") as old, temporary.open("wb") as new:
-            new.writelines(
-                record for number, record in enumerate(_records(old, quoted=quoted)) if number not in numbers
-            )
-        shutil.copymode(path, temporary)
-
-
 def _is_cut_short(tail: bytes, start: bytes) -> bool:
     """Returns whether this is a row of ours that was cut short, and no more."""
-    return b"\n" not in tail and len(tail) <= _LONGEST_ROW and tail.startswith(start[: len(tail)])
+    return b"\n" not in tail and len(tail) <= LONGEST_ROW and tail.startswith(start[: len(tail)])
 
 
 def _records(stream: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
     """Returns records with their line ends; the last may be without. In CSV a quoted cell may hold lines of its own."""
     record = b""
-    while line := stream.readline(_LONGEST_ROW):
+    while line := stream.readline(LONGEST_ROW):
         record += line
-        if len(record) > _LONGEST_ROW or (record.endswith(b"\n") and not (quoted and record.count(b'"') % 2)):
+        if len(record) > LONGEST_ROW or (record.endswith(b"\n") and not (quoted and record.count(b'"') % 2)):
             yield record
             record = b""
     if record:

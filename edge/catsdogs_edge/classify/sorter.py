@@ -26,7 +26,8 @@ from typing import BinaryIO, TypeAlias
 
 from catsdogs_edge.errors import ImageError, OutputError
 from catsdogs_edge.images.decode import open_file, read_stream
-from catsdogs_edge.output.files import FreeNames, make_folder, rename_to_free, sync, write_errors
+from catsdogs_edge.output.files import make_folder, sync, write_errors
+from catsdogs_edge.output.names import FreeNames, rename_to_free
 
 _log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ class Sorter:
         """Removes the original of an image that was moved, if that is certain to lose nothing.
 
         One that has gone by itself is done. Another file that has its name now stays, and so does the only copy. Raises
-        `OutputError` where it may not be removed.
+        `ImageError` where it may not be removed, such as a file that is marked as immutable.
         """
         path = placed.original
         if self._mode is not FileMode.MOVE or placed.target == path:
@@ -140,9 +141,7 @@ class Sorter:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise OutputError(
-                f"{path} cannot be moved away: {error.strerror}; it is also in {placed.target}; use --copy"
-            ) from error
+            raise ImageError(f"{path} cannot be removed: {error.strerror}; it is also in {placed.target}") from error
         if os.path.lexists(path):
             _log.warning("%s stays: it is not the image that was classified, or the only copy of it.", path)
 
@@ -157,6 +156,8 @@ class Sorter:
             are_files = stat.S_ISREG(original.st_mode) and stat.S_ISREG(copy.st_mode)
             if is_ours and are_files and filecmp.cmp(path, target, shallow=False):
                 self.finish(Placed(target, path, _id(original), _id(copy)))
+        except ImageError as error:
+            _log.warning("%s", error)
         except (OSError, ValueError):  # one of them is not there any more, or never was a path
             _log.debug("%s stays where it is.", path)
 

@@ -10,6 +10,7 @@ import cv2
 
 from catsdogs_edge.classify.batching import classify_all
 from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images.decode import RgbImage, load_bytes
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import prediction_columns, prediction_fields
@@ -79,7 +80,7 @@ class BatchClassifier:
         """
         classes = self.classifier.contract.classes
         rows = []
-        for row in classify_all(self.classifier, images, _give, workers=self.threads):
+        for row in classify_all(self.classifier, images, _load, workers=self.threads):
             fields = {**prediction_fields(row.prediction, classes), "error": row.error or None}
             fields |= fields.pop("probabilities") or dict.fromkeys(classes)
             rows.append({name: fields[name] for name in self.columns})
@@ -90,9 +91,9 @@ class BatchClassifier:
         return Classifier.load(path, self._provider, threads=1, accept_all=self._accept_all)
 
 
-def _give(image: bytes | ImageError | None) -> bytes:
+def _load(image: bytes | ImageError | None, size: int) -> RgbImage:
     if image is None:
         raise ImageError("no bytes are given")
     if isinstance(image, ImageError):
         raise image
-    return image
+    return load_bytes(image, size)

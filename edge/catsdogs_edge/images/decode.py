@@ -19,7 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.images import jpeg
+from catsdogs_edge.images import headers, jpeg
+from catsdogs_edge.images.budget import PixelBudget
+from catsdogs_edge.images.headers import too_many
 from catsdogs_edge.images.orientation import avif_orientation, turn
 
 RgbImage: TypeAlias = NDArray[np.uint8]
@@ -38,19 +40,26 @@ MOST_PIXELS = 2**26
 """Most pixels of an image: several are decoded at once, and some formats take 8 bytes for a pixel on the way."""
 
 MOST_JPEG_PIXELS = 2**28
-"""The same for JPEG, which takes 3 bytes: a phone's largest have 200 million."""
+"""The same for JPEG: a phone's largest have 200 million. Above `MOST_PIXELS` it is decoded at a lower resolution."""
 
 _FOLDER = "a folder: one named like an image, or one that cannot be opened"
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # not on Windows
-_PNG_START = b"\x89PNG\r\n\x1a\n"
-_GIF_START = b"GIF8"
 _GIF_END = b";"  # a GIF that lacks no more than this is whole
-_AVIF_STARTS = (b"ftypavif", b"ftypavis")
+_BUDGET = PixelBudget(MOST_PIXELS)
 
 
 def load(path: str | Path, size: int) -> RgbImage:
     """Reads, decodes and resizes one file to uint8 RGB (size, size, 3); raises `ImageError` where it cannot."""
-    return resize(read(path), size)
+    return load_bytes(read_bytes(path), size)
+
+
+def load_bytes(data: bytes, size: int) -> RgbImage:
+    """Decodes and resizes a whole file to uint8 RGB (size, size, 3); raises `ImageError` where it cannot.
+
+    Threads that do so at the same time wait for each other where their images together are too large.
+    """
+    with _BUDGET.spend(jpeg.count_pixels(data) if data.startswith(jpeg.START) else headers.count_pixels(data)):
+        return resize(decode(data), size)
 
 
 def read(path: str | Path) -> RgbImage:
@@ -117,21 +126,14 @@ def decode(data: bytes) -> RgbImage:
     if not data:
         raise ImageError("empty file")
     if data.startswith(jpeg.START):
-        return jpeg.decode_jpeg(data, MOST_JPEG_PIXELS)
-    if data.startswith(_PNG_START) and (problem := _png_problem(data)):
+        return jpeg.decode_jpeg(data, MOST_PIXELS, MOST_JPEG_PIXELS)
+    if data.startswith(headers.PNG_START) and (problem := _png_problem(data)):
         raise ImageError(problem)
-    if data.startswith(_GIF_START):
-        _check_size(int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little"))
-        data += _GIF_END
-    elif data.startswith(_PNG_START):
-        _check_size(int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big"))
-    image = _decode(data)
-    return turn(image, avif_orientation(data)) if data[4:12] in _AVIF_STARTS else image
-
-
-def _check_size(width: int, height: int) -> None:
-    if width * height > MOST_PIXELS:
-        raise ImageError(f"{width}x{height} pixels, expected {MOST_PIXELS >> 20} million at most")
+    pixels = headers.count_pixels(data)
+    if pixels is not None and pixels > MOST_PIXELS:
+        raise ImageError(too_many(pixels, MOST_PIXELS))
+    image = _decode(data + _GIF_END if data.startswith(headers.GIF_START) else data)
+    return turn(image, avif_orientation(data)) if data[4:12] in headers.AVIF_STARTS else image
 
 
 def _decode(data: bytes) -> RgbImage:
@@ -173,7 +175,7 @@ def _png_problem(data: bytes) -> str:
     type, content, CRC-32 of type and content; a type in capitals is needed to decode (PNG specification, 5.3 and 5.4).
     """
     view = memoryview(data)
-    position = len(_PNG_START)
+    position = len(headers.PNG_START)
     while position + 12 <= len(data):
         end = position + 12 + int.from_bytes(data[position : position + 4], "big")
         kind = data[position + 4 : position + 8]

@@ -13,6 +13,7 @@ import simplejpeg
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images.headers import too_many
 from catsdogs_edge.images.orientation import UPRIGHT, exif_orientation, turn
 
 START = b"\xff\xd8"
@@ -25,10 +26,23 @@ _APP1, _PROGRESSIVE, _SCAN = 0xE1, 0xC2, 0xDA
 _EXIF = b"Exif\0\0"
 
 
-def decode_jpeg(data: bytes, most_pixels: int) -> NDArray[np.uint8]:
-    """Decodes a JPEG to uint8 RGB (H, W, 3), upright; raises `ImageError` where a pixel is missing or it is too large.
+def count_pixels(data: bytes) -> int | None:
+    """Returns how many pixels a JPEG has; None where its header does not say."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data, strict=False)
+    except (KeyError, ValueError):
+        return None
+    return int(height * width)
 
-    One that lacks no more than its end-of-image marker is whole.
+
+def decode_jpeg(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.uint8]:
+    """Decodes a JPEG to uint8 RGB (H, W, 3), upright.
+
+    One that lacks no more than its end-of-image marker is whole. One of more than `most_pixels` is decoded at a half, a
+    quarter or an eighth of its resolution, if it is no progressive one: those are whole in the memory before.
+
+    Raises:
+        ImageError: A pixel is missing, or there are more than `most_reduced`.
     """
     scans, orientation, progressive, ended = 0, UPRIGHT, False, False
     header = [START]
@@ -46,7 +60,8 @@ def decode_jpeg(data: bytes, most_pixels: int) -> NDArray[np.uint8]:
     if progressive and not ended:  # how many scans are missing, nobody can know
         raise ImageError("truncated JPEG: its last scans are missing")
     try:
-        return turn(_decode(b"".join(header) if ended else b"".join([*header, _END]), most_pixels), orientation)
+        whole = b"".join(header) if ended else b"".join([*header, _END])
+        return turn(_decode(whole, most_pixels, most_pixels if progressive else most_reduced), orientation)
     except ValueError as error:
         if isinstance(error, ImageError):
             raise
@@ -54,16 +69,19 @@ def decode_jpeg(data: bytes, most_pixels: int) -> NDArray[np.uint8]:
         raise ImageError(f"{kind} JPEG: {error}") from error
 
 
-def _decode(data: bytes, most_pixels: int) -> NDArray[np.uint8]:
+def _decode(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.uint8]:
     """Decodes pixels as they lie in the file; raises `ValueError` where libjpeg-turbo warns of one."""
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data, strict=False)
     except KeyError as error:  # of colours that it does not know
         raise ValueError("its header cannot be read") from error
-    if height * width > most_pixels:
-        raise ImageError(f"{width}x{height} pixels, expected {most_pixels >> 20} million at most")
-    is_printed = colours in {"CMYK", "YCCK"}
-    pixels = simplejpeg.decode_jpeg(data, "CMYK" if is_printed else "RGB")
+    is_printed = colours in {"CMYK", "YCCK"}  # OpenCV decodes these, at their full size
+    most = most_pixels if is_printed else most_reduced
+    if height * width > most:
+        raise ImageError(too_many(height * width, most))
+    smaller = next(factor for factor in (1, 2, 4, 8) if height * width <= most_pixels * factor**2)
+    least = {"min_height": -(-height // smaller), "min_width": -(-width // smaller)}
+    pixels = simplejpeg.decode_jpeg(data, "CMYK" if is_printed else "RGB", **least)
     if is_printed:  # OpenCV converts these
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         return np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), flags), np.uint8)

@@ -4,15 +4,16 @@ import csv
 import io
 import logging
 import os
+import shutil
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import make_folder, write_errors
+from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
 from catsdogs_edge.output.json_text import from_json, to_json
 
 _log = logging.getLogger(__name__)
@@ -23,7 +24,9 @@ STANDARD_OUTPUT = Path("-")
 
 
 _SECONDS_BETWEEN_LOOKS = 1.0
-_LONGEST_ROW = 2**16  # bytes
+LONGEST_ROW = 2**16
+"""Bytes; a path has 4096 at most."""
+
 _COMMON = 4  # columns that files of rows have, whatever the classes: path, label, probability, familiarity
 
 
@@ -32,6 +35,9 @@ class RowFile(ABC):
 
     Each row goes through to the system at once: a reader sees it, and a process that is killed does not lose it. A row
     that does not fit on the disk leaves nothing behind.
+
+    Attributes:
+        path: Of the file.
     """
 
     def __init__(self, path: Path, *, append: bool = False, rotates: bool = False) -> None:
@@ -41,7 +47,7 @@ class RowFile(ABC):
         it holds something else than such rows. If it is removed or moved away meanwhile, rows go on in a new one
         (`rotates`, as rotated logs want it), or end with an `OutputError`.
         """
-        self._path = path
+        self.path = path
         self._append = append
         self._rotates = rotates
         self._file: io.FileIO | None = None
@@ -54,7 +60,7 @@ class RowFile(ABC):
         if self._file is None or not self._regular:
             self._head()
             return
-        with write_errors(self._path):
+        with write_errors(self.path):
             if not self._append:
                 self._file.truncate(0)
             if os.fstat(self._file.fileno()).st_size == 0:
@@ -62,14 +68,20 @@ class RowFile(ABC):
             elif self._rotates:
                 self._cut_last_row()
 
-    def reopen(self) -> None:
-        """Opens the file anew where another one has taken its name, as one without some of its rows."""
-        if self._file is not None and self._regular:
-            with write_errors(self._path):
-                if os.path.samestat(os.lstat(self._path), os.fstat(self._file.fileno())):
-                    return
-            self._file.close()
-            self._open()
+    def replace(self, records: Iterable[bytes]) -> None:
+        """Goes on in a file with these rows, which takes the place of this one: whole, and never without its lock.
+
+        Raises `OutputError` where it cannot be written, or another file has the name now.
+        """
+        assert self._file is not None  # noqa: S101 - for mypy
+        self._look()
+        with atomic_file(self.path) as temporary:
+            file = io.FileIO(open_locked(temporary), "a")
+            for record in records:
+                file.write(record)
+            shutil.copymode(self.path, temporary)
+        self._file.close()
+        self._file = file
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
@@ -80,13 +92,13 @@ class RowFile(ABC):
         if self._regular and time.monotonic() > self._next_look:
             self._look()
         data = memoryview(row.encode("utf-8", "surrogateescape"))
-        with write_errors(self._path):
+        with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
             try:
                 while data:
                     data = data[self._file.write(data) or 0 :]
             except BrokenPipeError as error:
-                raise OutputError(f"{self._path}: nobody reads it any more") from error
+                raise OutputError(f"{self.path}: nobody reads it any more") from error
             except OSError:
                 if self._regular:
                     self._file.truncate(end)
@@ -95,7 +107,7 @@ class RowFile(ABC):
     def sync(self) -> None:
         """Waits until all rows are on the disk; raises `OutputError` where they cannot be."""
         if self._file is not None and self._regular:
-            with write_errors(self._path):
+            with write_errors(self.path):
                 os.fsync(self._file.fileno())
 
     def close(self) -> None:
@@ -109,18 +121,18 @@ class RowFile(ABC):
                 self._file.close()
 
     def _open(self) -> None:
-        with write_errors(self._path):
-            self._regular = not self._path.exists() or self._path.is_file()
-            self._file = io.FileIO(open_locked(self._path) if self._regular else self._path, "a")
+        with write_errors(self.path):
+            self._regular = not self.path.exists() or self.path.is_file()
+            self._file = io.FileIO(open_locked(self.path) if self._regular else self.path, "a")
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             if self._regular:
-                with self._path.open("rb") as stream:
-                    first = stream.readline(_LONGEST_ROW)
+                with self.path.open("rb") as stream:
+                    first = stream.readline(LONGEST_ROW)
                 resumes = self._append and not self._rotates  # who resumes looks at every row
                 if first and not resumes and not self._is_ours(first):
                     self._file.close()
                     raise OutputError(
-                        f"{self._path} holds something else than such rows: remove it, or take another name"
+                        f"{self.path} holds something else than such rows: remove it, or take another name"
                     )
 
     def _head(self) -> None:
@@ -134,9 +146,9 @@ class RowFile(ABC):
     def _cut_last_row(self) -> None:
         """Cuts off a last row that is not whole, as after a power cut."""
         assert self._file is not None  # noqa: S101 - for mypy
-        with self._path.open("rb") as stream:
+        with self.path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
-            start = stream.seek(max(size - _LONGEST_ROW, 0))
+            start = stream.seek(max(size - LONGEST_ROW, 0))
             tail = stream.read()
         if not tail.endswith(b"\n") and (end := tail.rfind(b"\n")) >= 0:
             self._file.truncate(start + end + 1)
@@ -146,19 +158,19 @@ class RowFile(ABC):
         assert self._file is not None  # noqa: S101 - for mypy
         self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         try:
-            if os.path.samestat(os.lstat(self._path), os.fstat(self._file.fileno())):
+            if os.path.samestat(os.lstat(self.path), os.fstat(self._file.fileno())):
                 return
         except FileNotFoundError:
             pass
         if not self._rotates:
-            raise OutputError(f"{self._path} was removed or moved away while it was written: start again")
-        _log.info("%s was removed or moved away: rows go on in a new one.", self._path)
+            raise OutputError(f"{self.path} was removed or moved away while it was written: start again")
+        _log.info("%s was removed or moved away: rows go on in a new one.", self.path)
         self._file.close()
         self._open()
         self.begin()
 
 
-def open_locked(path: Path) -> int:
+def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
     """Opens a regular file, which need not exist, for this process alone, and returns the descriptor.
 
     Raises `OutputError` where it is a link or another process has it, `OSError` where it cannot be opened.
@@ -166,7 +178,7 @@ def open_locked(path: Path) -> int:
     if path.is_symlink():
         raise OutputError(f"{path} is a link, and rows are not written through links: name the file itself")
     no_follow = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, which has no `flock` either
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | no_follow, 0o666)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags | no_follow, 0o666)
     if sys.platform != "win32":
         import fcntl  # noqa: PLC0415 - not on Windows
 

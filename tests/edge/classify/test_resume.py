@@ -1,8 +1,10 @@
+import contextlib
 import csv
 from pathlib import Path
 
 import pytest
 
+from catsdogs_edge.classify.attempts import KILLED_TWICE
 from catsdogs_edge.classify.resume import JSON_FIELDS, TAIL, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.rows import CsvRows, JsonRows
@@ -12,8 +14,19 @@ NAMES = ["plain.jpg", "carriage\rreturn.jpg", 'quo"te.jpg', "com,ma.jpg", "new\n
 NAMES += ["кот 🐈.jpg", "caf\udce9.jpg", "-dash.jpg"]
 
 
+def open_rows(path: Path, *, append: bool = False, columns: list[str] = COLUMNS) -> CsvRows | JsonRows:
+    is_csv = path.suffix == ".csv"
+    return CsvRows(path, columns, append=append) if is_csv else JsonRows(path, fields=JSON_FIELDS, append=append)
+
+
+def resume(path: Path, columns: list[str] = COLUMNS) -> Done:
+    rows = open_rows(path, append=True, columns=columns)
+    with contextlib.closing(rows):
+        return resume_csv(rows, columns) if path.suffix == ".csv" else resume_jsonl(rows)
+
+
 def write(path: Path, names: list[str]) -> None:
-    rows = CsvRows(path, COLUMNS) if path.suffix == ".csv" else JsonRows(path, fields=JSON_FIELDS)
+    rows = open_rows(path)
     rows.begin()
     for name in names:
         rows.write({"path": name, "label": 'a "label"\nof two lines', "error": None, "probability": 1, "schema": 1})
@@ -35,7 +48,7 @@ def test_the_paths_that_are_there_are_skipped_and_half_a_row_is_cut_off(name: st
     write(path, NAMES)
     whole = path.read_bytes()
     path.write_bytes(whole + tail.encode())
-    done = resume_csv(path, COLUMNS) if name.endswith("csv") else resume_jsonl(path)
+    done = resume(path)
     assert path.read_bytes() == whole
     assert len(done) == len(NAMES)
     assert [name for name in [*NAMES, "other.jpg"] if Path(name) not in done] == ["other.jpg"]
@@ -50,7 +63,7 @@ def test_every_cut_leaves_whole_rows(tmp_path: Path) -> None:
     for size in range(header, len(whole) + 1):
         path.write_bytes(whole[:size])
         try:
-            done = resume_csv(path, COLUMNS)
+            done = resume(path)
         except OutputError:  # a cut behind a line end between quotes: it may be more than one row
             assert path.read_bytes() == whole[:size]
             assert size > whole.rindex(b"\n", 0, size) + 1 or whole[:size].count(b'"') % 2
@@ -62,9 +75,8 @@ def test_every_cut_leaves_whole_rows(tmp_path: Path) -> None:
 
 def test_no_file_and_an_empty_file_are_a_start(tmp_path: Path) -> None:
     (tmp_path / "empty.csv").touch()
-    for name in ("missing.csv", "empty.csv"):
-        assert len(resume_csv(tmp_path / name, COLUMNS)) == 0
-    assert len(resume_jsonl(tmp_path / "missing.jsonl")) == 0
+    for name in ("missing.csv", "empty.csv", "missing.jsonl"):
+        assert len(resume(tmp_path / name)) == 0
 
 
 @pytest.mark.parametrize(
@@ -84,7 +96,7 @@ def test_another_file_is_refused_and_left_alone(content: str, tmp_path: Path) ->
     path = tmp_path / "rows.csv"
     path.write_bytes(content.encode())
     with pytest.raises(OutputError, match="cannot be resumed"):
-        resume_csv(path, COLUMNS)
+        resume(path)
     assert path.read_bytes() == content.encode()
 
 
@@ -93,7 +105,7 @@ def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) ->
     path = tmp_path / "rows.jsonl"
     path.write_text(content)
     with pytest.raises(OutputError, match="record 1 is not one of ours"):
-        resume_jsonl(path)
+        resume(path)
     assert path.read_text() == content
 
 
@@ -101,7 +113,7 @@ def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) ->
 def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     columns = [*COLUMNS, "sorted_to"]
-    rows = CsvRows(path, columns) if path.suffix == ".csv" else JsonRows(path, fields=JSON_FIELDS)
+    rows = open_rows(path, columns=columns)
     rows.begin()
     for number in range(TAIL + 10):
         failed = number % 10 == 3
@@ -110,18 +122,41 @@ def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: P
         rows.write({"path": f"{number}.jpg", "probability": 1, "schema": 1, **row})
     rows.close()
     path.chmod(0o640)
-
-    def resume() -> Done:
-        return resume_csv(path, columns) if name.endswith("csv") else resume_jsonl(path)
-
-    done = resume()
+    done = resume(path, columns)
     assert Path("12.jpg") in done
     assert Path("13.jpg") not in done
     assert len(done) == TAIL + 10 - 8
     assert done.moved[-1] == (Path(f"{TAIL + 8}.jpg"), Path(f"cat/{TAIL + 8}.jpg"))
     assert b"gone" not in path.read_bytes()
     assert path.stat().st_mode & 0o777 == 0o640
-    assert len(resume()) == len(done)
+    assert len(resume(path, columns)) == len(done)
+
+
+def test_an_image_that_killed_two_runs_is_not_tried_again(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    rows = open_rows(path)
+    rows.begin()
+    rows.write({"path": "bomb.gif", "label": None, "error": KILLED_TWICE})
+    rows.close()
+    assert Path("bomb.gif") in resume(path)
+
+
+def test_no_other_process_gets_the_file_while_rows_are_taken_out(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    write(path, NAMES)
+    rows = open_rows(path, append=True)
+    with path.open("rb") as stream:
+        lines = stream.readlines()
+    rows.replace(lines[:2])
+    with pytest.raises(OutputError, match="being written by another process"):
+        open_rows(path, append=True)
+    path.unlink()
+    path.write_text("of somebody else")
+    with pytest.raises(OutputError, match="was removed or moved away"):
+        rows.replace(lines)
+    with pytest.raises(OutputError, match="was removed or moved away"):
+        rows.close()
+    assert path.read_text() == "of somebody else"
 
 
 def test_json_lines_of_others_are_left_alone(tmp_path: Path) -> None:
@@ -129,7 +164,7 @@ def test_json_lines_of_others_are_left_alone(tmp_path: Path) -> None:
     content = '{"schema": 1, "path": "/a", "error": "disk died"}\n{"path": "tail w'
     path.write_text(content)
     with pytest.raises(OutputError, match="without label and probability"):
-        resume_jsonl(path)
+        resume(path)
     assert path.read_text() == content
 
 
@@ -139,6 +174,6 @@ def test_a_last_row_that_lacks_only_its_line_end_is_kept(name: str, tmp_path: Pa
     write(path, NAMES)
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    done = resume_csv(path, COLUMNS) if name.endswith("csv") else resume_jsonl(path)
+    done = resume(path)
     assert len(done) == len(NAMES)
     assert path.read_bytes() == whole

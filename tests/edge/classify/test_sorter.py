@@ -7,7 +7,6 @@ import pytest
 
 from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import ImageError, OutputError
-from catsdogs_edge.output.files import FreeNames
 
 
 def put(sorter: Sorter, path: Path, label: str = "cat") -> Placed:
@@ -123,20 +122,6 @@ def test_a_name_as_long_as_can_be_is_shortened(tmp_path: Path) -> None:
     sorter = Sorter(tmp_path / "out", FileMode.COPY, ("cat",))
     assert put(sorter, tmp_path / "1" / name).target.name == name
     assert put(sorter, tmp_path / "2" / name).target.name.endswith("é (2).jpg")
-
-
-def test_a_name_that_is_taken_often_is_not_tried_each_time(tmp_path: Path) -> None:
-    names = FreeNames()
-    wanted = tmp_path / "a.jpg"
-    for number in range(1, 6):
-        tried = []
-        for name in names.candidates(wanted):
-            tried.append(name)
-            if not name.exists():
-                name.touch()
-                break
-        assert len(tried) <= 2, number
-    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_an_image_that_has_gone_is_said(images: list[Path], tmp_path: Path) -> None:

@@ -263,6 +263,25 @@ def test_sorting_into_folders(option: str, classify: Command, album: Path, tiny:
     assert rows["torn.jpg"] == ""
 
 
+def test_an_image_that_may_not_be_removed_does_not_stop_the_others(
+    classify: Command, tiny: Path, tmp_path: Path
+) -> None:
+    write_folder(tmp_path / "in", per_class=2)
+    images = sorted((tmp_path / "in").rglob("*.png"))
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", images[0]], check=False).returncode:
+        pytest.skip("needs a file that may not be removed")
+    try:
+        done = classify(tmp_path / "in", "--model", tiny, "--move", tmp_path / "out", "--csv", tmp_path / "rows.csv")
+    finally:
+        subprocess.run(["chattr", "-i", images[0]], check=True)
+    assert done.returncode == 3
+    assert f"{images[0]} cannot be removed: Operation not permitted; it is also in " in done.stderr
+    assert "1 could not be removed from where they were" in done.stderr
+    assert [path for path in images if path.exists()] == images[:1]
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 4
+    assert len((tmp_path / "rows.csv").read_text().splitlines()) == 5
+
+
 def test_resume_with_other_options_is_refused(classify: Command, album: Path, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
     assert classify(album, "--model", tiny, "--csv", out).returncode == 3

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -324,3 +325,37 @@ def test_a_limit_on_files_ends_a_recording(
     done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True, check=False, env=no_display)
     assert done.returncode == 1
     assert "does not hold the 30 frames that were written: is there a quota" in done.stderr
+
+
+@linux
+def test_a_user_without_a_name_and_a_home_can_classify(scripts: Path, album: Path, tiny: Path) -> None:
+    """As in a container that is started with `--user 54321`."""
+    inside = ["unshare", "--user", "--map-user=54321"]
+    if subprocess.run([*inside, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("may not take another user here")
+    environment = {name: value for name, value in os.environ.items() if name not in {"HOME", "USER", "LOGNAME"}}
+    for command in ([scripts / "catsdogs-classify", album], [scripts / "catsdogs-cam", album / "a cat.png"]):
+        done = subprocess.run(
+            [*inside, *command, "--model", tiny], env=environment, capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr
+        assert done.stdout.count("cat") > 0
+
+
+def test_a_limit_on_threads_is_one_line(album: Path, tiny: Path) -> None:
+    code = """
+import sys, threading
+from catsdogs_edge.cli.classify import main
+def start(thread):
+    raise RuntimeError("can't start new thread")  # as Python says it under `ulimit -u`
+threading.Thread.start = start
+sys.argv[0] = "catsdogs-classify"
+main()
+"""
+    command: list[str | Path] = [sys.executable, "-c", code, album, "--model", tiny]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        "catsdogs-classify: the system starts no more threads: raise the limit (ulimit -u), or give --threads 1"
+    )
+    assert "Traceback" not in done.stderr

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import decode
 from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.images.jpeg import decode_jpeg
 from tests.edge.conftest import RED, encode, plain
 from tests.edge.images.test_decode import with_exif
 
@@ -36,6 +37,23 @@ def test_pixels_are_those_of_opencv_in_each_kind(quality: int, sampling: int, gr
     settings = [cv2.IMWRITE_JPEG_QUALITY, quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
     jpeg = cv2.imencode(".jpg", image[..., 0] if grey else image, settings)[1].tobytes()
     assert np.array_equal(decode(jpeg), by_opencv(jpeg))
+
+
+def test_a_very_large_one_is_decoded_at_a_lower_resolution() -> None:
+    image = np.asarray(cv2.resize(draw("dog", 1, 400), (1001, 600)), np.uint8)
+    jpeg = encode(image, ".jpg")
+    for most, shape in ((600 * 1001, (600, 1001)), (600 * 1001 - 1, (300, 501)), (600 * 1001 // 4 - 1, (150, 251))):
+        reduced = decode_jpeg(jpeg, most, 10**6)
+        assert reduced.shape[:2] == shape
+        expected = cv2.resize(image, shape[::-1], interpolation=cv2.INTER_AREA)
+        assert np.abs(reduced.astype(int) - expected).mean() < 3
+    with pytest.raises(ImageError, match="1 million pixels, expected 0 million"):
+        decode_jpeg(jpeg, 10_000, 10_000)
+
+
+def test_a_very_large_progressive_one_is_refused() -> None:
+    with pytest.raises(ImageError, match="million pixels"):
+        decode_jpeg(progressive(draw("cat", 2)), 10_000, 10**6)
 
 
 def test_one_that_lacks_only_its_end_marker_is_whole() -> None:

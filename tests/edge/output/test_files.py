@@ -10,7 +10,6 @@ import pytest
 
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import (
-    _exchange_in_steps,
     atomic_file,
     atomic_files,
     check_plot,
@@ -124,15 +123,6 @@ def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
             (second / "a").write_text("2")
         (first / "b").write_text("1")
     assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1", "b": "1"}
-
-
-def test_where_folders_cannot_change_places_it_goes_in_steps(tmp_path: Path) -> None:
-    for name in ("new", "old"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "a").write_text(name)
-    _exchange_in_steps(tmp_path / "new", tmp_path / "old")
-    assert (tmp_path / "old" / "a").read_text() == "new"
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:

@@ -1,0 +1,48 @@
+import cv2
+import numpy as np
+import pytest
+
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.images import headers
+from catsdogs_edge.images.decode import decode
+
+IMAGE = np.zeros((30, 50, 3), np.uint8)
+LOSSLESS = [cv2.IMWRITE_WEBP_QUALITY, 101]
+
+
+@pytest.mark.parametrize(
+    ("ending", "options"),
+    [(".png", []), (".gif", []), (".bmp", []), (".webp", []), (".webp", LOSSLESS), (".tiff", []), (".avif", [])],
+)
+def test_the_header_says_how_many_pixels_there_are(ending: str, options: list[int]) -> None:
+    data = cv2.imencode(ending, IMAGE, options)[1].tobytes()
+    assert headers.count_pixels(data) == 30 * 50
+    for cut in range(min(len(data), 400)):
+        headers.count_pixels(data[:cut])
+
+
+def test_an_animation_s_header_says_it_too() -> None:
+    frames = cv2.Animation()
+    frames.frames, frames.durations = [IMAGE, IMAGE + 1], [10, 10]
+    done, data = cv2.imencodeanimation(".webp", frames)
+    assert done
+    assert headers.count_pixels(data.tobytes()) == 30 * 50
+
+
+def test_what_is_none_of_these_is_unknown() -> None:
+    for data in (b"", b"text", b"\xff\xd8\xff", cv2.imencode(".ppm", IMAGE)[1].tobytes()):
+        assert headers.count_pixels(data) is None
+
+
+def test_a_bmp_that_lies_upside_down_has_pixels_too() -> None:
+    data = bytearray(cv2.imencode(".bmp", IMAGE)[1].tobytes())
+    data[22:26] = (-30).to_bytes(4, "little", signed=True)
+    assert headers.count_pixels(bytes(data)) == 30 * 50
+
+
+@pytest.mark.parametrize(("ending", "start", "size"), [(".gif", 6, 2), (".bmp", 18, 4)])
+def test_too_many_pixels_are_refused_before_any_is_decoded(ending: str, start: int, size: int) -> None:
+    data = cv2.imencode(ending, IMAGE)[1].tobytes()
+    huge = (30_000).to_bytes(size, "little")
+    with pytest.raises(ImageError, match="900 million pixels, expected 67 million at most"):
+        decode(data[:start] + 2 * huge + data[start + 2 * size :])

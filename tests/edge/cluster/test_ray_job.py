@@ -123,11 +123,11 @@ def wait_for_parts(folder: Path, count: int, process: "subprocess.Popen[str]") -
     return parts
 
 
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
 def test_rows_are_those_of_the_single_machine_command(
-    kind: str, many: Path, expected: Rows, scripts: Path, tmp_path: Path
+    many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
-    done = call(scripts, many, "--engine", "ray", "--parts", tmp_path / "out", "--format", kind)
+    """In Parquet; other tests compare CSV."""
+    done = call(scripts, many, "--engine", "ray", "--parts", tmp_path / "out")
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -175,8 +175,8 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
     [
         (1, "1 of 1 shards are not done", "rows 0 to 239"),
         (
-            5,
-            "5 shards, one after the other, killed their workers 4 times each",
+            3,
+            "3 shards, one after the other, killed their workers 4 times each",
             "--resume",
         ),  # twice the workers, and one
     ],
@@ -185,7 +185,8 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
     shards: int, sentence: str, more: str, many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", str(MANY // shards))
+    options = (many, "--engine", "ray", "--threads", "1", "--parts", out, "--format", "csv")
+    options = (*options, "--shard-size", str(MANY // shards))
     with started(scripts, *options) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None:

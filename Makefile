@@ -42,7 +42,7 @@ test-slow: $(FULL)/dev-stamp $(EDGE)/ray-stamp ## Run what takes longer: other e
 	$(EDGE)/bin/python -m pytest -m slow -n 2 tests/edge/classify
 # Apart from those, which leave no core to the servers and cameras of these.
 	$(EDGE)/bin/python -m pytest -m slow -n 2 --ignore=tests/edge/classify tests/edge
-# In the order of the files, not of their number of tests: the longest, few in number, would come last.
+# In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
 	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder \
 	  tests/integration tests/train tests/export
 

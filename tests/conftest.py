@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import contextlib
+import hashlib
 import importlib
 import logging
 import os
@@ -7,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -25,7 +28,17 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # in a background job 
 RUN_SIZE = 96
 """Edge length of the input of the network that tests share, in pixels."""
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared"
+
+_A_DAY = 86_400  # seconds
+
+LONGEST = ("test_real_images.py", "test_resume.py", "test_distribution.py", "test_documents.py")
+"""Slow files that come first, or one of pytest's processes would wait for the other at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_report_header() -> list[str]:
@@ -44,12 +57,13 @@ def pytest_report_header() -> list[str]:
 def cache(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Iterator[Path]:
     """The user's cache folder, away from the real one; commands that tests start find it, too.
 
-    What JAX compiles, 20 s of each training, is kept for all of them.
+    What JAX compiles, half of each training, is kept for all of them.
     """
     folder = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("XDG_CACHE_HOME", str(folder))
         environment.setenv("JAX_COMPILATION_CACHE_DIR", str(for_all / "jax"))
+        environment.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         yield folder
 
 
@@ -92,11 +106,22 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
 
 @pytest.fixture(scope="session")
-def for_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for what is made once, whichever of pytest's processes asks first; read only for all others."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "for-all"
-    folder.mkdir(exist_ok=True)
+def for_all() -> Path:
+    """A folder for what is made once, whichever of pytest's processes asks first; read only for all others.
+
+    It stays for the next run of the tests, as long as neither the code nor a version of what it needs changes.
+    """
+    sources = sorted(path for part in ("edge", "export", "train", "tests") for path in (ROOT / part).rglob("*.py"))
+    digest = hashlib.sha256()
+    for path in (*sources, ROOT / "constraints.txt", ROOT / "pyproject.toml"):
+        digest.update(path.read_bytes())
+    folder = ROOT / "build" / "tests" / digest.hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    for other in folder.parent.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # another of pytest's processes was faster
+            if time.time() - other.stat().st_mtime > _A_DAY:  # a younger one may be in use
+                shutil.rmtree(other, ignore_errors=True)
     return folder
 
 

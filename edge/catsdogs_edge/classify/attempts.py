@@ -1,6 +1,8 @@
 """Remembers which images were being read when a run was killed, so that one that kills runs does so twice at most."""
 
+import contextlib
 import io
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -67,9 +69,12 @@ class Attempts:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Removes the file: the run has not been killed."""
-        self._path.unlink(missing_ok=True)
+        """Removes the file, if it is still this one: the run has not been killed."""
+        own = os.fstat(self._file.fileno())
         self._file.close()
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.lstat(self._path), own):
+                self._path.unlink()
 
     def _take_slot(self, path: str) -> int:
         if path in self._slots:

@@ -1,7 +1,6 @@
 """The command `catsdogs-classify`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 import os
-import secrets
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -74,7 +73,7 @@ def _classify_on_ray(options: ClassifyOptions) -> NoReturn:
     """Does the same on Ray, which takes seconds to import, and ends the command."""
     if not os.environ.get("RAY_ADDRESS") and "RAY_AUTH_MODE" not in os.environ:
         # Ray listens on all interfaces: a token of this run, in no file, keeps others out. It is read at the import.
-        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": os.urandom(32).hex()}
     from catsdogs_edge.cluster.batch_classifier import BatchClassifier  # noqa: PLC0415
     from catsdogs_edge.cluster.ray_job import run_on_ray  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415

@@ -117,6 +117,14 @@ def test_a_file_of_others_stays(content: str, tmp_path: Path) -> None:
     assert path.read_text() == content
 
 
+def test_what_came_under_its_name_meanwhile_stays(tmp_path: Path) -> None:
+    attempts = Attempts(tmp_path / "rows.csv", resume=False)
+    (tmp_path / ".rows.csv.reading").unlink()
+    (tmp_path / ".rows.csv.reading").write_text("of somebody")
+    attempts.close()
+    assert (tmp_path / ".rows.csv.reading").read_text() == "of somebody"
+
+
 def test_what_a_power_cut_left_is_passed_over(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     attempts = Attempts(rows, resume=False)

@@ -185,8 +185,8 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
     shards: int, sentence: str, more: str, many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = (many, "--engine", "ray", "--threads", "1", "--parts", out, "--format", "csv")
-    options = (*options, "--shard-size", str(MANY // shards))
+    size = str(MANY // shards)
+    options = (many, "--engine", "ray", "--threads", "1", "--parts", out, "--format", "csv", "--shard-size", size)
     with started(scripts, *options) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None:

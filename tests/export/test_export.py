@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from catsdogs_edge.classify import batching as edge_folder
 from catsdogs_edge.errors import DataError, OutputError, ParityError
-from catsdogs_edge.images.decode import RgbImage, resize
+from catsdogs_edge.images.decode import RgbImage, load, read
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.selftest import run as run_selftest
@@ -114,10 +114,10 @@ def test_level_a_finds_swapped_channels_and_a_wrong_mean(
 def test_level_b_finds_nearest_neighbour_resizing(
     small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def resize_nearest(image: RgbImage, size: int) -> RgbImage:
-        return np.asarray(cv2.resize(image, (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
+    def load_nearest(path: Path, size: int) -> RgbImage:
+        return np.asarray(cv2.resize(read(path), (size, size), interpolation=cv2.INTER_NEAREST), np.uint8)
 
-    monkeypatch.setattr(edge_folder, "resize", resize_nearest)
+    monkeypatch.setattr(edge_folder, "load", load_nearest)
     with pytest.raises(ParityError, match="level B: Keras and the edge runner disagree on the same files"):
         export(small_run, tmp_path / "out", ExportOptions())
     assert not (tmp_path / "out").exists()
@@ -126,7 +126,7 @@ def test_level_b_finds_nearest_neighbour_resizing(
 def test_level_b_finds_a_runner_that_takes_bgr(
     small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(edge_folder, "resize", lambda image, size: resize(image, size)[..., ::-1].copy())
+    monkeypatch.setattr(edge_folder, "load", lambda path, size: load(path, size)[..., ::-1].copy())
     with pytest.raises(ParityError, match="level B"):
         export(small_run, tmp_path / "out", ExportOptions())
 

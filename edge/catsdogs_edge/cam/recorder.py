@@ -144,7 +144,12 @@ class AnnotatedFrames(Sink):
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
             names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
             with write_errors(self._folder):
-                save_image(self._annotator.annotate(result), reserve(names))
+                path = reserve(names)
+            try:
+                save_image(self._annotator.annotate(result), path)
+            except OutputError:  # such as a full disk: nothing is left
+                path.unlink(missing_ok=True)
+                raise
         return True
 
 

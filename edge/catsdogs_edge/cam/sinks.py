@@ -25,6 +25,9 @@ _SECONDS_BETWEEN_STATES = 1.0
 JSON_FIELDS = frozenset({"schema", "time", "frame", "state", "label"})
 """Fields that each row of ours has in JSON Lines."""
 
+ALL_JSON_FIELDS = frozenset({"schema", "probabilities", *columns([])})
+"""Fields that it may have."""
+
 
 class RowSink:
     """A row for each frame; of a camera that is silent, one for each change of state and one a second."""
@@ -74,7 +77,7 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
         if watchdog := Watchdog.from_environment():
             add(watchdog)
         if jsonl:
-            add(RowSink(JsonRows(jsonl, fields=JSON_FIELDS, append=True, rotates=True), info))
+            add(RowSink(JsonRows(jsonl, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=True, rotates=True), info))
         if options.csv:
             add(RowSink(CsvRows(options.csv, columns(info.classes), append=True, rotates=True), info))
         if options.record:

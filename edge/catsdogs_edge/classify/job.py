@@ -54,7 +54,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         summary.resumed = len(done)
         writer = _Writer(results, sorter, summary)
         stack.callback(writer.flush)
-        originals = (Original(path) for path in found if not _is_done(path, done, earlier, sorter))
+        originals = (Original(path) for path in found if not writer.is_done(path, done, earlier))
         workers = options.threads or usable_cpus()
         try:
             for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
@@ -64,13 +64,6 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
             interrupt.args = (summary,)
             raise
     return summary
-
-
-def _is_done(path: Path, done: Done, earlier: Mapping[Path, Path], sorter: Sorter | None) -> bool:
-    """Returns whether an image has its row; one that a run was killed over may still have to go."""
-    if sorter and path in earlier:
-        sorter.finish_earlier(path, earlier[path])
-    return path in done
 
 
 class _Writer:
@@ -96,6 +89,19 @@ class _Writer:
         self._waiting.append((result, placed))
         if not self._sorter or len(self._waiting) == TAIL or time.monotonic() - self._begun > _LONGEST_WAIT:
             self.flush()
+
+    def is_done(self, path: Path, done: Done, earlier: Mapping[Path, Path]) -> bool:
+        """Returns whether an image has its row; one that a run was killed over may still have to go."""
+        if path not in done:
+            return False
+        if self._sorter and self._sorter.moves:
+            try:
+                if path in earlier:
+                    self._sorter.finish_earlier(path, earlier[path])
+            except ImageError as error:
+                say(str(error), err=True, red=True)
+            self._summary.stayed += os.path.lexists(path) and not self._sorter.holds(path)
+        return True
 
     def flush(self) -> None:
         """Writes the rows of what waits, and lets the originals go."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from catsdogs_edge.classify.batching import ImageResult
-from catsdogs_edge.classify.resume import JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
+from catsdogs_edge.classify.resume import ALL_JSON_FIELDS, JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import percent, prediction_columns, prediction_fields
@@ -64,7 +64,7 @@ class FileResults:
     @classmethod
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
-        rows = JsonRows(path, fields=JSON_FIELDS, append=resume)
+        rows = JsonRows(path, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=resume)
         done = resume_jsonl(rows) if resume else NOTHING
         return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
 
@@ -100,7 +100,7 @@ class ClassifySummary:
     Attributes:
         resumed: Rows that were there before.
         left_out: Files in folders that are no images, by their endings.
-        stayed: Originals that were to be moved, but may not be removed.
+        stayed: Images that have their rows and were to be moved, but are still where they were.
     """
 
     def __init__(self, *, resumed: int = 0) -> None:
@@ -129,13 +129,15 @@ class ClassifySummary:
         """Describes in one line what was found."""
         before = f"{self.resumed} were there before; " if self.resumed else ""
         total = self._labels.total() + self._failed
+        if not total and self.stayed:
+            return f"{before}{self.stayed} are still where they were: remove their rows, and they are moved again"
         if not total:
             return (f"{before}no images are left" if before else "No images found") + self._describe_left_out()
         counts = [f"{count} {label}" for label, count in sorted(self._labels.items())]
         if self._failed:
             counts.append(f"{self._failed} could not be classified")
         if self.stayed:
-            counts.append(f"{self.stayed} could not be removed from where they were")
+            counts.append(f"{self.stayed} are still where they were")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
         return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image{self._describe_left_out()}"
 

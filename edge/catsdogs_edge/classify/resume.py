@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from catsdogs_edge.classify.attempts import KILLED_TWICE
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import write_errors
-from catsdogs_edge.output.rows import LONGEST_ROW, STANDARD_OUTPUT, RowFile
+from catsdogs_edge.output.rows import CUT_OFF, LONGEST_ROW, STANDARD_OUTPUT, RowFile
+
+_log = logging.getLogger(__name__)
 
 TAIL = 64
 """Rows at the end of a file whose images may not have been moved away yet; see `catsdogs_edge.classify.sorter`."""
@@ -45,6 +48,9 @@ NOTHING = Done(np.zeros(0, np.uint64))
 JSON_FIELDS = frozenset({"path", "label", "probability", "error", "schema"})
 """Fields that each row of ours has in JSON Lines."""
 
+ALL_JSON_FIELDS = JSON_FIELDS | {"familiarity", "probabilities", "sorted_to", "provider", "model"}
+"""Fields that it may have."""
+
 _JSON_START = b'{"path": "'
 
 
@@ -70,7 +76,8 @@ def resume_jsonl(rows: RowFile) -> Done:
         row = json.loads(record.decode("utf-8", "surrogateescape"))
         if missing := JSON_FIELDS - dict(row).keys():
             raise ValueError(f"without {' and '.join(sorted(missing))}")
-        return {"path": str(row["path"]), "error": row["error"] or "", "sorted_to": row.get("sorted_to") or ""}
+        target = {"sorted_to": str(row["sorted_to"])} if row.get("sorted_to") else {}
+        return {"path": str(row["path"]), "error": row["error"] or "", **target}
 
     return _resume(rows, read, quoted=False, start=_JSON_START)
 
@@ -93,6 +100,7 @@ def _resume(
                     if not _is_whole(record, read, number):
                         if (number == 0 and quoted) or not _is_cut_short(record, start):
                             raise ValueError("it does not end")
+                        _log.warning(CUT_OFF, path, record.decode("utf-8", "replace"))
                         break
                     ending = b"\n"  # which an editor has taken away
                 row = read(number, record)
@@ -123,7 +131,9 @@ def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | No
         row = read(number, record)
     except (csv.Error, KeyError, TypeError, ValueError):
         return False
-    return row is not None and (not row.get("sorted_to") or os.path.lexists(row["sorted_to"]))
+    if row is None or row["error"] or row.get("sorted_to") is None:
+        return row is not None
+    return os.path.isfile(row["sorted_to"])  # a path that was cut short may be that of a folder
 
 
 def _is_cut_short(tail: bytes, start: bytes) -> bool:

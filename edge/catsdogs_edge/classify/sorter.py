@@ -12,6 +12,7 @@ still holds it, and removes it only then. Where there is a doubt, both stay.
 """
 
 import contextlib
+import errno
 import filecmp
 import logging
 import os
@@ -24,7 +25,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
-from catsdogs_edge.errors import ImageError, OutputError
+from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import open_file, read_stream
 from catsdogs_edge.output.files import make_folder, sync, write_errors
 from catsdogs_edge.output.names import FreeNames, rename_to_free
@@ -85,15 +86,27 @@ class Sorter:
         self._folder = folder
         self._mode = mode
         self._names = FreeNames()
-        self._changed = {folder, folder.absolute().parent} if not os.path.exists(folder) else {folder}  # noqa: PTH110 - it may be too long
+        new = [path for path in (folder.absolute(), *folder.absolute().parents) if not os.path.exists(path)]  # noqa: PTH110 - it may be too long
+        self._changed = {folder, *(path.parent for path in new)}
         for label in labels:
             make_folder(folder / label)
+
+    @property
+    def moves(self) -> bool:
+        """Whether originals are removed."""
+        return self._mode is FileMode.MOVE
+
+    def holds(self, path: Path) -> bool:
+        """Returns whether an image is in one of the folders for labels."""
+        with contextlib.suppress(OSError):
+            return path.parent.parent.samefile(self._folder)
+        return False
 
     def put(self, original: Original, label: str) -> Placed:
         """Puts one image into its folder, unless it is there already; the original stays until `finish`.
 
         A link becomes a copy of the image that it points to. Raises `ImageError` where the original has gone or is
-        another one since it was read, `OutputError` where the disk is full or the original may not be removed.
+        another one since it was read, or may not be removed; `OutputError` where the disk is full.
         """
         path, wanted = original.path, self._folder / label / original.path.name
         with _open_again(original) as source, write_errors(self._folder):
@@ -102,10 +115,10 @@ class Sorter:
                 raise ImageError(_CHANGED)
             if path.name == wanted.name and path.parent.samefile(wanted.parent):
                 return Placed(path, path, entry, entry)
-            if self._mode is FileMode.MOVE and not os.access(path.parent, os.W_OK):
-                raise OutputError(f"{path} cannot be moved away: its folder is read-only; use --copy")
+            if self.moves and not os.access(path.parent, os.W_OK):
+                raise ImageError("cannot be moved away: its folder is read-only; use --copy")
             self._changed.add(wanted.parent)
-            if self._mode is FileMode.MOVE and entry == original.id:  # no symbolic link
+            if self.moves and entry == original.id:  # no symbolic link
                 with contextlib.suppress(_NoLinksError):  # another disk, or one without links
                     by_descriptor = Path(f"/proc/self/fd/{source.fileno()}").exists()
                     target = self._link(source.fileno() if by_descriptor else path, entry, wanted)
@@ -127,13 +140,13 @@ class Sorter:
         `ImageError` where it may not be removed, such as a file that is marked as immutable.
         """
         path = placed.original
-        if self._mode is not FileMode.MOVE or placed.target == path:
+        if not self.moves or placed.target == path:
             return
         aside = path.with_name(f".catsdogs-{os.urandom(8).hex()}")
         try:
             if _id_of(path) == placed.entry and _holds(placed.target, placed.copy):
-                path.rename(aside)
                 try:
+                    path.rename(aside)
                     if _is_copied(placed, aside):
                         aside.unlink(missing_ok=True)
                 finally:
@@ -148,16 +161,17 @@ class Sorter:
     def finish_earlier(self, path: Path, target: Path) -> None:
         """Finishes what a run that was killed had written a row about, where both files are certainly the same.
 
-        They are one file, or have the same content and time, as a copy of ours has; neither is a link.
+        They are one file, or have the same content and time, as a copy of ours has; neither is a link. Raises
+        `ImageError` as `finish` does.
         """
         try:
             original, copy = os.lstat(path), os.lstat(target)
-            is_ours = target.parent.parent.samefile(self._folder) and original.st_mtime_ns == copy.st_mtime_ns
+            is_ours = self.holds(target) and original.st_mtime_ns == copy.st_mtime_ns
             are_files = stat.S_ISREG(original.st_mode) and stat.S_ISREG(copy.st_mode)
             if is_ours and are_files and filecmp.cmp(path, target, shallow=False):
                 self.finish(Placed(target, path, _id(original), _id(copy)))
-        except ImageError as error:
-            _log.warning("%s", error)
+        except ImageError:
+            raise
         except (OSError, ValueError):  # one of them is not there any more, or never was a path
             _log.debug("%s stays where it is.", path)
 
@@ -241,10 +255,14 @@ def _copy_attributes(descriptor: int, path: Path) -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):  # the file system need not have them
             for name in os.listxattr(descriptor):
-                os.setxattr(path, name, os.getxattr(descriptor, name))
+                try:
+                    os.setxattr(path, name, os.getxattr(descriptor, name))
+                except OSError as error:
+                    _log.warning("%s lacks the attribute %s of its original: %s", path.parent, name, error.strerror)
     if hasattr(os, "chown"):  # not on Windows
-        with contextlib.suppress(OSError):  # root alone may give files away
-            os.chown(path, status.st_uid, status.st_gid)
+        for owner in (-1, status.st_uid):  # one may give a file to a group of one's own, but to a user as root alone
+            with contextlib.suppress(OSError):
+                os.chown(path, owner, status.st_gid)
     path.chmod(status.st_mode & 0o777)
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
@@ -253,8 +271,24 @@ def _is_copied(placed: Placed, aside: Path) -> bool:
     """Returns whether an original that was moved aside is whole in its new place, too."""
     if _id_of(aside) != placed.entry or not _holds(placed.target, placed.copy):
         return False
-    is_link = aside.is_symlink()  # whose image was copied, and stays
-    return is_link or placed.entry == placed.copy or filecmp.cmp(aside, placed.target, shallow=False)
+    if aside.is_symlink() or placed.entry == placed.copy:  # the image of a link was copied, and stays
+        return True
+    return not _is_being_written(aside) and filecmp.cmp(aside, placed.target, shallow=False)
+
+
+def _is_being_written(path: Path) -> bool:
+    """Returns whether some program holds a file open to write it, as far as Linux tells: by refusing a lease."""
+    if sys.platform != "linux":
+        return False
+    import fcntl  # noqa: PLC0415 - not on Windows
+
+    with path.open("rb") as stream:
+        try:
+            fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        except OSError as error:
+            return error.errno == errno.EAGAIN  # others: a file system without leases, or somebody else's file
+        fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    return False
 
 
 def _holds(path: Path, file: FileId) -> bool:

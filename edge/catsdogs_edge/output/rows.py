@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import shutil
+import stat
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import atomic_file, make_folder, write_errors
+from catsdogs_edge.output.files import atomic_file, make_folder, sync, write_errors
 from catsdogs_edge.output.json_text import from_json, to_json
 
 _log = logging.getLogger(__name__)
@@ -22,12 +23,15 @@ SCHEMA = 1
 
 STANDARD_OUTPUT = Path("-")
 
+CUT_OFF = "%s: its last row is not whole, and is cut off: %s"
+"""What is said of a file and that row."""
 
 _SECONDS_BETWEEN_LOOKS = 1.0
 LONGEST_ROW = 2**16
 """Bytes; a path has 4096 at most."""
 
-_COMMON = 4  # columns that files of rows have, whatever the classes: path, label, probability, familiarity
+_COMMON = 4  # columns that rows begin with, whatever the classes: path, label, probability, familiarity
+_ENDS = (["error"], ["error", "sorted_to"])  # and columns that they end with
 
 
 class RowFile(ABC):
@@ -51,6 +55,7 @@ class RowFile(ABC):
         self._append = append
         self._rotates = rotates
         self._file: io.FileIO | None = None
+        self._regular = self._is_new = False
         if path != STANDARD_OUTPUT:
             make_folder(path.parent)
             self._open()
@@ -78,7 +83,7 @@ class RowFile(ABC):
         with atomic_file(self.path) as temporary:
             file = io.FileIO(open_locked(temporary), "a")
             for record in records:
-                file.write(record)
+                _write(file, record)
             shutil.copymode(self.path, temporary)
         self._file.close()
         self._file = file
@@ -91,12 +96,10 @@ class RowFile(ABC):
             return
         if self._regular and time.monotonic() > self._next_look:
             self._look()
-        data = memoryview(row.encode("utf-8", "surrogateescape"))
         with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
             try:
-                while data:
-                    data = data[self._file.write(data) or 0 :]
+                _write(self._file, row.encode("utf-8", "surrogateescape"))
             except BrokenPipeError as error:
                 raise OutputError(f"{self.path}: nobody reads it any more") from error
             except OSError:
@@ -105,24 +108,28 @@ class RowFile(ABC):
                 raise
 
     def sync(self) -> None:
-        """Waits until all rows are on the disk; raises `OutputError` where they cannot be."""
+        """Waits until all rows are on the disk, in the file of that name; raises `OutputError` where they cannot be."""
         if self._file is not None and self._regular:
             with write_errors(self.path):
                 os.fsync(self._file.fileno())
+                if self._is_new:  # its name, too
+                    sync(self.path.parent)
+                    self._is_new = False
+            if not self._rotates:
+                self._look()
 
     def close(self) -> None:
         """Closes the file, once all is on the disk; standard output stays open."""
         if self._file is not None and not self._file.closed:
             try:
                 self.sync()
-                if self._regular and not self._rotates:
-                    self._look()
             finally:
                 self._file.close()
 
     def _open(self) -> None:
         with write_errors(self.path):
-            self._regular = not self.path.exists() or self.path.is_file()
+            self._is_new = not self.path.exists()
+            self._regular = self._is_new or self.path.is_file()
             self._file = io.FileIO(open_locked(self.path) if self._regular else self.path, "a")
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
             if self._regular:
@@ -143,15 +150,23 @@ class RowFile(ABC):
     def _is_ours(self, first: bytes) -> bool:
         """Returns whether a first line is one of ours."""
 
+    @abstractmethod
+    def _is_whole(self, last: bytes) -> bool:
+        """Returns whether a last line, without its end, is a row."""
+
     def _cut_last_row(self) -> None:
-        """Cuts off a last row that is not whole, as after a power cut."""
+        """Cuts off a last row that is not whole, as after a power cut; one that lacks only its line end gets it."""
         assert self._file is not None  # noqa: S101 - for mypy
         with self.path.open("rb") as stream:
             size = stream.seek(0, os.SEEK_END)
             start = stream.seek(max(size - LONGEST_ROW, 0))
             tail = stream.read()
-        if not tail.endswith(b"\n") and (end := tail.rfind(b"\n")) >= 0:
-            self._file.truncate(start + end + 1)
+        end = tail.rfind(b"\n") + 1
+        if end and self._is_whole(tail[end:]):
+            _write(self._file, b"\n")
+        elif end < len(tail):
+            _log.warning(CUT_OFF, self.path, tail[end:].decode("utf-8", "replace"))
+            self._file.truncate(start + end)
 
     def _look(self) -> None:
         """Finds out whether the open file is still the one that has the name."""
@@ -170,6 +185,13 @@ class RowFile(ABC):
         self.begin()
 
 
+def _write(file: io.FileIO, data: bytes) -> None:
+    """Writes all of it: where a disk gets full, a part may be taken first, and the error comes with the rest."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
+
+
 def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
     """Opens a regular file, which need not exist, for this process alone, and returns the descriptor.
 
@@ -179,6 +201,9 @@ def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
         raise OutputError(f"{path} is a link, and rows are not written through links: name the file itself")
     no_follow = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, which has no `flock` either
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags | no_follow, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe, which would wait for ever
+        os.close(descriptor)
+        raise OutputError(f"{path} is no regular file: remove it")
     if sys.platform != "win32":
         import fcntl  # noqa: PLC0415 - not on Windows
 
@@ -202,6 +227,9 @@ class CsvRows(RowFile):
         self._columns = columns
         super().__init__(path, append=append, rotates=rotates)
 
+    def _is_whole(self, last: bytes) -> bool:
+        return last.count(b'"') % 2 == 0 and len(_cells(last)) == len(self._columns)
+
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
         flat = {**row, **(row.get("probabilities") or {})}
@@ -211,23 +239,34 @@ class CsvRows(RowFile):
         self.add(_csv_line(self._columns))
 
     def _is_ours(self, first: bytes) -> bool:
-        """Rows of another model, which has other classes, are ours to replace, but not to add to."""
-        same = self._columns if self._rotates else self._columns[:_COMMON]
-        return f"{first.decode('utf-8', 'surrogateescape').rstrip()},".startswith(_csv_line(same).rstrip() + ",")
+        """Rows of another model, which has other classes, are ours to replace, but not to add to.
+
+        Rows to which somebody has added a column are not.
+        """
+        cells = _cells(first)
+        if self._rotates or cells[:_COMMON] != list(self._columns[:_COMMON]):
+            return cells == list(self._columns)
+        return any(cells[-len(end) :] == end for end in _ENDS)
 
 
 class JsonRows(RowFile):
-    """A JSON object in each line (https://jsonlines.org); those of ours have some `fields`."""
+    """A JSON object in each line (https://jsonlines.org); one of ours has all of `fields`, and none but the `known`."""
 
-    def __init__(self, path: Path, *, fields: Set[str], append: bool = False, rotates: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, fields: Set[str], known: Set[str], append: bool = False, rotates: bool = False
+    ) -> None:
         self._fields = fields
+        self._known = known
         super().__init__(path, append=append, rotates=rotates)
 
     def _is_ours(self, first: bytes) -> bool:
         try:
-            return self._fields <= from_json(first, dict[str, Any]).keys()
+            return self._fields <= from_json(first, dict[str, Any]).keys() <= self._known
         except ValueError:
             return False
+
+    def _is_whole(self, last: bytes) -> bool:
+        return self._is_ours(last)
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
@@ -243,6 +282,10 @@ def _csv_line(cells: Sequence[str]) -> str:
     end = "\r\n"  # so that a carriage return in a name is quoted, too; the row itself ends as on Unix
     csv.writer(line, lineterminator=end).writerow(cells)
     return line.getvalue().removesuffix(end) + "\n"
+
+
+def _cells(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode("utf-8", "surrogateescape")]), [])
 
 
 def _cell(value: Any) -> str:

@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import os
 import subprocess
 import sys
 import threading
@@ -102,6 +103,12 @@ def test_only_the_image_that_was_read_alone_is_at_fault(tmp_path: Path) -> None:
     with attempts.reading(Path("b")):
         pass
     attempts.close()
+
+
+def test_a_pipe_in_its_place_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / ".rows.csv.reading")
+    with pytest.raises(OutputError, match="is no regular file: remove it"):
+        Attempts(tmp_path / "rows.csv", resume=False)
 
 
 @pytest.mark.parametrize("content", ["text of somebody\n" * 900, "link"])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.classify.attempts import KILLED_TWICE
-from catsdogs_edge.classify.resume import JSON_FIELDS, TAIL, Done, resume_csv, resume_jsonl
+from catsdogs_edge.classify.resume import ALL_JSON_FIELDS, JSON_FIELDS, TAIL, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.rows import CsvRows, JsonRows
 
@@ -16,7 +16,11 @@ NAMES += ["кот 🐈.jpg", "caf\udce9.jpg", "-dash.jpg"]
 
 def open_rows(path: Path, *, append: bool = False, columns: list[str] = COLUMNS) -> CsvRows | JsonRows:
     is_csv = path.suffix == ".csv"
-    return CsvRows(path, columns, append=append) if is_csv else JsonRows(path, fields=JSON_FIELDS, append=append)
+    return (
+        CsvRows(path, columns, append=append)
+        if is_csv
+        else JsonRows(path, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=append)
+    )
 
 
 def resume(path: Path, columns: list[str] = COLUMNS) -> Done:
@@ -166,6 +170,14 @@ def test_json_lines_of_others_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="without label and probability"):
         resume(path)
     assert path.read_text() == content
+
+
+@pytest.mark.parametrize("tail", ["b.jpg,cat,,", "b.jpg,cat,,{folder}"])
+def test_a_row_that_was_cut_in_where_it_went_is_not_whole(tail: str, tmp_path: Path) -> None:
+    path, columns = tmp_path / "rows.csv", [*COLUMNS, "sorted_to"]
+    path.write_text("path,label,error,sorted_to\n" + tail.format(folder=tmp_path))
+    assert Path("b.jpg") not in resume(path, columns)
+    assert path.read_text() == "path,label,error,sorted_to\n"
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])

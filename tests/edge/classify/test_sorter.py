@@ -1,6 +1,8 @@
 import errno
 import os
 import shutil
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,20 +52,51 @@ def test_nothing_is_overwritten(
     assert sorted(path.name for path in (tmp_path / "out" / "cat").iterdir()) == ["a (2).jpg", "a (3).jpg", "a.jpg"]
 
 
-def test_a_move_to_another_disk_copies_first(images: list[Path], tmp_path: Path) -> None:
+@pytest.fixture
+def other_disk(tmp_path: Path) -> Iterator[Path]:
     other = Path("/dev/shm")  # noqa: S108 - a file system of its own on Linux
     if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
         pytest.skip("there is no second file system")
     folder = other / f"catsdogs-test-{os.getpid()}"
-    sorter = Sorter(folder, FileMode.MOVE, ("cat",))
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_a_move_to_another_disk_copies_first(images: list[Path], other_disk: Path) -> None:
+    sorter = Sorter(other_disk, FileMode.MOVE, ("cat",))
     placed = put(sorter, images[1])
     sorter.finish(placed)
-    target = placed.target
-    assert target.read_text() == "1"
+    assert placed.target.read_text() == "1"
     assert not images[1].exists()
-    target.unlink()
-    (folder / "cat").rmdir()
-    folder.rmdir()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells that a file is being written")
+def test_an_upload_that_goes_on_stays_where_it_is(images: list[Path], other_disk: Path) -> None:
+    sorter = Sorter(other_disk, FileMode.MOVE, ("cat",))
+    with images[0].open("ab") as upload:
+        placed = put(sorter, images[0])
+        sorter.finish(placed)
+        upload.write(b"its end")
+    assert images[0].read_bytes().endswith(b"its end")
+
+
+def test_what_interrupts_a_rename_leaves_no_hidden_name(
+    images: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    placed = put(sorter, images[0])
+    rename = os.rename
+
+    def interrupted(*names: Path) -> None:
+        rename(*names)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            sorter.finish(placed)
+    assert images[0].exists()
+    assert not list(images[0].parent.glob(".catsdogs-*"))
 
 
 def test_a_link_becomes_the_image_and_its_original_stays(images: list[Path], tmp_path: Path) -> None:
@@ -195,7 +228,7 @@ def test_a_target_that_has_gone_is_an_error_of_the_place(images: list[Path], tmp
 def test_a_move_out_of_a_read_only_folder_is_refused_first(images: list[Path], tmp_path: Path) -> None:
     images[0].parent.chmod(0o500)
     sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
-    with pytest.raises(OutputError, match="its folder is read-only; use --copy"):
+    with pytest.raises(ImageError, match="its folder is read-only; use --copy"):
         put(sorter, images[0])
     assert not any((tmp_path / "out" / "cat").iterdir())
 

@@ -276,7 +276,7 @@ def test_an_image_that_may_not_be_removed_does_not_stop_the_others(
         subprocess.run(["chattr", "-i", images[0]], check=True)
     assert done.returncode == 3
     assert f"{images[0]} cannot be removed: Operation not permitted; it is also in " in done.stderr
-    assert "1 could not be removed from where they were" in done.stderr
+    assert "1 are still where they were" in done.stderr
     assert [path for path in images if path.exists()] == images[:1]
     assert len(list((tmp_path / "out").rglob("*.png"))) == 4
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 5
@@ -542,6 +542,21 @@ def test_a_move_that_was_killed_after_its_rows_is_finished(
     assert (album / "a cat.png").exists()
 
 
+def test_new_images_under_the_names_of_old_ones_are_said(classify: Command, tiny: Path, tmp_path: Path) -> None:
+    """The next memory card has an IMG_0001, too."""
+    rows, out = tmp_path / "rows.csv", tmp_path / "out"
+    command = (tmp_path / "in", "--model", tiny, "--move", out, "--csv", rows, "--resume")
+    write_folder(tmp_path / "in", per_class=40)
+    assert classify(*command).returncode == 0
+    write_folder(tmp_path / "in", per_class=40, first_seed=100)
+    for new in (tmp_path / "in").rglob("*.png"):
+        new.rename(new.with_name(f"{int(new.stem) - 100}.png"))
+    done = classify(*command)
+    assert done.returncode == 3
+    assert "80 are still where they were" in done.stderr
+    assert len(list((tmp_path / "in").rglob("*.png"))) == 80
+
+
 def test_an_original_whose_copy_became_a_link_to_it_stays(
     classify: Command, album: Path, tiny: Path, tmp_path: Path
 ) -> None:
@@ -550,7 +565,9 @@ def test_an_original_whose_copy_became_a_link_to_it_stays(
     copy = out / "cat" / "a cat.png"
     copy.unlink()
     copy.symlink_to(album / "a cat.png")
-    assert classify(album / "a cat.png", "--model", tiny, "--move", out, "--csv", rows, "--resume").returncode == 0
+    done = classify(album / "a cat.png", "--model", tiny, "--move", out, "--csv", rows, "--resume")
+    assert done.returncode == 3
+    assert "1 are still where they were" in done.stderr
     assert (album / "a cat.png").is_file()
 
 

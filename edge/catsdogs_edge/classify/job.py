@@ -48,6 +48,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         for result in results:
             result.begin()
         earlier = dict(done.moved)
+        if sorter and sorter.moves:
+            sorter.tidy(done.moved)
         # What comes through a pipe cannot be found twice, so not be counted first.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))

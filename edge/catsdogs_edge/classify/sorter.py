@@ -19,7 +19,7 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -36,6 +36,7 @@ FileId: TypeAlias = tuple[int, int, int, int]
 """Device, inode, size in bytes and time of the last change in ns: another file, or other content, has another one."""
 
 
+_HIDDEN = ".catsdogs-"
 _CHANGED = "has gone since it was classified, or is another one"
 
 
@@ -120,9 +121,8 @@ class Sorter:
             self._changed.add(wanted.parent)
             if self.moves and entry == original.id:  # no symbolic link
                 with contextlib.suppress(_NoLinksError):  # another disk, or one without links
-                    by_descriptor = Path(f"/proc/self/fd/{source.fileno()}").exists()
-                    target = self._link(source.fileno() if by_descriptor else path, entry, wanted)
-                    return Placed(target, path, entry, entry)
+                    target = self._link(path, entry, wanted, source.fileno())
+                    return Placed(target, path, entry, _id(os.lstat(target)))
             target = self._copy(source, wanted)
             return Placed(target, path, entry, _id(os.lstat(target)))
 
@@ -142,7 +142,7 @@ class Sorter:
         path = placed.original
         if not self.moves or placed.target == path:
             return
-        aside = path.with_name(f".catsdogs-{os.urandom(8).hex()}")
+        aside = path.with_name(f"{_HIDDEN}{os.urandom(8).hex()}")
         try:
             if _id_of(path) == placed.entry and _holds(placed.target, placed.copy):
                 try:
@@ -164,16 +164,34 @@ class Sorter:
         They are one file, or have the same content and time, as a copy of ours has; neither is a link. Raises
         `ImageError` as `finish` does.
         """
+        entry, copy = _id_of(path), _id_of(target)
+        if entry and copy and self._is_copied_to(path, target):
+            self.finish(Placed(target, path, entry, copy))
+
+    def tidy(self, moved: Sequence[tuple[Path, Path]]) -> None:
+        """Removes originals that a run was killed over between their last two steps, and so have a hidden name.
+
+        `moved` says where images were and are now. A hidden file that is not whole in such a place is named, and stays.
+        """
+        for folder in {path.parent for path, _ in moved}:
+            targets = [target for path, target in moved if path.parent == folder and not os.path.lexists(path)]
+            for left in folder.glob(f"{_HIDDEN}{'[0-9a-f]' * 16}"):
+                if any(self._is_copied_to(left, target) for target in targets):
+                    left.unlink(missing_ok=True)
+                else:
+                    _log.warning(
+                        "%s was left by a run that was killed: look whether it is an image that you miss.", left
+                    )
+
+    def _is_copied_to(self, path: Path, target: Path) -> bool:
+        """Returns whether a target has the same content and time, as a copy of ours has, or is the same file."""
         try:
             original, copy = os.lstat(path), os.lstat(target)
             is_ours = self.holds(target) and original.st_mtime_ns == copy.st_mtime_ns
             are_files = stat.S_ISREG(original.st_mode) and stat.S_ISREG(copy.st_mode)
-            if is_ours and are_files and filecmp.cmp(path, target, shallow=False):
-                self.finish(Placed(target, path, _id(original), _id(copy)))
-        except ImageError:
-            raise
+            return is_ours and are_files and filecmp.cmp(path, target, shallow=False)
         except (OSError, ValueError):  # one of them is not there any more, or never was a path
-            _log.debug("%s stays where it is.", path)
+            return False
 
     def _put_back(self, aside: Path, path: Path) -> None:
         """Gives what was moved aside its name again, or, where that is taken, another one."""
@@ -191,7 +209,7 @@ class Sorter:
 
     def _copy(self, source: BinaryIO, wanted: Path) -> Path:
         """Makes a whole copy first, and then gives it a name that nobody has."""
-        temporary = wanted.with_name(f".catsdogs-{os.urandom(8).hex()}")
+        temporary = wanted.with_name(f"{_HIDDEN}{os.urandom(8).hex()}")
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as copy:
                 shutil.copyfileobj(source, copy)
@@ -213,12 +231,17 @@ class Sorter:
                     return target
         return target
 
-    def _link(self, file: Path | int, own: FileId, wanted: Path) -> Path:
-        """Links a file, by name or descriptor, to one more name: the first that is free, or that is its own already."""
+    def _link(self, file: Path, own: FileId, wanted: Path, descriptor: int | None = None) -> Path:
+        """Links a file to one more name: the first that is free, or that is its own already.
+
+        Where it is open, and the system can, it is linked by its descriptor: whatever has its name now.
+        """
+        opened = None if descriptor is None else f"/proc/self/fd/{descriptor}"
+        by_descriptor = opened is not None and os.path.lexists(opened)
         for target in self._names.candidates(wanted):
             try:
-                if isinstance(file, int):  # linkat(2) follows this link to the open file, whatever has its name now
-                    os.link(f"/proc/self/fd/{file}", target, src_dir_fd=file)
+                if opened and by_descriptor:  # linkat(2) follows this link
+                    os.link(opened, target, src_dir_fd=descriptor)
                 else:
                     os.link(file, target)
             except FileExistsError:
@@ -230,7 +253,8 @@ class Sorter:
                 raise ImageError(_CHANGED) from error
             except OSError as error:  # a file system has many words for this; where it is the disk, a copy fails, too
                 raise _NoLinksError from error
-            if _id_of(target) != own:  # another one, which came under this name just now: both names stay
+            linked = _id_of(target)  # on an overlay, with another inode than its file has: `finish` compares the two
+            if linked is None or linked[2:] != own[2:]:  # another one came under this name just now: both stay
                 raise ImageError(_CHANGED)
             return target
         raise AssertionError  # names do not end
@@ -304,5 +328,5 @@ def _id_of(path: Path) -> FileId | None:
     """Returns what has a name now; None if nothing has."""
     try:
         return _id(os.lstat(path))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # or it never was a path
         return None

@@ -68,10 +68,10 @@ class RowFile(ABC):
         with write_errors(self.path):
             if not self._append:
                 self._file.truncate(0)
-            if os.fstat(self._file.fileno()).st_size == 0:
-                self._head()
             elif self._rotates:
                 self._cut_last_row()
+            if os.fstat(self._file.fileno()).st_size == 0:
+                self._head()
 
     def replace(self, records: Iterable[bytes]) -> None:
         """Goes on in a file with these rows, which takes the place of this one: whole, and never without its lock.
@@ -162,7 +162,7 @@ class RowFile(ABC):
             start = stream.seek(max(size - LONGEST_ROW, 0))
             tail = stream.read()
         end = tail.rfind(b"\n") + 1
-        if end and self._is_whole(tail[end:]):
+        if self._is_whole(tail[end:]):
             _write(self._file, b"\n")
         elif end < len(tail):
             _log.warning(CUT_OFF, self.path, tail[end:].decode("utf-8", "replace"))

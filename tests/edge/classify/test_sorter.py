@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -145,6 +146,48 @@ def test_what_was_written_into_a_copied_original_meanwhile_stays(images: list[Pa
         assert [path.name for path in images[0].parent.iterdir()] == ["a.jpg"]
     finally:
         shutil.rmtree(folder)
+
+
+def test_what_a_killed_run_left_under_a_hidden_name_goes_or_is_named(
+    images: list[Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sorter = Sorter(tmp_path / "out", FileMode.MOVE, ("cat",))
+    moved = []
+    for number, path in enumerate(images):
+        moved.append((path, put(sorter, path).target))
+        path.rename(path.with_name(f".catsdogs-{number:016x}"))  # and killed
+    changed = images[0].with_name(f".catsdogs-{0:016x}")
+    changed.unlink()
+    changed.write_text("another one, which came meanwhile")
+    for folder in {path.parent for path in images} - {changed.parent}:
+        assert list(folder.glob(".catsdogs-*"))
+    sorter.tidy(moved)
+    assert [path for folder in {path.parent for path in images} for path in folder.glob(".catsdogs-*")] == [changed]
+    assert f"{changed} was left by a run that was killed" in caplog.text
+    assert all(target.exists() for _, target in moved)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="overlays are Linux'")
+def test_images_on_an_overlay_are_moved(other_disk: Path, tmp_path: Path) -> None:
+    """As on a small box whose card is mounted read-only, under a layer in the memory."""
+    lower, merged = tmp_path / "lower", tmp_path / "merged"
+    for folder in (lower / "in", merged, other_disk / "upper", other_disk / "work"):
+        folder.mkdir(parents=True)
+    (lower / "in" / "a.jpg").write_text("1")
+    layers = f"lowerdir={lower},upperdir={other_disk / 'upper'},workdir={other_disk / 'work'}"
+    mounted = subprocess.run(
+        ["mount", "-t", "overlay", "overlay", "-o", layers, merged], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount an overlay here")
+    try:
+        sorter = Sorter(merged / "out", FileMode.MOVE, ("cat",))
+        placed = put(sorter, merged / "in" / "a.jpg")
+        sorter.finish(placed)
+        assert placed.target.read_text() == "1"
+        assert not (merged / "in" / "a.jpg").exists()
+    finally:
+        subprocess.run(["umount", merged], check=True)
 
 
 def test_a_name_as_long_as_can_be_is_shortened(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
 
     def run_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
         monkeypatch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         root = logging.getLogger()
         monkeypatch.setattr(root, "handlers", [])  # the command adds its own
         with pytest.raises(SystemExit) as end:

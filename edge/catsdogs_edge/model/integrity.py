@@ -30,4 +30,10 @@ def is_intact(data: bytes, metadata: Mapping[str, str]) -> bool:
     expected = metadata.get(KEY, "")
     if not re.fullmatch("[0-9a-f]{64}", expected):
         return False
-    return hashlib.sha256(data.replace(expected.encode(), PLACEHOLDER.encode())).hexdigest() == expected
+    digest, view, start = hashlib.sha256(), memoryview(data), 0
+    while (found := data.find(expected.encode(), start)) >= 0:  # as `bytes.replace`, without a copy of the model
+        digest.update(view[start:found])
+        digest.update(PLACEHOLDER.encode())
+        start = found + len(expected)
+    digest.update(view[start:])
+    return digest.hexdigest() == expected

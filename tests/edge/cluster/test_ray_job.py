@@ -170,6 +170,20 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
     }  # fmt: skip
 
 
+def test_a_job_on_one_machine_has_a_token_of_its_own_and_ends_by_sigterm(
+    many: Path, scripts: Path, tmp_path: Path
+) -> None:
+    options = (many, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv", "--shard-size", "8")
+    with started(scripts, *options) as process:
+        wait_for_parts(tmp_path / "out", 1, process)
+        environments = [Path(f"/proc/{worker}/environ").read_bytes() for worker in workers(process.pid, BUSY, IDLE)]
+        process.terminate()
+        assert process.wait(60) == 128 + signal.SIGTERM
+    tokens = {line for text in environments for line in text.split(b"\0") if line.startswith(b"RAY_AUTH_TOKEN=")}
+    assert len(tokens) == 1
+    assert len(tokens.pop().partition(b"=")[2]) == 64
+
+
 @pytest.mark.parametrize(
     ("shards", "sentence", "more"),
     [

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from catsdogs_edge.errors import ImageError, OutputError
-from catsdogs_edge.output.files import write_errors
+from catsdogs_edge.output.files import write_all, write_errors
 from catsdogs_edge.output.rows import open_locked
 
 KILLED_TWICE = "the command was killed twice while it read this image: not tried again"
@@ -37,7 +37,7 @@ class Attempts:
                 raise OutputError(f"{self._path} holds something else than what is being read: remove it")
             self._file.seek(0)
             self._file.truncate()
-            self._file.write(_START)
+            write_all(self._file, _START)
         self._times = _read(before) if resume else {}
         self._slots = {path: slot for slot, path in enumerate(self._times)}
         self._free: list[int] = []
@@ -87,7 +87,7 @@ class Attempts:
     def _write(self, slot: int, text: str) -> None:
         with write_errors(self._path):
             self._file.seek((slot + 1) * _SLOT)
-            self._file.write(text.encode(*_ENCODING) + b"\0")
+            write_all(self._file, text.encode(*_ENCODING) + b"\0")
 
 
 def _read(content: bytes) -> dict[str, int]:

@@ -17,6 +17,7 @@ import filecmp
 import logging
 import os
 import shutil
+import signal
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -164,9 +165,8 @@ class Sorter:
         They are one file, or have the same content and time, as a copy of ours has; neither is a link. Raises
         `ImageError` as `finish` does.
         """
-        entry, copy = _id_of(path), _id_of(target)
-        if entry and copy and self._is_copied_to(path, target):
-            self.finish(Placed(target, path, entry, copy))
+        if placed := self._find_copy(path, target):
+            self.finish(placed)
 
     def tidy(self, moved: Sequence[tuple[Path, Path]]) -> None:
         """Removes originals that a run was killed over between their last two steps, and so have a hidden name.
@@ -176,22 +176,24 @@ class Sorter:
         for folder in {path.parent for path, _ in moved}:
             targets = [target for path, target in moved if path.parent == folder and not os.path.lexists(path)]
             for left in folder.glob(f"{_HIDDEN}{'[0-9a-f]' * 16}"):
-                if any(self._is_copied_to(left, target) for target in targets):
-                    left.unlink(missing_ok=True)
-                else:
+                if any(self._find_copy(left, target) for target in targets):
+                    with contextlib.suppress(OSError):  # named below
+                        left.unlink()
+                if os.path.lexists(left):
                     _log.warning(
                         "%s was left by a run that was killed: look whether it is an image that you miss.", left
                     )
 
-    def _is_copied_to(self, path: Path, target: Path) -> bool:
-        """Returns whether a target has the same content and time, as a copy of ours has, or is the same file."""
+    def _find_copy(self, path: Path, target: Path) -> Placed | None:
+        """Looks whether a target has the same content and time, as a copy of ours has, or is the same file."""
         try:
             original, copy = os.lstat(path), os.lstat(target)
             is_ours = self.holds(target) and original.st_mtime_ns == copy.st_mtime_ns
             are_files = stat.S_ISREG(original.st_mode) and stat.S_ISREG(copy.st_mode)
-            return is_ours and are_files and filecmp.cmp(path, target, shallow=False)
+            is_copied = is_ours and are_files and filecmp.cmp(path, target, shallow=False)
+            return Placed(target, path, _id(original), _id(copy)) if is_copied else None
         except (OSError, ValueError):  # one of them is not there any more, or never was a path
-            return False
+            return None
 
     def _put_back(self, aside: Path, path: Path) -> None:
         """Gives what was moved aside its name again, or, where that is taken, another one."""
@@ -253,8 +255,10 @@ class Sorter:
                 raise ImageError(_CHANGED) from error
             except OSError as error:  # a file system has many words for this; where it is the disk, a copy fails, too
                 raise _NoLinksError from error
-            linked = _id_of(target)  # on an overlay, with another inode than its file has: `finish` compares the two
-            if linked is None or linked[2:] != own[2:]:  # another one came under this name just now: both stay
+            linked = _id_of(target)
+            # On an overlay, an original's link has another inode than the original: `finish` compares the two.
+            is_own = linked == own or (descriptor is not None and linked is not None and linked[2:] == own[2:])
+            if not is_own:  # another one came under this name just now: both names stay
                 raise ImageError(_CHANGED)
             return target
         raise AssertionError  # names do not end
@@ -307,6 +311,9 @@ def _is_being_written(path: Path) -> bool:
     import fcntl  # noqa: PLC0415 - not on Windows
 
     with path.open("rb") as stream:
+        fcntl.fcntl(
+            stream, fcntl.F_SETSIG, signal.SIGURG
+        )  # who opens it now ends the lease: SIGIO would end this process
         try:
             fcntl.fcntl(stream, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         except OSError as error:
@@ -328,5 +335,5 @@ def _id_of(path: Path) -> FileId | None:
     """Returns what has a name now; None if nothing has."""
     try:
         return _id(os.lstat(path))
-    except (FileNotFoundError, NotADirectoryError, ValueError):  # or it never was a path
+    except FileNotFoundError:
         return None

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import io
 import os
 import shutil
 import sys
@@ -204,6 +205,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = path.absolute()
     with atomic_files(path.parent) as stage:
         yield stage / path.name
+
+
+def write_all(file: io.FileIO, data: bytes) -> None:
+    """Writes all of it: where a disk gets full, a part may be taken first, and the error comes with the rest."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[file.write(rest) or 0 :]
 
 
 @contextmanager

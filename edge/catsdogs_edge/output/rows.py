@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import atomic_file, make_folder, sync, write_errors
+from catsdogs_edge.output.files import atomic_file, make_folder, sync, write_all, write_errors
 from catsdogs_edge.output.json_text import from_json, to_json
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class RowFile(ABC):
         with atomic_file(self.path) as temporary:
             file = io.FileIO(open_locked(temporary), "a")
             for record in records:
-                _write(file, record)
+                write_all(file, record)
             shutil.copymode(self.path, temporary)
         self._file.close()
         self._file = file
@@ -99,7 +99,7 @@ class RowFile(ABC):
         with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
             try:
-                _write(self._file, row.encode("utf-8", "surrogateescape"))
+                write_all(self._file, row.encode("utf-8", "surrogateescape"))
             except BrokenPipeError as error:
                 raise OutputError(f"{self.path}: nobody reads it any more") from error
             except OSError:
@@ -163,7 +163,7 @@ class RowFile(ABC):
             tail = stream.read()
         end = tail.rfind(b"\n") + 1
         if self._is_whole(tail[end:]):
-            _write(self._file, b"\n")
+            write_all(self._file, b"\n")
         elif end < len(tail):
             _log.warning(CUT_OFF, self.path, tail[end:].decode("utf-8", "replace"))
             self._file.truncate(start + end)
@@ -183,13 +183,6 @@ class RowFile(ABC):
         self._file.close()
         self._open()
         self.begin()
-
-
-def _write(file: io.FileIO, data: bytes) -> None:
-    """Writes all of it: where a disk gets full, a part may be taken first, and the error comes with the rest."""
-    rest = memoryview(data)
-    while rest:
-        rest = rest[file.write(rest) or 0 :]
 
 
 def open_locked(path: Path, flags: int = os.O_APPEND) -> int:

@@ -1,10 +1,12 @@
 import errno
+import io
 import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -15,6 +17,7 @@ from catsdogs_edge.output.files import (
     check_plot,
     check_writable,
     replace_folder,
+    write_all,
 )
 
 
@@ -177,3 +180,16 @@ def test_nothing_is_written_through_a_link(tmp_path: Path) -> None:
             path.write_text("new")
     assert (tmp_path / "real.txt").read_text() == "precious"
     assert not (tmp_path / "missing.txt").exists()
+
+
+def test_what_is_taken_in_parts_is_written_whole() -> None:
+    class Slow(io.FileIO):
+        taken = b""
+
+        def write(self, data: Any) -> int:
+            self.taken += bytes(data[:3])
+            return len(data[:3])
+
+    with Slow("/dev/null", "w") as file:
+        write_all(file, b"0123456789")
+        assert file.taken == b"0123456789"

@@ -1,6 +1,5 @@
 """Files of rows: whose they are, and what happens to a last row that is not whole."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from catsdogs_edge.cam import frame_result, sinks
 from catsdogs_edge.classify import resume
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.json_text import to_json
-from catsdogs_edge.output.rows import CsvRows, JsonRows, _write
+from catsdogs_edge.output.rows import CsvRows, JsonRows
 
 CLASSES = ("cat", "dog")
 IMAGE_COLUMNS = ["path", "label", "probability", "familiarity", *CLASSES, "error"]
@@ -108,16 +107,3 @@ def test_rows_that_another_file_replaced_end_before_an_image_goes(tmp_path: Path
     (tmp_path / "edited").replace(path)  # as editors save
     with pytest.raises(OutputError, match="was removed or moved away"):
         rows.sync()
-
-
-def test_a_row_that_is_taken_in_parts_is_written_whole() -> None:
-    class Slow(io.FileIO):
-        taken = b""
-
-        def write(self, data: Any) -> int:
-            self.taken += bytes(data[:3])
-            return len(data[:3])
-
-    with Slow("/dev/null", "w") as file:
-        _write(file, b"0123456789")
-        assert file.taken == b"0123456789"

@@ -29,12 +29,13 @@ def run(command: list[str | Path]) -> None:
 
 
 def divide(things: Path, out: Path, each: int) -> dict[str, Path]:
-    """Puts every other kind of thing into one of two folders, some images of each."""
+    """Puts every other kind of thing into one of two folders: some images of each to learn, all of each to judge."""
     kinds = sorted({path.name.split("_image")[0] for path in things.iterdir()})
     for index, kind in enumerate(kinds):
-        folder = out / ("judged" if index % 2 else "learned") / kind
+        name = "judged" if index % 2 else "learned"
+        folder = out / name / kind
         folder.mkdir(parents=True)
-        for path in sorted(things.glob(f"{kind}_image*"))[:each]:
+        for path in sorted(things.glob(f"{kind}_image*"))[: each if name == "learned" else None]:
             shutil.copy(path, folder)
     return {name: out / name for name in ("learned", "judged")}
 
@@ -72,7 +73,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     things = divide(shared / "data" / "other", tmp_path, each=3)
     weights = shared / "weights" / "resnet50_notop.weights.h5"
     run(
-        [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 16),
+        [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 8),
          "--val", take(shared / "data" / "val", tmp_path / "val", 50), "--weights", weights,
          "--image-size", str(SIZE), "--epochs", "10", "--views", "1", "--other", things["learned"], "--out", folder]
     )  # fmt: skip

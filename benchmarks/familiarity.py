@@ -26,14 +26,14 @@ from catsdogs_edge.images.discovery import find_images
 from catsdogs_export.run_folder import RunFolder
 from catsdogs_train.network.familiarity import fit_boundary, fit_distance
 from catsdogs_train.network.features import make_extractor
-from catsdogs_train.network.resnet import HEAD_WIDTH, build_network
+from catsdogs_train.network.resnet import build_network
 
 _KEEP = 0.98
 _MOST = 2000
 
 Values = NDArray[np.float64]
 Score = Callable[[Values], Values]
-"""From features, first 2048 of the last stage and then 1024 of the one before, to scores."""
+"""From `Features` to scores."""
 
 
 def main(
@@ -82,12 +82,13 @@ def _methods(
     train: Values, labels: NDArray[np.int64], kernel: Values, bias: Values
 ) -> list[tuple[str, bool, Callable[[Values], Score]]]:
     """Returns name, whether it learns from images of neither, and what makes a score from those."""
-    stages = {"conv5": slice(0, HEAD_WIDTH), "conv4": slice(HEAD_WIDTH, None), "conv4 + conv5": slice(0, None)}
+    width = len(kernel)
+    stages = {"conv5": slice(0, width), "conv4": slice(width, None), "conv4 + conv5": slice(0, None)}
 
     def logits(features: Values) -> Values:
-        return np.asarray(features[:, :HEAD_WIDTH] @ kernel + bias)
+        return np.asarray(features[:, :width] @ kernel + bias)
 
-    top = float(np.quantile(train[:, :HEAD_WIDTH], 0.9))
+    top = float(np.quantile(train[:, :width], 0.9))
     energy: Callable[[Values], Values] = lambda values: np.asarray(np.logaddexp.reduce(values, axis=1))  # noqa: E731
     rows: list[tuple[str, bool, Callable[[Values], Score]]] = [
         ("largest probability (Hendrycks and Gimpel, 2017)", False, lambda _: lambda f: _largest(logits(f))),
@@ -97,7 +98,7 @@ def _methods(
             False,
             lambda _: lambda f: energy(logits(np.minimum(f, top))),
         ),
-        ("ViM (Wang et al., 2022)", False, lambda _: _vim(train[:, :HEAD_WIDTH], logits(train), logits)),
+        ("ViM (Wang et al., 2022)", False, lambda _: _vim(train[:, :width], logits(train), logits)),
     ]
     for name, stage in stages.items():
         if name in {"conv4", "conv5"}:
@@ -112,18 +113,13 @@ def _methods(
 
 
 def _distance(train: Values, stage: slice, _: Values) -> Score:
-    detector = fit_distance(_behind(train[:, stage]))
-    return lambda features: detector.score(_behind(features[:, stage]))
+    detector = fit_distance(train[:, stage].astype(np.float32), 0)
+    return lambda features: detector.score(features[:, stage].astype(np.float32))
 
 
 def _boundary(train: Values, stage: slice, outliers: Values) -> Score:
     detector = fit_boundary(train[:, stage].astype(np.float32), outliers[:, stage].astype(np.float32))
     return lambda features: detector.score(features[:, stage].astype(np.float32))
-
-
-def _behind(values: Values) -> NDArray[np.float32]:
-    """Puts values where a distance looks for them."""
-    return np.concatenate([np.zeros((len(values), HEAD_WIDTH)), values], axis=1).astype(np.float32)
 
 
 def _largest(logits: Values) -> Values:
@@ -159,7 +155,7 @@ def _vim(train: Values, train_logits: Values, logits: Callable[[Values], Values]
     scale = train_logits.max(axis=1).mean() / np.linalg.norm((train - mean) @ residual, axis=1).mean()
 
     def score(features: Values) -> Values:
-        virtual = scale * np.linalg.norm((features[:, :HEAD_WIDTH] - mean) @ residual, axis=1)
+        virtual = scale * np.linalg.norm((features[:, : len(mean)] - mean) @ residual, axis=1)
         return np.asarray(np.logaddexp.reduce(logits(features), axis=1) - virtual)
 
     return score

@@ -51,6 +51,10 @@ def _check_number(number: float) -> float:
     return number
 
 
+def _check_optional(number: float | None) -> float | None:
+    return None if number is None else _check_number(number)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The options of `catsdogs-train`, each declared once."""
@@ -94,8 +98,13 @@ class Settings:
         ),
     ] = 2
     fine_tune_epochs: Annotated[
-        int, typer.Option(min=0, help="Passes after those, in which a part of the backbone learns, too.")
-    ] = 0
+        int | None,
+        typer.Option(
+            min=0,
+            show_default="0, or 30 with --teacher",
+            help="Passes after those, in which a part of the backbone learns, too.",
+        ),
+    ] = None
     fine_tune_size: Annotated[
         int | None,
         typer.Option(
@@ -107,9 +116,15 @@ class Settings:
         ),
     ] = None
     fine_tune_rate: Annotated[
-        float,
-        typer.Option(min=1e-7, max=1e-2, callback=_check_number, help="Highest learning rate then, along a cosine."),
-    ] = 1e-4
+        float | None,
+        typer.Option(
+            min=1e-7,
+            max=1e-2,
+            callback=_check_optional,
+            show_default="0.0001, or 0.0003 with --teacher",
+            help="Highest learning rate then, along a cosine.",
+        ),
+    ] = None
     unfreeze: Annotated[
         Unfreeze, typer.Option(help="That part: the last stage; the second half of the one before, too; or everything.")
     ] = Unfreeze.CONV4
@@ -128,6 +143,36 @@ class Settings:
             help="Mix pairs of images while fine-tuning: 0.2 a little, 0 not at all.",
         ),
     ] = 0.0
+    teacher: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN",
+            help="Make a smaller network of an earlier run, which teaches it, instead of a new one from --weights.",
+        ),
+    ] = None
+    faster: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=100,
+            callback=_check_number,
+            help="With --teacher: how many times faster than it, on a CPU in INT8; --image-size counts, too.",
+        ),
+    ] = 3.0
+    max_drop: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            callback=_check_number,
+            help="With --teacher: accuracy that may be lost against it, in percentage points.",
+        ),
+    ] = 0.5
+    unlabelled: Annotated[
+        Path | None,
+        typer.Option(
+            help="With --teacher: folder of more images to learn its answers from; nothing says what they show."
+        ),
+    ] = None
     other: Annotated[
         Path | None,
         typer.Option(
@@ -171,6 +216,16 @@ class Settings:
         return self.epochs or (300 if self.views else 10)
 
     @property
+    def tuning_epochs(self) -> int:
+        """Epochs in which the backbone learns."""
+        return self.fine_tune_epochs if self.fine_tune_epochs is not None else 30 if self.teacher else 0
+
+    @property
+    def tuning_rate(self) -> float:
+        """Highest learning rate then."""
+        return self.fine_tune_rate or (3e-4 if self.teacher else 1e-4)
+
+    @property
     def view_size(self) -> int:
         """Edge length of the views while fine-tuning, in pixels.
 
@@ -182,5 +237,6 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
-        free = {"data", "val", "other", "out", "weights", "precision", "devices", "workers", "tensorboard", "resume"}
+        in_files = {"data", "val", "other", "out", "weights", "teacher", "unlabelled"}
+        free = in_files | {"max_drop", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

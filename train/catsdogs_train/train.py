@@ -18,6 +18,7 @@ from catsdogs_edge.output.files import check_writable
 from catsdogs_train.backend import use_own_settings
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample, Split, make_split
+from catsdogs_train.data.unlabelled import find_unlabelled
 from catsdogs_train.network.distribution import Distribution, assemble
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import check_weights
@@ -25,9 +26,10 @@ from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import ENOUGH, few_images
-from catsdogs_train.run.run_folder import RunFolderWriter, read_best
+from catsdogs_train.run.run_folder import RunFolderWriter, TeacherRun, read_best, read_teacher
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.distillation import prepare_student
 from catsdogs_train.stages.error_messages import readable_errors
 from catsdogs_train.stages.training import run_stages
 
@@ -47,7 +49,8 @@ def train(settings: Settings) -> Epoch:
         MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
     """
     check_writable(settings.out)  # better to hear it now than after the first epoch
-    check_weights(settings.weights)
+    if not settings.teacher:
+        check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
     use_own_settings()
     distribution = assemble(settings.devices)
@@ -80,8 +83,20 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
     run = RunFolderWriter(settings, plan.split, plan.precision, plan.fingerprint)
     with distribution.scope():
         with readable_errors([], settings.batch_size):
+            student = None
+            if plan.teacher:
+                samples = [*plan.split.train, *plan.outliers]
+                student = prepare_student(settings, plan.teacher, samples, plan.precision, checkpoint)
             context = TrainingContext(
-                settings, plan.split, plan.outliers, plan.precision, checkpoint, run, distribution
+                settings,
+                plan.split,
+                plan.outliers,
+                plan.precision,
+                checkpoint,
+                run,
+                distribution,
+                student,
+                plan.unlabelled,
             )
         if distribution.is_chief:
             checkpoint.begin(plan.fingerprint)
@@ -101,6 +116,8 @@ class _Plan:
 
     split: Split
     outliers: Sequence[Sample]
+    unlabelled: Sequence[Sample]
+    teacher: TeacherRun | None
     precision: ComputeDtype
     fingerprint: dict[str, Any]
     is_done: bool
@@ -135,27 +152,41 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         outliers, left_out = find_outliers(settings.other, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d images of neither", len(outliers))
+    teacher, unlabelled = None, list[Sample]()
+    if settings.teacher:
+        if distribution.shard.hosts > 1:
+            raise DataError("--teacher works on one host: let it train alone")
+        teacher = read_teacher(settings.teacher, split.classes)
+    if settings.unlabelled:
+        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *split.val, *outliers])
+        split = replace(split, quarantine=(*split.quarantine, *left_out))
+        _log.info("%d images without a label", len(unlabelled))
     for item in split.quarantine[:_NAMED]:
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    return _Plan(split, outliers, precision, _make_fingerprint(settings, split, outliers, precision), is_done)
+    fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision)
+    return _Plan(split, outliers, unlabelled, teacher, precision, fingerprint, is_done)
 
 
 def _make_fingerprint(
-    settings: Settings, split: Split, outliers: Sequence[Sample], precision: ComputeDtype
+    settings: Settings, split: Split, outliers: Sequence[Sample], unlabelled: Sequence[Sample], precision: ComputeDtype
 ) -> dict[str, Any]:
     """Returns all that decides how a training ends, in the words of the options."""
-    images = [(sample.sha256, sample.label) for part in (split.train, split.val) for sample in part]
-    weights = Path(settings.weights)
+    origin = settings.teacher / "model.keras" if settings.teacher else Path(settings.weights)
+    start = hashlib.sha256(origin.read_bytes()).hexdigest() if origin.is_file() else str(origin)
     return settings.decisive() | {
         "--precision": precision.value,
-        "--weights": hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else settings.weights,
+        "--teacher" if settings.teacher else "--weights": start,
         "classes": list(split.classes),
-        "images of the hash": hashlib.sha256(json.dumps(images).encode()).hexdigest(),
-        "images of neither of the hash": hashlib.sha256(
-            json.dumps([(sample.sha256, sample.label) for sample in outliers]).encode()
-        ).hexdigest(),
+        "images of the hash": _hash([*split.train, *split.val]),
+        "images of neither of the hash": _hash(outliers),
+        **({"images without a label of the hash": _hash(unlabelled)} if unlabelled else {}),
         "the backend": keras.backend.backend(),
         **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
     }
+
+
+def _hash(samples: Sequence[Sample]) -> str:
+    """Returns one hash for images and their labels."""
+    return hashlib.sha256(json.dumps([(sample.sha256, sample.label) for sample in samples]).encode()).hexdigest()

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -7,9 +8,12 @@ import pytest
 
 from catsdogs_train.network.familiarity import Detector, attach, fit_boundary, fit_distance, held_out_scores
 from catsdogs_train.network.features import Features, make_extractor
-from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, build_network, to_inference_model
+from catsdogs_train.network.resnet import build_network, get_backbone, stage_output, to_inference_model
 
 SIZE = 32
+
+HEAD_WIDTH = 2048
+"""Features of a ResNet50 that the output layer gets."""
 
 
 def drawn(count: int, shift: float, seed: int) -> Features:
@@ -22,7 +26,7 @@ def drawn(count: int, shift: float, seed: int) -> Features:
 @pytest.mark.parametrize("method", ["boundary", "distance"])
 def test_what_was_never_seen_is_told_apart(method: str) -> None:
     known, unknown = drawn(400, 0, 1), drawn(200, 4, 2)
-    detector = fit_boundary(known, drawn(100, 4, 3)) if method == "boundary" else fit_distance(known)
+    detector = fit_boundary(known, drawn(100, 4, 3)) if method == "boundary" else fit_distance(known, HEAD_WIDTH)
     detector = detector.with_threshold_for(0.95, detector.score(drawn(400, 0, 4)))
     assert (detector.score(drawn(400, 0, 5)) >= 0).mean() == pytest.approx(0.95, abs=0.04)
     assert (detector.score(unknown) < 0).mean() > 0.99
@@ -34,7 +38,7 @@ def test_the_target_recall_holds_for_the_images_that_set_the_threshold_also_in_f
     recall: float, count: int
 ) -> None:
     judges = drawn(count, 0, 1)
-    detector = fit_distance(drawn(20, 0, 2))  # fewer images than features
+    detector = fit_distance(drawn(20, 0, 2), HEAD_WIDTH)  # fewer images than features
     detector = detector.with_threshold_for(recall, detector.score(judges))
     scores = detector.score(judges)
     assert recall <= (scores >= 0).mean() < recall + 2 / count + 1e-9
@@ -49,11 +53,15 @@ def test_the_target_recall_holds_for_the_images_that_set_the_threshold_also_in_f
 def test_a_few_images_are_enough_to_go_on() -> None:
     few = drawn(3, 0, 1)
     assert np.all(
-        np.isfinite(fit_distance(few).with_threshold_for(0.98, fit_distance(few).score(few)).score(drawn(5, 9, 2)))
+        np.isfinite(
+            fit_distance(few, HEAD_WIDTH)
+            .with_threshold_for(0.98, fit_distance(few, HEAD_WIDTH).score(few))
+            .score(drawn(5, 9, 2))
+        )
     )
     assert np.all(np.isfinite(fit_boundary(few, few).score(few)))
     same = np.ones((4, HEAD_WIDTH + 8), np.float32)
-    assert np.all(np.isfinite(fit_distance(same).score(same)))
+    assert np.all(np.isfinite(fit_distance(same, HEAD_WIDTH).score(same)))
 
 
 @pytest.mark.parametrize("with_distance", [False, True])
@@ -87,7 +95,7 @@ def test_the_earlier_stage_is_there() -> None:
     network = build_network(2, "none", SIZE)
     last, earlier = make_extractor(network)(np.zeros((1, SIZE, SIZE, 3), np.uint8), training=False)
     assert (last.shape, earlier.shape) == ((1, HEAD_WIDTH), (1, 1024))
-    assert EARLIER_STAGE.startswith("conv4")
+    assert stage_output(get_backbone(network), 4) == "conv4_block6_out"
 
 
 @pytest.mark.parametrize("count", [20, 60, 300])
@@ -95,8 +103,9 @@ def test_the_target_recall_is_kept_for_other_images_also_with_few(count: int) ->
     kept = []
     for seed in range(20):
         known, judges = drawn(count, 0, 3 * seed), drawn(count // 4, 0, 3 * seed + 1)
-        detector = fit_distance(known)
-        scores = np.concatenate([detector.score(judges), held_out_scores(fit_distance, known)])
+        detector = fit_distance(known, HEAD_WIDTH)
+        held_out = held_out_scores(partial(fit_distance, head_width=HEAD_WIDTH), known)
+        scores = np.concatenate([detector.score(judges), held_out])
         detector = detector.with_threshold_for(0.95, scores)
         kept.append((detector.score(drawn(200, 0, 3 * seed + 2)) >= 0).mean())
     assert np.mean(kept) >= 0.94

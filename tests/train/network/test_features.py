@@ -34,7 +34,7 @@ def test_each_epoch_takes_every_image_in_its_own_order(tmp_path: Path) -> None:
     np.save(tmp_path / "view.npy", np.repeat(np.arange(5, dtype=np.float32)[:, np.newaxis], 4, axis=1))
     orders = []
     for epoch in (0, 1, 0):
-        batches = FeatureBatches(tmp_path / "view.npy", targets, weights, 2, 0, epoch)
+        batches = FeatureBatches(tmp_path / "view.npy", 4, targets, weights, 2, 0, epoch)
         assert len(batches) == 3
         features, shown, counted = (
             np.concatenate(parts) for parts in zip(*(batches[index] for index in range(3)), strict=True)

@@ -9,10 +9,12 @@ from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.features import Features
-from catsdogs_train.network.resnet import HEAD_WIDTH
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
+
+HEAD_WIDTH = 8
+"""Features that the output layer would get."""
 
 SETTINGS = Settings(data=[Path("pets")], out=Path("run"), image_size=32, batch_size=8, keep=0.9)
 
@@ -35,11 +37,11 @@ def test_images_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, tm
     samples = [Sample(path, 0, "") for path in pets]
     features = extract(make_batches(SETTINGS, samples))
     outliers, _ = find_outliers(rooms, [], 0)
-    fit = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], extract)
+    fit = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], HEAD_WIDTH, extract)
     assert (fit.outliers, fit.target_recall, len(fit.outlier_scores)) == (30, 0.9, 30)
     assert (fit.val_scores >= 0).mean() >= 0.9
     assert fit.refused is not None
     assert fit.refused > 0.9
-    alone = fit_familiarity(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], extract)
+    alone = fit_familiarity(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], HEAD_WIDTH, extract)
     assert (alone.outliers, alone.refused, len(alone.outlier_scores)) == (0, None, 0)
     assert "Mahalanobis" in alone.detector.method

@@ -173,7 +173,8 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         counted = weights[:, None] * targets  # each part of a mixed target counts as its own image does
         counted = share * counted + (1 - share) * counted[other]
         total = counted.sum(axis=1)
-        return np.asarray(mixed, np.uint8), counted / total[:, None], total
+        shown = np.maximum(total, np.finfo(np.float32).tiny)  # 0 where neither has a label
+        return np.asarray(mixed, np.uint8), counted / shown[:, None], total
 
 
 class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
 from catsdogs_train.network.features import Features, make_extractor
-from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, LAST_STAGE
 
 Values = NDArray[np.float64]
 
@@ -34,19 +33,19 @@ class Detector:
     method: str
     """The method in words, with its source in the docstring of what made it."""
     weights: Values
-    """Shape (K,); K = 3072 without directions."""
+    """Shape (K,); without directions, K is the number of features."""
     bias: float
     """It gives what is barely familiar the score 0."""
     directions: Values | None = None
-    """Shape (1024, K)."""
+    """Shape (E, K)."""
     offset: Values | None = None
     """Shape (K,)."""
 
     def score(self, features: Features) -> Values:
-        """Returns the scores, shape (N,), for features (N, 3072); the sigmoid of a score is the familiarity."""
+        """Returns the scores, shape (N,), for `Features` (N, W + E); the sigmoid of a score is the familiarity."""
         values = np.asarray(features, np.float64)
         if self.directions is not None and self.offset is not None:
-            values = (values[:, HEAD_WIDTH:] @ self.directions + self.offset) ** 2
+            values = (values[:, -len(self.directions) :] @ self.directions + self.offset) ** 2
         return np.asarray(values @ self.weights + self.bias)
 
     def with_threshold_for(self, target_recall: float, judges: Values) -> "Detector":
@@ -100,7 +99,7 @@ def held_out_scores(fit: Callable[[Features], Detector], features: Features) -> 
 
 
 def fit_boundary(features: Features, outliers: Features) -> Detector:
-    """Learns to tell features (N, 3072) of the classes from those (M, 3072) of neither.
+    """Learns to tell features (N, F) of the classes from those (M, F) of neither.
 
     Logistic regression, in which both sides count the same. That images of neither teach what other images of
     neither are like is Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019.
@@ -113,22 +112,22 @@ def fit_boundary(features: Features, outliers: Features) -> Detector:
     shares = np.repeat([0.5 / len(features), 0.5 / len(outliers)], [len(features), len(outliers)])
     model = LogisticRegression(C=1 / _PENALTY, tol=1e-6, max_iter=10_000).fit(inputs, sides, sample_weight=shares)
     weights = model.coef_[0] / spread
-    method = f"logistic regression on pooled {EARLIER_STAGE} and {LAST_STAGE}, with images of neither"
+    method = "logistic regression on the pooled outputs of conv4 and conv5, with images of neither"
     return Detector(method=method, weights=weights, bias=float(model.intercept_[0] - mean @ weights))
 
 
-def fit_distance(features: Features) -> Detector:
-    """Takes for familiar what is not far from the training images' features (N, 3072).
+def fit_distance(features: Features, head_width: int) -> Detector:
+    """Takes for familiar what is not far from the training images' `Features` (N, W + E), in those of conv4 alone.
 
     Mahalanobis distance on pooled features: Lee et al., "A Simple Unified Framework for Detecting Out-of-Distribution
     Samples and Adversarial Attacks", 2018; here around the mean of all classes.
     """
-    inputs = np.asarray(features[:, HEAD_WIDTH:], np.float64)
+    inputs = np.asarray(features[:, head_width:], np.float64)
     mean = inputs.mean(axis=0)
     variances, axes = np.linalg.eigh(np.cov(inputs, rowvar=False, bias=True))
     directions = axes / np.sqrt(np.maximum(variances, 0) + _RIDGE * variances.mean() + 1e-12)
     return Detector(
-        method=f"Mahalanobis distance on pooled {EARLIER_STAGE}",
+        method="Mahalanobis distance on the pooled output of conv4",
         weights=np.full(len(mean), -1.0),
         bias=0.0,
         directions=directions,

@@ -17,22 +17,25 @@ from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
 from catsdogs_train.data.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
 from catsdogs_train.network.distribution import Distribution
-from catsdogs_train.network.resnet import EARLIER_STAGE, HEAD_WIDTH, get_backbone
+from catsdogs_train.network.resnet import get_backbone, stage_output
 
 Features: TypeAlias = NDArray[np.float32]
-"""Features of images, shape (N, 3072): first the 2048 that the output layer gets, then those of an earlier stage."""
+"""Features of images, shape (N, W + E): first W that the output layer gets, then E of an earlier stage, conv4.
+
+The first know what an animal is, the others what a sofa is. A ResNet50 has 2048 and 1024 of them.
+"""
 
 
 def make_head(network: keras.Model) -> keras.Model:
-    """Makes a model of the output layer alone, features (N, 2048) to logits (N, C); weights are shared."""
-    features = keras.Input((HEAD_WIDTH,), name="features")
+    """Makes a model of the output layer alone, features (N, W) to logits (N, C); weights are shared."""
+    features = keras.Input(get_backbone(network).output.shape[1:], name="features")
     return keras.Model(features, network.get_layer("logits")(features), name="head")
 
 
 def make_extractor(network: keras.Model) -> keras.Model:
     """Makes a model from images to both kinds of `Features`, apart; weights are shared."""
     backbone = get_backbone(network)
-    earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(EARLIER_STAGE).output)
+    earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(stage_output(backbone, 4)).output)
     tapped = keras.Model(backbone.input, [backbone.output, earlier], name=backbone.name)
     centred = network.get_layer("subtract_imagenet_mean").output
     return keras.Model(network.input, tapped(centred, training=False), name="extractor")
@@ -55,7 +58,7 @@ def compute_features(
     callbacks: Sequence[keras.callbacks.Callback],
     distribution: Distribution | None = None,
 ) -> None:
-    """Computes features into an NPY file, 12 KB for each image, unless that was done before."""
+    """Computes features into an NPY file, 12 KB for each image of a ResNet50, unless that was done before."""
     distribution = distribution or Distribution()
     if not is_whole(file):
         features = extract_features(extractor, batches, callbacks, distribution)
@@ -85,6 +88,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __init__(
         self,
         file: Path,
+        width: int,
         targets: Targets,
         weights: SampleWeights,
         batch_size: int,
@@ -94,6 +98,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     ) -> None:
         super().__init__()
         self._file = file
+        self._width = width
         self._targets = targets
         self._weights = weights
         self._batch_size = batch_size
@@ -106,12 +111,12 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return math.ceil(self._usable / self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Features, Targets, SampleWeights]:
-        """Returns features of shape (N, 2048), targets of shape (N, C) and weights of shape (N,)."""
+        """Returns features of shape (N, W), targets of shape (N, C) and weights of shape (N,)."""
         order = draw_order(self._seed, self._epoch, len(self._targets))
         indices = order[index * self._batch_size : min((index + 1) * self._batch_size, self._usable)]
         indices = self._shard.of_batch(indices)
         return (
-            np.asarray(read_features(self._file)[indices, :HEAD_WIDTH]),
+            np.asarray(read_features(self._file)[indices, : self._width]),
             self._targets[indices],
             self._weights[indices],
         )

@@ -1,12 +1,14 @@
 """The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
 
 import contextlib
+import re
 import sys
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import keras
 
@@ -24,12 +26,6 @@ nothing is divided. Scaling by 1/255 is the well-known mistake with these weight
 _FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
 
 _Shape: TypeAlias = tuple[int | None, int | None, int]
-
-HEAD_WIDTH = 2048
-"""Features that the output layer gets."""
-
-EARLIER_STAGE, LAST_STAGE = "conv4_block6_out", "conv5_block3_out"
-"""Layers whose features tell what is familiar. The first knows what a sofa is, the last what an animal is."""
 
 
 def build_network(
@@ -55,10 +51,10 @@ def build_network(
         DataError: The weights cannot be downloaded or do not fit.
     """
     with dtype_policy_scope(precision):  # also of the whole: for the scaled loss that Keras adds to a float16 model
-        return _add_ends(_build_backbone((image_size, image_size, 3), weights), class_count)
+        return add_ends(_build_backbone((image_size, image_size, 3), weights), class_count)
 
 
-def _add_ends(backbone: keras.Model, class_count: int) -> keras.Model:
+def add_ends(backbone: keras.Model, class_count: int) -> keras.Model:
     """Puts the mean before a backbone, which is frozen, and an output layer behind it."""
     backbone.trainable = False
     image = keras.Input(backbone.input.shape[1:], dtype="uint8", name="image")
@@ -69,6 +65,19 @@ def _add_ends(backbone: keras.Model, class_count: int) -> keras.Model:
     features = backbone(centred, training=False)
     logits = keras.layers.Dense(class_count, dtype="float32", name="logits")(features)
     return keras.Model(image, logits, name="catsdogs")
+
+
+def load_network(file: Path, image_size: int | None, precision: ComputeDtype) -> keras.Model:
+    """Reads the `model.keras` of a run, without its familiarity, for images of another size; see `build_network`.
+
+    Raises `DataError` for a file that is none.
+    """
+    with dtype_policy_scope(precision), _run_errors(str(file)):
+        saved = keras.saving.load_model(file, compile=False)
+        kernel, bias = saved.get_layer("logits").get_weights()
+        network = add_ends(_copy_backbone(saved, (image_size, image_size, 3)), len(bias))
+        network.get_layer("logits").set_weights([kernel, bias])
+    return network
 
 
 def unfreeze(network: keras.Model, part: Unfreeze) -> None:
@@ -86,10 +95,18 @@ def get_backbone(network: keras.Model) -> keras.Model:
     return backbone
 
 
+def stage_output(backbone: keras.Model, stage: int) -> str:
+    """Returns the name of the layer that ends a stage, 2 to 5; raises `ValueError` where there is none."""
+    outputs = [layer.name for layer in backbone.layers if re.fullmatch(rf"conv{stage}_block\d+_out", layer.name)]
+    if not outputs:
+        raise ValueError(f"no layer called conv{stage}_block1_out")
+    return str(outputs[-1])
+
+
 def build_twin(network: keras.Model, image_size: int | None, precision: ComputeDtype) -> keras.Model:
     """Builds a network of the same layers, with new weights; see `build_network`."""
     with dtype_policy_scope(precision):
-        return _add_ends(_rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
+        return add_ends(rebuild(get_backbone(network), (image_size, image_size, 3)), network.output.shape[-1])
 
 
 def to_inference_model(network: keras.Model, image_size: int) -> keras.Model:
@@ -113,10 +130,8 @@ def check_weights(weights: str) -> None:
 def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     check_weights(weights)
     if weights.endswith(".keras"):
-        try:
-            return _load_backbone(weights, shape)
-        except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-            raise DataError(f"--weights {weights}: not the model.keras of a run ({error})") from error
+        with _run_errors(f"--weights {weights}"):
+            return _copy_backbone(keras.saving.load_model(weights, compile=False), shape)
     resnet50 = partial(keras.applications.ResNet50, include_top=False, input_shape=shape, pooling="avg")
     if weights == "none":
         return resnet50(weights=None)
@@ -145,23 +160,39 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     return backbone
 
 
-def _load_backbone(run: str, shape: _Shape) -> keras.Model:
-    """Reads the backbone of an earlier run, which has a second output, for familiarity, where it learned that."""
-    tapped = get_backbone(keras.saving.load_model(run, compile=False))
+@contextlib.contextmanager
+def _run_errors(name: str) -> Iterator[None]:
+    """Turns what a file that is no `model.keras` of ours raises into a `DataError`."""
+    try:
+        yield
+    except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{name}: not the model.keras of a run ({error})") from error
+
+
+def _copy_backbone(run: keras.Model, shape: _Shape) -> keras.Model:
+    """Copies the backbone of an earlier run, which has a second output, for familiarity, where it learned that."""
+    tapped = get_backbone(run)
     saved = keras.Model(tapped.input, tapped.outputs[0], name=tapped.name)
-    backbone = _rebuild(saved, shape)
-    if backbone.output.shape[1:] != (HEAD_WIDTH,):
-        raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected ({HEAD_WIDTH},)")
-    for name in (EARLIER_STAGE, LAST_STAGE):
-        backbone.get_layer(name)
+    backbone = rebuild(saved, shape)
+    if len(backbone.output.shape) != 2:
+        raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected one row for each image")
+    for stage in (4, 5):
+        stage_output(backbone, stage)
     backbone.set_weights(saved.get_weights())
     return backbone
 
 
-def _rebuild(backbone: keras.Model, shape: _Shape) -> keras.Model:
-    """Builds the same layers anew, with new weights, for images of another shape and in the current dtype policy."""
+def rebuild(
+    backbone: keras.Model, shape: _Shape, edit: Callable[[dict[str, Any]], None] = lambda config: None
+) -> keras.Model:
+    """Builds the same layers anew, with new weights, for images of another shape and in the current dtype policy.
+
+    `edit` may change the configuration of the backbone, as Keras describes it, in place.
+    """
     config = backbone.get_config()
     for layer in config["layers"]:
         layer["config"].pop("dtype", None)
+        layer.pop("build_config", None)  # shapes that follow from the image's
     config["layers"][0]["config"]["batch_shape"] = (None, *shape)
+    edit(config)
     return keras.Model.from_config(config)

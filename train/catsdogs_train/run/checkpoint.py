@@ -38,11 +38,17 @@ class Checkpoint:
         self.folder = run / "checkpoint"
         self._fingerprint = self.folder / "settings.json"
         self._state = self.folder / "state.npz"
+        self._student = self.folder / "student.keras", self.folder / "student.npz"
 
     @property
     def exists(self) -> bool:
         """Whether there is something to go on with."""
         return self._fingerprint.exists() and (self._state.exists() or any(self.folder.glob("features-*.npy")))
+
+    @property
+    def has_student(self) -> bool:
+        """Whether there is what a student started as."""
+        return all(path.exists() for path in self._student)
 
     def begin(self, fingerprint: Mapping[str, Any]) -> None:
         """Starts, or checks that what goes on is the same training; raises `DataError` where it is another one."""
@@ -94,7 +100,7 @@ class Checkpoint:
     def remove(self) -> None:
         """Removes its files, the one that `exists` asks for first, and the folder if it is empty then."""
         with write_errors(self.folder):
-            for path in (self._fingerprint, self._state, *self.folder.glob("features-*.npy")):
+            for path in (self._fingerprint, self._state, *self._student, *self.folder.glob("features-*.npy")):
                 path.unlink(missing_ok=True)
             _sweep(self.folder)
             with contextlib.suppress(OSError):  # not there, or it holds something that is not ours

@@ -31,11 +31,13 @@ class Wrong:
 def plot_views(settings: Settings, split: Split, path: Path) -> None:
     """Draws a training image of up to four classes, and the views of it that were learned from, to a PNG file."""
     first = {sample.label: index for index, sample in reversed(list(enumerate(split.train)))}
-    stages = [
-        ("head", PUBLISHED, settings.image_size, 0, min(settings.views or settings.head_epochs, settings.head_epochs))
-    ]
-    if settings.fine_tune_epochs:
-        stages.append(("fine-tuning", STRONG, settings.view_size, settings.head_epochs, settings.fine_tune_epochs))
+    stages: list[tuple[str, Recipe, int, int, int]] = []
+    if not settings.teacher:
+        views = min(settings.views or settings.head_epochs, settings.head_epochs)
+        stages.append(("head", PUBLISHED, settings.image_size, 0, views))
+    if settings.tuning_epochs:
+        name, start = ("distillation", 0) if settings.teacher else ("fine-tuning", settings.head_epochs)
+        stages.append((name, STRONG, settings.view_size, start, settings.tuning_epochs))
     rows = []
     for label, index in sorted(first.items())[:4]:
         image = _load(split.train[index], settings.image_size)

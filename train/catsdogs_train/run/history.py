@@ -17,6 +17,8 @@ class Stage(StrEnum):
     """The output layer, on a frozen backbone."""
     FINE_TUNING = "fine-tuning"
     """The output layer and the last part of the backbone."""
+    DISTILLATION = "distillation"
+    """All of a smaller network, from the answers of the one that it was made from."""
 
 
 class Epoch(msgspec.Struct, frozen=True, kw_only=True):

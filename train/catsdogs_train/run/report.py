@@ -12,6 +12,7 @@ from catsdogs_edge.evaluation.metrics import accuracy_interval, calibration_erro
 from catsdogs_edge.model.scores import Scores, softmax
 from catsdogs_train.data.split import Split
 from catsdogs_train.network.familiarity import FamiliarityFit
+from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.settings import Settings
 
@@ -42,12 +43,14 @@ class ReportData:
     """Probabilities of the validation images with that temperature, shape (N, C)."""
     familiarity: FamiliarityFit | None
     """The fitted familiarity; None where there is none."""
+    comparison: Comparison | None = None
+    """With the teacher; None where there is none."""
 
 
 def write_report(folder: Path, data: ReportData) -> None:
     """Writes `report.md` into a folder that holds the plots already."""
     plots = [f"\n## {title}\n\n![{title}]({name})" for name, title in _PLOTS.items() if (folder / name).exists()]
-    text = "\n".join([*_figures(data), *_images(data), *plots])
+    text = "\n".join([*_figures(data), *_teacher(data), *_images(data), *plots])
     (folder / "report.md").write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
@@ -81,6 +84,25 @@ def _figures(data: ReportData) -> Iterator[str]:
         yield f"\n{few_images(len(truth))}"
     yield "\nThese images chose the epoch, the temperature and the threshold, so expect a little less on others."
     yield f"Next:\n\n    catsdogs-export {shlex.quote(str(data.settings.out))} --int8"
+
+
+def _teacher(data: ReportData) -> Iterator[str]:
+    comparison = data.comparison
+    if comparison is None:
+        return
+    before, after = (int(right.sum()) for right in comparison.right)
+    count, (low, high) = len(comparison.truth), comparison.interval
+    differing = sum(1 for _ in comparison.differing())
+    yield "\n## Beside its teacher\n"
+    yield "| on the validation images | teacher | student |"
+    yield "|---|---|---|"
+    yield f"| right answers | {before} of {count}: {before / count:.2%} | {after} of {count}: {after / count:.2%} |"
+    yield "| weights | {:,} | {:,} |".format(*comparison.parameters)
+    yield f"| estimated time for an image, INT8 on a CPU | 1 | 1 / {comparison.speedup:.2f} |"
+    yield (
+        f"\n{comparison.drop:+.2f} points are lost (95 %, both asked about the same images: {low:+.2f} to {high:+.2f}; "
+        f"limit {data.settings.max_drop:g}). The two differ on {differing} images: disagreements.csv names them."
+    )
 
 
 def few_images(count: int) -> str:

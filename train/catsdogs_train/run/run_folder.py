@@ -12,14 +12,18 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
+from msgspec import structs
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.scores import softmax
 from catsdogs_edge.output.json_text import from_json
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
+from catsdogs_train.network.resnet import get_backbone
+from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.network.temperature import fit_temperature
 from catsdogs_train.run.checkpoint import check_same
+from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
 from catsdogs_train.run.history import Epoch, TrainingState
 from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
@@ -41,6 +45,8 @@ class RunFolderWriter:
         self._split = split
         self._fingerprint = fingerprint
         self._familiarity: FamiliarityFit | None = None
+        self._comparison: Comparison | None = None
+        self._blocks: dict[str, list[int]] = {}
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
@@ -58,6 +64,8 @@ class RunFolderWriter:
             "image_size": self._settings.image_size,
             "temperature": self._temperature(state),
             "familiarity": _describe_familiarity(self._familiarity),
+            "blocks": self._blocks,
+            "teacher": self._comparison.figures() if self._comparison else None,
             "settings": asdict(self._settings),
             "precision": self._precision,
             "fingerprint": self._fingerprint,
@@ -79,10 +87,16 @@ class RunFolderWriter:
         plot_curves(state.history, state.best, folder / "curves.png")
 
     def finish(
-        self, folder: Path, state: TrainingState, network: keras.Model, familiarity: FamiliarityFit | None
+        self,
+        folder: Path,
+        state: TrainingState,
+        network: keras.Model,
+        familiarity: FamiliarityFit | None,
+        comparison: Comparison | None = None,
     ) -> None:
-        """Writes all of it: also `report.md` with its plots, and `worst.csv`."""
-        self._familiarity = familiarity
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`; `comparison` is with a teacher."""
+        self._familiarity, self._comparison = familiarity, comparison
+        self._blocks = describe_blocks(get_backbone(network))
         self.write(folder, state, network)
         temperature = self._temperature(state)
         probabilities = softmax(state.best_logits / np.float32(temperature))
@@ -96,7 +110,14 @@ class RunFolderWriter:
         plot_worst(wrong, folder / "worst.png")
         if familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
-        write_report(folder, ReportData(self._settings, self._split, state, temperature, probabilities, familiarity))
+        if comparison:
+            differing = [
+                (self._split.val[index].path.resolve(), *(classes[label] for label in labels))
+                for index, labels in comparison.differing()
+            ]
+            _write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), differing)
+        data = ReportData(self._settings, self._split, state, temperature, probabilities, familiarity, comparison)
+        write_report(folder, data)
 
     def _temperature(self, state: TrainingState) -> float:
         return fit_temperature(state.best_logits, self._truth)
@@ -111,6 +132,34 @@ def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
     check_same(run.fingerprint, fingerprint, folder)
     return run.best_epoch
+
+
+class TeacherRun(msgspec.Struct, frozen=True):
+    """A run that another one learns from."""
+
+    classes: tuple[str, ...]
+    image_size: int
+    folder: Path = Path()
+
+    @property
+    def model(self) -> Path:
+        """Its network."""
+        return self.folder / "model.keras"
+
+
+def read_teacher(folder: Path, classes: Sequence[str]) -> TeacherRun:
+    """Reads what a run is; raises `DataError` for a folder that is none, or whose classes are others."""
+    path = folder / "run.json"
+    try:
+        teacher = structs.replace(from_json(path.read_bytes(), TeacherRun), folder=folder)
+    except (OSError, ValueError) as error:
+        raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({error!r})") from error
+    if teacher.classes != tuple(classes):
+        raise DataError(
+            f"--teacher {folder} has the classes {', '.join(teacher.classes)}, DATA has {', '.join(classes)}, "
+            "expected the same"
+        )
+    return teacher
 
 
 class _FinishedRun(msgspec.Struct):

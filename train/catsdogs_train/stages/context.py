@@ -14,6 +14,7 @@ from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.distribution import Distribution
 from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
+from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.run_folder import RunFolderWriter
@@ -22,9 +23,11 @@ from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.progress import Progress
 
 
-def make_batches(settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None) -> ImageBatches:
-    """Makes batches of images to ask a network about, in their order."""
-    viewing = Viewing(image_size=settings.image_size, recipe=recipe, seed=settings.seed)
+def make_batches(
+    settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None, image_size: int | None = None
+) -> ImageBatches:
+    """Makes batches of images to ask a network about, in their order; of another size than the settings' if asked."""
+    viewing = Viewing(image_size=image_size or settings.image_size, recipe=recipe, seed=settings.seed)
     return ImageBatches(samples, viewing, settings.batch_size, workers=settings.workers)
 
 
@@ -33,6 +36,7 @@ class TrainingContext:
 
     Attributes:
         network: What is trained.
+        student: The same, and its teacher; None where there is none.
         state: How far it has come.
         batches: All that images are read by now, so that one that fails can be named.
         board: For TensorBoard, if it is asked for.
@@ -47,19 +51,24 @@ class TrainingContext:
         checkpoint: Checkpoint,
         run: RunFolderWriter,
         distribution: Distribution,
+        student: Student | None = None,
+        unlabelled: Sequence[Sample] = (),
     ) -> None:
         classes = len(split.classes)
         self.settings, self.split, self.outliers = settings, split, outliers
         self.checkpoint, self.run, self.distribution = checkpoint, run, distribution
         self.progress = Progress()
         self.state = TrainingState()
-        self.network = build_network(classes, settings.weights, None, precision)
+        self.student = student
+        self.network = student.network if student else build_network(classes, settings.weights, None, precision)
+        self._unlabelled = [*outliers, *unlabelled] if student else []
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:
             with distribution.local_scope():
                 self._replica = build_twin(self.network, None, precision)
-        self.targets = make_targets(split.train, classes)
-        self.sample_weights = make_sample_weights(split.train, classes, balance=settings.balance)
+        rest = len(self._unlabelled)  # their answers count nothing
+        self.targets = np.pad(make_targets(split.train, classes), ((0, rest), (0, 0)))
+        self.sample_weights = np.pad(make_sample_weights(split.train, classes, balance=settings.balance), (0, rest))
         self.truth = np.array([sample.label for sample in split.val], np.int64)
         self.val_batches = make_batches(settings, split.val)
         self.batches = [self.val_batches]
@@ -68,11 +77,12 @@ class TrainingContext:
     def make_views(
         self, view: int, recipe: Recipe, *, size: int | None = None, shuffle: bool = True, mixup: float = 0.0
     ) -> ImageBatches:
-        """Makes batches of one view of each training image."""
+        """Makes batches of one view of each training image, and of those that only a teacher says something about."""
         settings = self.settings
+        samples = [*self.split.train, *self._unlabelled]
         viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
         batches = ImageBatches(
-            self.split.train,
+            samples,
             viewing,
             settings.batch_size,
             targets=self.targets,

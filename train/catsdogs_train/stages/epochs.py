@@ -44,12 +44,14 @@ def train_epochs(
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD
-    epochs = settings.head_epochs if is_head else settings.fine_tune_epochs
+    epochs = settings.head_epochs if is_head else settings.tuning_epochs
     done = state.count(stage)
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=0.0 if is_head else settings.label_smoothing
     )
-    learner.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
+    # With a teacher, images are shown that have no label: they count nothing.
+    metrics = "weighted_metrics" if stage is Stage.DISTILLATION else "metrics"
+    learner.compile(optimizer=optimizer, loss=loss, **{metrics: ["accuracy"]})
     optimizer = learner.optimizer  # in float16, Keras has put one that scales the loss around it
     optimizer.build(learner.trainable_variables)
     if done:
@@ -75,7 +77,7 @@ def train_epochs(
             seconds=time.perf_counter() - started,
             images_per_second=len(context.split.train) / trained,
         )
-        to_come = epochs - number + (settings.fine_tune_epochs if is_head else 0)
+        to_come = epochs - number + (settings.tuning_epochs if is_head else 0)
         _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())
         if not math.isfinite(epoch.loss + epoch.val_loss):
             raise DataError(
@@ -88,8 +90,9 @@ def train_epochs(
             context.board.add(epoch)
         if context.distribution.is_chief:
             context.checkpoint.save(state)  # first: where a model is and no checkpoint, a training is done
-        if learner is context.network:
-            context.write_run(context.to_inference_model() if is_best else None)
+        if not is_head:  # a student is no model before it is known to be good enough
+            is_model = is_best and stage is Stage.FINE_TUNING
+            context.write_run(context.to_inference_model() if is_model else None)
         if state.over:
             break
     assign(learner.trainable_variables, state.best_weights)

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,7 +46,8 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         val_features = np.array(read_features(context.checkpoint.features("val")))
     else:
         val_features = extract(context.val_batches)
-    return fit_familiarity(context.settings, context.split.train, context.outliers, val_features, extract)
+    head_width = extractor.outputs[0].shape[-1]
+    return fit_familiarity(context.settings, context.split.train, context.outliers, val_features, head_width, extract)
 
 
 def fit_familiarity(
@@ -53,20 +55,23 @@ def fit_familiarity(
     samples: Sequence[Sample],
     outliers: Sequence[Sample],
     val_features: Features,
+    head_width: int,
     extract: Callable[[ImageBatches | RgbBatch], Features],
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
     Without outliers, what is far from the training images is not familiar. `val_features` set the threshold, and where
-    they are few, training images that were held out in turn; `extract` returns the features of images.
+    they are few, training images that were held out in turn; of all features, the first `head_width` are those that the
+    output layer gets; `extract` returns the features of images.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores = np.zeros(len(outliers))
     is_few = len(val_features) < ENOUGH
     if not outliers:
         features = extract(make_batches(settings, chosen))
-        more = held_out_scores(fit_distance, features) if is_few else np.zeros(0)
-        detector = fit_distance(features)
+        fit_near = partial(fit_distance, head_width=head_width)
+        more = held_out_scores(fit_near, features) if is_few else np.zeros(0)
+        detector = fit_near(features)
         detector = detector.with_threshold_for(settings.keep, np.concatenate([detector.score(val_features), more]))
     else:
         features = extract(make_batches(settings, chosen, _VIEW))

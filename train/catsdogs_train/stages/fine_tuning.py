@@ -33,11 +33,16 @@ def fine_tune(context: TrainingContext) -> None:
     def batches(epoch: int) -> ImageBatches:
         return context.make_views(settings.head_epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
 
-    steps = settings.fine_tune_epochs * len(batches(0))
-    warm_up, highest = math.ceil(WARM_UP * steps), settings.fine_tune_rate
+    optimizer = make_optimizer(settings.tuning_rate, settings.tuning_epochs * len(batches(0)))
+    train_epochs(context, Stage.FINE_TUNING, network, optimizer, batches, context.validate)
+
+
+def make_optimizer(highest: float, steps: int) -> keras.optimizers.Optimizer:
+    """Makes the optimizer for so many steps of a backbone, with that highest learning rate."""
+    warm_up = math.ceil(WARM_UP * steps)
     rate = keras.optimizers.schedules.CosineDecay(
         highest / warm_up, max(steps - warm_up, 1), warmup_target=highest, warmup_steps=warm_up
     )
     optimizer = keras.optimizers.AdamW(rate, weight_decay=WEIGHT_DECAY)
     optimizer.exclude_from_weight_decay(var_names=["bias"])
-    train_epochs(context, Stage.FINE_TUNING, network, optimizer, batches, context.validate)
+    return optimizer

@@ -10,7 +10,6 @@ import numpy as np
 from catsdogs_edge.model.scores import Scores
 from catsdogs_train.data.augmentation import PUBLISHED
 from catsdogs_train.network.features import FeatureBatches, compute_features, make_head, read_features
-from catsdogs_train.network.resnet import HEAD_WIDTH
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.epochs import train_epochs
@@ -30,16 +29,17 @@ def train_head(context: TrainingContext) -> None:
         train_epochs(context, Stage.HEAD, context.network, optimizer, views, context.validate)
         return
     head = make_head(context.network)
+    width = head.input.shape[-1]
     count = min(settings.views, settings.head_epochs)
     _compute_features(context, count)
     files = [context.checkpoint.features(str(view)) for view in range(count)]
 
     def batches(epoch: int) -> FeatureBatches:
         arguments = context.targets, context.sample_weights, settings.batch_size, settings.seed
-        return FeatureBatches(files[epoch % count], *arguments, epoch, context.distribution.shard)
+        return FeatureBatches(files[epoch % count], width, *arguments, epoch, context.distribution.shard)
 
     def validate() -> Scores:
-        features = read_features(context.checkpoint.features("val"))[:, :HEAD_WIDTH]
+        features = read_features(context.checkpoint.features("val"))[:, :width]
         kernel, bias = head.get_weights()
         return np.array(features @ kernel + bias, np.float32)  # a copy: no file is open
 

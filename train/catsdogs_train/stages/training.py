@@ -9,7 +9,9 @@ from catsdogs_train.network.resnet import unfreeze
 from catsdogs_train.network.weights import assign
 from catsdogs_train.run.history import Epoch, Stage
 from catsdogs_train.run.tensorboard import TensorBoardWriter
+from catsdogs_train.settings import Unfreeze
 from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.stages.distillation import compare, distill
 from catsdogs_train.stages.error_messages import readable_errors
 from catsdogs_train.stages.familiarity import learn_familiarity
 from catsdogs_train.stages.fine_tuning import fine_tune
@@ -28,10 +30,14 @@ def run_stages(context: TrainingContext) -> Epoch:
         context.board = TensorBoardWriter(context.settings.out)
     try:
         with context.progress, readable_errors(context.batches, context.settings.batch_size):
-            if not state.has_ended(Stage.HEAD):
-                train_head(context)
-            if context.settings.fine_tune_epochs and not state.has_ended(Stage.FINE_TUNING):
-                fine_tune(context)
+            if context.student:
+                if not state.has_ended(Stage.DISTILLATION):
+                    distill(context, context.student)
+            else:
+                if not state.has_ended(Stage.HEAD):
+                    train_head(context)
+                if context.settings.tuning_epochs and not state.has_ended(Stage.FINE_TUNING):
+                    fine_tune(context)
             _finish(context)
     finally:
         prefetch.stop()
@@ -43,13 +49,16 @@ def run_stages(context: TrainingContext) -> Epoch:
 def _finish(context: TrainingContext) -> None:
     """Ends the run folder with the network of the best epoch, and what is familiar to it."""
     state = context.state
-    if state.history[-1].stage is Stage.FINE_TUNING:
+    if context.student:
+        unfreeze(context.network, Unfreeze.ALL)
+    elif state.history[-1].stage is Stage.FINE_TUNING:
         unfreeze(context.network, context.settings.unfreeze)
     assign(context.network.trainable_variables, state.best_weights)
+    comparison = compare(context, context.student) if context.student else None
     familiarity = learn_familiarity(context)
     network = context.to_inference_model()
     if familiarity:
         network = attach(network, familiarity.detector)
     if context.distribution.is_chief:
         with atomic_files(context.settings.out) as folder:
-            context.run.finish(folder, state, network, familiarity)
+            context.run.finish(folder, state, network, familiarity, comparison)

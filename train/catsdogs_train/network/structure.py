@@ -1,0 +1,142 @@
+"""Knows how a ResNet is built: its blocks, the channels that stay or go together, and what it costs.
+
+The layers have the names of `keras.applications.ResNet50`, however many of its blocks and channels are there.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import keras
+
+MULTIPLICATIONS_OF_AN_OUTPUT = 80
+"""Multiplications that take as long as to write one number, in INT8 on ONNX Runtime.
+
+Fitted to the times of eight networks with 0.5 to 3.6 billion multiplications, each of which it predicts to a tenth
+(benchmarks/RESULTS.md, "A lighter network").
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A block: two or three convolutions that follow each other, and what goes around them."""
+
+    stage: int
+    """2 to 5."""
+    name: str
+    """Beginning of the names of its layers, such as `conv2_block1`."""
+
+    @property
+    def output(self) -> str:
+        """Its last layer."""
+        return f"{self.name}_out"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSet:
+    """Channels that stay, or go, together."""
+
+    name: str
+    producers: tuple[str, ...]
+    """The convolutions that make them."""
+    readers: Mapping[str, tuple[str, ...]]
+    """By each layer whose outputs they are: the convolutions that read it."""
+
+
+class Structure:
+    """The blocks of a backbone and the sets of channels in them, where some blocks are left out."""
+
+    def __init__(self, backbone: keras.Model, dropped: Iterable[str] = ()) -> None:
+        gone = set(dropped)
+        self._layers = {layer.name for layer in backbone.layers}
+        matches = [re.fullmatch(r"(conv(\d)_block\d+)_out", layer.name) for layer in backbone.layers]
+        self.blocks = [Block(int(match[2]), match[1]) for match in matches if match and match[1] not in gone]
+
+    @cached_property
+    def feeders(self) -> dict[str, str]:
+        """By block, the layer that feeds it; not for the first one, which the stem feeds."""
+        return {after.name: before.output for before, after in pairwise(self.blocks)}
+
+    @property
+    def droppable(self) -> list[Block]:
+        """The blocks that may go: all but the first of each stage, which change size and width."""
+        return [after for before, after in pairwise(self.blocks) if before.stage == after.stage]
+
+    @cached_property
+    def sets(self) -> tuple[ChannelSet, ...]:
+        """Two sets in each block, and one for each stage: the outputs of its blocks are added up, channel by channel.
+
+        The outputs of the last block of all are read by no convolution.
+        """
+        return (*self._inner_sets(), *self._stage_sets())
+
+    def _inner_sets(self) -> Iterable[ChannelSet]:
+        for block in self.blocks:
+            for number in (1, 2):
+                layer, producer, reader = (
+                    f"{block.name}_{name}" for name in (f"{number}_relu", f"{number}_conv", f"{number + 1}_conv")
+                )
+                if layer in self._layers and reader in self._layers:
+                    yield ChannelSet(name=layer, producers=(producer,), readers={layer: (reader,)})
+
+    def _stage_sets(self) -> Iterable[ChannelSet]:
+        fed = {feeder: block for block, feeder in self.feeders.items()}
+        for stage in sorted({block.stage for block in self.blocks}):
+            blocks = [block for block in self.blocks if block.stage == stage]
+            ends = [self._find(block.name, (0, 3)) for block in blocks]
+            yield ChannelSet(
+                name=f"conv{stage}",
+                producers=tuple(name for names in ends for name in names),
+                readers={block.output: self._find(fed.get(block.output), (0, 1)) for block in blocks},
+            )
+
+    def _find(self, block: str | None, numbers: Iterable[int]) -> tuple[str, ...]:
+        names = (f"{block}_{number}_conv" for number in numbers)
+        return tuple(name for name in names if name in self._layers)
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution:
+    """What of a convolution decides its cost."""
+
+    name: str
+    pixels: int
+    """Of its output."""
+    window: int
+    """Pixels that each of those looks at."""
+    inputs: int
+    """Channels."""
+    outputs: int
+    """Channels."""
+
+    def cost(self, inputs: int, outputs: int) -> float:
+        """Returns how long it takes with other numbers of channels, in multiplications."""
+        return self.pixels * outputs * (self.window * inputs + MULTIPLICATIONS_OF_AN_OUTPUT)
+
+
+def describe_blocks(backbone: keras.Model) -> dict[str, list[int]]:
+    """Returns, by block, how many channels its three convolutions have: what tells two networks of ours apart."""
+    widths = {layer.name: layer.filters for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)}
+    described = {
+        block.name: [widths[name] for number in (1, 2, 3) if (name := f"{block.name}_{number}_conv") in widths]
+        for block in Structure(backbone).blocks
+    }
+    return {name: found for name, found in described.items() if found}
+
+
+def find_convolutions(backbone: keras.Model) -> list[Convolution]:
+    """Lists the convolutions of a backbone for images of a fixed size."""
+    found = []
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            height, width, inputs, outputs = layer.kernel.shape
+            pixels = layer.output.shape[1] * layer.output.shape[2]
+            found.append(Convolution(layer.name, pixels, height * width, inputs, outputs))
+    return found
+
+
+def estimate_cost(backbone: keras.Model) -> float:
+    """Estimates how long a backbone takes for an image of its fixed size, in multiplications of INT8 on a CPU."""
+    return sum(item.cost(item.inputs, item.outputs) for item in find_convolutions(backbone))

@@ -1,0 +1,115 @@
+"""A smaller network, what it is of its teacher, and the model in which it learns from it.
+
+The student starts as what pruning leaves of the teacher. Both see the same views, and the student learns to answer as
+the teacher does, in its logits and in the outputs of its stages: its channels are some of the teacher's, so these can
+be compared without anything in between. Hinton et al., "Distilling the Knowledge in a Neural Network", 2015 (logits);
+Romero et al., "FitNets: Hints for Thin Deep Nets", 2015 (features); Beyer et al., "Knowledge distillation: A good
+teacher is patient and consistent", 2022 (the same views, for long).
+"""
+
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.output.files import atomic_file
+from catsdogs_train.network.pruning import Indices, prune
+from catsdogs_train.network.resnet import get_backbone, load_network, stage_output, to_inference_model
+from catsdogs_train.settings import ComputeDtype
+
+_STAGES = {3: 0.5, 4: 1.0, 5: 1.0}
+"""What the outputs of each stage count, beside the answers."""
+
+_TEACHING = 1 / 0.3
+"""What all that the teacher says counts, beside the labels."""
+
+_SOFTNESS = 2.0
+"""Divides the logits of both, so that what the teacher thinks of the other classes becomes visible."""
+
+
+@dataclass(frozen=True, slots=True)
+class Student:
+    """A network that is made from another one."""
+
+    network: keras.Model
+    """The smaller one."""
+    teacher: keras.Model
+    """The other one, for images of any size."""
+    teacher_size: int
+    """Edge length of the images that it is best at, in pixels."""
+    kept: Mapping[str, Indices]
+    """By stage, such as `conv5`: which of the teacher's channels it has."""
+
+    def save(self, folder: Path, image_size: int) -> None:
+        """Writes it beside a checkpoint, which it takes to go on."""
+        with atomic_file(folder / "student.keras") as path:
+            to_inference_model(self.network, image_size).save(path)
+        with atomic_file(folder / "student.npz") as path, path.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **self.kept)
+
+
+def make_student(
+    teacher: Path, teacher_size: int, student_size: int, batches: Iterable[RgbBatch], speedup: float, seed: int,
+    precision: ComputeDtype,
+) -> Student:  # fmt: skip
+    """Prunes the `model.keras` of a run; see `prune`. Raises `DataError` for a file that cannot be pruned so far."""
+    full = load_network(teacher, teacher_size, ComputeDtype.FLOAT32)
+    network, plan = prune(full, batches, speedup, student_size, seed)
+    kept = {name: channels for name, channels in plan.kept.items() if not name.endswith("relu")}
+    return Student(network, load_network(teacher, None, precision), teacher_size, kept)
+
+
+def load_student(folder: Path, teacher: Path, teacher_size: int, precision: ComputeDtype) -> Student:
+    """Reads what `Student.save` wrote; raises `DataError` for a damaged file."""
+    network = load_network(folder / "student.keras", None, precision)
+    try:
+        with np.load(folder / "student.npz", allow_pickle=False) as file:
+            kept = dict(file)
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise DataError(f"{folder / 'student.npz'} is damaged ({error}): remove {folder}, and train anew") from error
+    return Student(network, load_network(teacher, None, precision), teacher_size, kept)
+
+
+def make_learner(student: Student) -> keras.Model:
+    """Makes the model to fit: uint8 RGB (N, S, S, 3) to the student's logits, and to losses against the teacher."""
+    student.teacher.trainable = False
+    image = keras.Input((None, None, 3), dtype="uint8", name="image")
+    logits = _Match(student.kept)(_ask(student.network, image), _ask(student.teacher, image))
+    return keras.Model(image, logits, name="learner")
+
+
+def _ask(network: keras.Model, image: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
+    """Returns a network's logits and the outputs of its later stages."""
+    backbone = get_backbone(network)
+    stages = [backbone.get_layer(stage_output(backbone, stage)).output for stage in _STAGES]
+    tapped = keras.Model(backbone.input, [backbone.output, *stages], name=backbone.name)
+    features, *outputs = tapped(network.get_layer("subtract_imagenet_mean")(image), training=False)
+    named = {f"conv{stage}": output for stage, output in zip(_STAGES, outputs, strict=True)}
+    return {"logits": network.get_layer("logits")(features), **named}
+
+
+class _Match(keras.layers.Layer):  # type: ignore[misc]
+    """Passes the student's logits on, and adds as losses how far it is from its teacher."""
+
+    def __init__(self, kept: Mapping[str, Indices]) -> None:
+        super().__init__(dtype="float32", name="match")
+        self._kept = {name: kept[name] for name in kept}
+
+    def call(self, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
+        for stage, weight in _STAGES.items():
+            name = f"conv{stage}"
+            wanted = ops.stop_gradient(ops.take(theirs[name], self._kept[name], axis=-1))
+            spread = ops.mean(ops.var(wanted, axis=(0, 1, 2))) + 1e-6  # the loss is a share of it
+            self.add_loss(_TEACHING * weight * ops.mean(ops.square(ours[name] - wanted)) / spread)
+        wanted = ops.stop_gradient(theirs["logits"]) / _SOFTNESS
+        odds = ops.log_softmax(wanted) - ops.log_softmax(ours["logits"] / _SOFTNESS)
+        divergence = ops.mean(ops.sum(ops.softmax(wanted) * odds, axis=-1))
+        self.add_loss(_TEACHING * _SOFTNESS**2 * divergence)  # squared: the gradient gets smaller by that
+        return ours["logits"]

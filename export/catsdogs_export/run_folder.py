@@ -33,6 +33,7 @@ class _Run(msgspec.Struct):
     temperature: float
     best_epoch: _BestEpoch
     familiarity: FamiliarityRule | None = None
+    blocks: dict[str, tuple[int, ...]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,7 @@ class RunFolder:
             tools={name: version(name) for name in _TOOLS},
             temperature=run.temperature,
             familiarity=run.familiarity,
+            blocks=run.blocks,
         )
         return cls(model=model, contract=contract, train=tuple(sets["train"]), val=tuple(sets["val"]))
 

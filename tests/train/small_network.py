@@ -1,12 +1,15 @@
-"""An earlier run with a network of four convolutions: to train from there takes a third of the time of a ResNet50."""
+"""Small networks: to train from them takes a third of the time of a ResNet50, or less."""
 
 from pathlib import Path
 
 import keras
+import numpy as np
+
+from catsdogs_train.network.resnet import add_ends
 
 
 def write_small_run(folder: Path) -> None:
-    """Writes the `model.keras` of that run, with random weights; its layers have the names of a ResNet50's."""
+    """Writes the `model.keras` of an earlier run with four convolutions and random weights, named as a ResNet50's."""
     keras.utils.set_random_seed(0)
     image = keras.Input((32, 32, 3))
     stem = keras.layers.Conv2D(16, 7, strides=4, padding="same", activation="relu", name="conv1_conv")(image)
@@ -19,3 +22,41 @@ def write_small_run(folder: Path) -> None:
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(last), name="resnet50")
     folder.mkdir()
     keras.Sequential([backbone, keras.layers.Dense(2)]).save(folder / "model.keras")
+
+
+def build_small_resnet(classes: int, *, image_size: int | None = 32, width: int = 32) -> keras.Model:
+    """Builds a ResNet with two blocks in each stage, of `width` channels and more, as `build_network` does.
+
+    Its layers have the names and the order of a ResNet50's; its weights, also those of batch normalization, are random.
+    """
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    image = keras.Input((image_size, image_size, 3))
+    flow = layers.Conv2D(16, 3, strides=2, padding="same", name="conv1_conv")(image)
+    for stage in range(2, 6):
+        residual = width << stage - 1
+        for number in (1, 2):
+            block = f"conv{stage}_block{number}"
+            strides = 2 if number == 1 and stage > 2 else 1
+            shortcut = flow
+            if number == 1:
+                shortcut = layers.Conv2D(residual, 1, strides=strides, name=f"{block}_0_conv")(flow)
+                shortcut = layers.BatchNormalization(name=f"{block}_0_bn")(shortcut)
+            for part, filters, size in ((1, residual // 2, 1), (2, residual // 2, 3), (3, residual, 1)):
+                step = strides if part == 1 else 1
+                name = f"{block}_{part}"
+                flow = layers.Conv2D(filters, size, strides=step, padding="same", name=f"{name}_conv")(flow)
+                flow = layers.BatchNormalization(name=f"{name}_bn")(flow)
+                flow = flow if part == 3 else layers.ReLU(name=f"{name}_relu")(flow)
+            flow = layers.Add(name=f"{block}_add")([shortcut, flow])
+            flow = layers.ReLU(name=f"{block}_out")(flow)
+    pooled = layers.GlobalAveragePooling2D(name="avg_pool")(flow)
+    backbone = keras.Model(image, pooled, name="resnet50")
+    random = np.random.default_rng(0)
+    for layer in backbone.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            gamma, beta, mean, variance = layer.get_weights()
+            scales = (random.uniform(0.8, 1.2, values.shape) for values in (gamma, variance))
+            shifts = (random.uniform(-0.2, 0.2, values.shape) for values in (beta, mean))
+            layer.set_weights([next(scales), next(shifts), next(shifts), next(scales)])
+    return add_ends(backbone, classes)

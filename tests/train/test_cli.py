@@ -61,8 +61,9 @@ def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
     with (run_folder / "worst.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     wrong = round((1 - run["best_epoch"]["val_accuracy"]) * run["pictures"]["val"])
-    assert len(rows) == wrong
-    assert (run_folder / "worst.png").exists() == bool(wrong)
+    assert sum(row["set"] == "val" for row in rows) == wrong
+    assert (run_folder / "worst.png").exists() == bool(rows)
+    assert all(hashlib.sha256(Path(row["path"]).read_bytes()).hexdigest() == row["sha256"] for row in rows)
     assert all(row["label"] == Path(row["path"]).parent.name != row["answer"] for row in rows)
     probabilities = [float(row["probability"]) for row in rows]
     assert probabilities == sorted(probabilities, reverse=True)

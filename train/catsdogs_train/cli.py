@@ -48,13 +48,20 @@ def _leave(end: BaseException) -> NoReturn:
     "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all",
     "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all --resume",
     "KERAS_BACKEND=jax catsdogs-train pets/ --out run",
+    "catsdogs-train pets/ --teacher run --faster 3 --out small",
 )
 def _train(settings: Settings) -> None:
     """Train a ResNet50 to tell the classes of DATA apart: its output layer, then, if asked to, a part of the rest.
 
+    With --teacher, a smaller network of an earlier run instead, which learns to answer as that one does.
+
     OUT gets model.keras of the best epoch, report.md with images of how it went, and what they were made from.
     Files that are no images, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
+    if settings.teacher and settings.weights != "imagenet":
+        raise typer.BadParameter("either --weights or --teacher, which brings its own")
+    if settings.unlabelled and not settings.teacher:
+        raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
     choose_backend()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
     with tensorflow_quiet():

@@ -79,6 +79,13 @@ class Settings:
     val_size: Annotated[
         int | None, typer.Option(min=1, help="Validate on so many images, not on all (a fifth, without --val).")
     ] = None
+    drop: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Leave out the images of DATA that this CSV lists, such as a worst.csv you went through.",
+        ),
+    ] = None
     image_size: Annotated[
         int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32.")
     ] = 224
@@ -237,6 +244,6 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
-        in_files = {"data", "val", "other", "out", "weights", "teacher", "unlabelled"}
+        in_files = {"data", "val", "drop", "other", "out", "weights", "teacher", "unlabelled"}
         free = in_files | {"max_drop", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

@@ -16,6 +16,7 @@ from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER, has_neither, problems_of_classes
 from catsdogs_edge.output.files import check_writable
 from catsdogs_train.backend import use_own_settings
+from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
@@ -136,7 +137,12 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         )
     precision = choose_dtype(settings.precision)
     split = make_split(
-        settings.data, val=settings.val, train_size=settings.train_size, val_size=settings.val_size, seed=settings.seed
+        settings.data,
+        val=settings.val,
+        train_size=settings.train_size,
+        val_size=settings.val_size,
+        seed=settings.seed,
+        drop=DropList.read(settings.drop) if settings.drop else None,
     )
     for problem in problems_of_classes(split.classes):
         raise DataError(f"the data {problem}")

@@ -21,7 +21,7 @@ KEY = "catsdogs.contract"
 NEITHER = "neither"
 """The label of an image that shows none of the classes."""
 
-VERSION = "1.1"
+VERSION = "1.2"
 """Major and minor: a reader refuses a newer major version, and passes over fields of a newer minor one."""
 
 LARGEST_IMAGE = 4096
@@ -119,6 +119,8 @@ class Contract(Struct, frozen=True, kw_only=True):
     """How to tell that an image shows none of the classes; None where the file cannot."""
     familiarity_name: str = "familiarity"
     """Graph output, if there is a rule for it: float32, shape (N,), 0 to 1."""
+    blocks: dict[str, tuple[int, ...]] = {}
+    """The network: by block, the channels of its convolutions; a ResNet50 begins with `conv2_block1`: 64, 64, 256."""
     version: str = VERSION
 
     @property

@@ -11,6 +11,7 @@ import numpy as np
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.audit import Finding, examine, near_groups, near_ones
+from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.layouts import find_all, in_words
 
 _log = logging.getLogger(__name__)
@@ -64,20 +65,27 @@ class _Candidate:
 
 
 def make_split(
-    data: Sequence[Path], *, val: Path | None, train_size: int | None, val_size: int | None, seed: int
+    data: Sequence[Path],
+    *,
+    val: Path | None,
+    train_size: int | None,
+    val_size: int | None,
+    seed: int,
+    drop: DropList | None = None,
 ) -> Split:
     """Decides by the content of each image on which side it is.
 
     The side follows from the image's hash and the seed: a fifth of all hashes validate, and so do all that are
     nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. In a
     class of few images, and with sizes, the lowest hashes of the class validate, and the highest train: then the border
-    moves a little when images are added. Without `val`, a part of `data` validates.
+    moves a little when images are added. Without `val`, a part of `data` validates. What is in `drop` is left out of
+    `data`; a `val` is taken as it is.
 
     Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
     both, fewer images than asked for, or mostly files that are no images.
     """
     classes, labelled = find_all(data)
-    candidates, quarantine = _fit(labelled, classes)
+    candidates, quarantine = _fit(labelled, classes, drop)
     if val is None:
         train, held_out, more = _divide(candidates, train_size, val_size, seed)
         quarantine += more
@@ -122,9 +130,16 @@ def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], l
     return candidates, quarantine
 
 
-def _fit(labelled: Sequence[tuple[Path, int]], classes: Sequence[str]) -> tuple[list[_Candidate], list[Quarantined]]:
-    """Sorts out what is no image, and what is there more than once."""
+def _fit(
+    labelled: Sequence[tuple[Path, int]], classes: Sequence[str], drop: DropList | None
+) -> tuple[list[_Candidate], list[Quarantined]]:
+    """Sorts out what is no image, what shall be left out, and what is there more than once."""
     readable, quarantine = _readable(labelled)
+    if drop:
+        listed = [item.sample for item in readable if drop.has(item.sample.path, item.sample.sha256)]
+        quarantine += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
+        readable = [item for item in readable if item.sample not in set(listed)]
+        _log.info("%d images left out, as %s lists them", len(listed), drop.file)
     same: dict[str, list[_Candidate]] = defaultdict(list)
     for candidate in readable:
         same[candidate.finding.sha256].append(candidate)

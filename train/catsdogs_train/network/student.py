@@ -21,7 +21,7 @@ from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
 from catsdogs_train.network.pruning import Indices, prune
-from catsdogs_train.network.resnet import get_backbone, load_network, stage_output, to_inference_model
+from catsdogs_train.network.resnet import build_twin, get_backbone, load_network, stage_output, to_inference_model
 from catsdogs_train.settings import ComputeDtype
 
 _STAGES = {3: 0.5, 4: 1.0, 5: 1.0}
@@ -61,7 +61,9 @@ def make_student(
 ) -> Student:  # fmt: skip
     """Prunes the `model.keras` of a run; see `prune`. Raises `DataError` for a file that cannot be pruned so far."""
     full = load_network(teacher, teacher_size, ComputeDtype.FLOAT32)
-    network, plan = prune(full, batches, speedup, student_size, seed)
+    pruned, plan = prune(full, batches, speedup, student_size, seed)
+    network = build_twin(pruned, None, precision)
+    network.set_weights(pruned.get_weights())
     kept = {name: channels for name, channels in plan.kept.items() if not name.endswith("relu")}
     return Student(network, load_network(teacher, None, precision), teacher_size, kept)
 
@@ -81,18 +83,18 @@ def make_learner(student: Student) -> keras.Model:
     """Makes the model to fit: uint8 RGB (N, S, S, 3) to the student's logits, and to losses against the teacher."""
     student.teacher.trainable = False
     image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    logits = _Match(student.kept)(_ask(student.network, image), _ask(student.teacher, image))
-    return keras.Model(image, logits, name="learner")
+    ours, theirs = _tap(student.network, "student")(image), _tap(student.teacher, "teacher")(image)
+    return keras.Model(image, _Match(student.kept)(ours, theirs), name="learner")
 
 
-def _ask(network: keras.Model, image: keras.KerasTensor) -> dict[str, keras.KerasTensor]:
-    """Returns a network's logits and the outputs of its later stages."""
+def _tap(network: keras.Model, name: str) -> keras.Model:
+    """Makes a model from images to a network's logits and the outputs of its later stages; weights are shared."""
     backbone = get_backbone(network)
     stages = [backbone.get_layer(stage_output(backbone, stage)).output for stage in _STAGES]
     tapped = keras.Model(backbone.input, [backbone.output, *stages], name=backbone.name)
-    features, *outputs = tapped(network.get_layer("subtract_imagenet_mean")(image), training=False)
+    features, *outputs = tapped(network.get_layer("subtract_imagenet_mean").output, training=False)
     named = {f"conv{stage}": output for stage, output in zip(_STAGES, outputs, strict=True)}
-    return {"logits": network.get_layer("logits")(features), **named}
+    return keras.Model(network.input, {"logits": network.get_layer("logits")(features), **named}, name=name)
 
 
 class _Match(keras.layers.Layer):  # type: ignore[misc]

@@ -26,6 +26,8 @@ class Wrong:
     answer: str
     probability: float
     """Its probability, 0 to 1."""
+    part: str = "val"
+    """`val`, or `train`: there, the answer is that of what was learned from other images than this one."""
 
 
 def plot_views(settings: Settings, split: Split, path: Path) -> None:
@@ -59,13 +61,15 @@ def _views(
     ]
 
 
-def find_wrong(samples: Sequence[Sample], probabilities: Scores, classes: Sequence[str]) -> list[Wrong]:
-    """Lists the wrong answers, surest first: where the network is sure and wrong, look at the label."""
+def find_wrong(
+    samples: Sequence[Sample], probabilities: Scores, classes: Sequence[str], part: str = "val", least: float = 0.0
+) -> list[Wrong]:
+    """Lists the wrong answers of at least that probability, surest first: look at their labels."""
     truth = np.array([sample.label for sample in samples])
     labels, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
-    wrong = np.flatnonzero(labels != truth)
+    wrong = np.flatnonzero((labels != truth) & (confidence >= least))
     return [
-        Wrong(samples[index], classes[truth[index]], classes[labels[index]], float(confidence[index]))
+        Wrong(samples[index], classes[truth[index]], classes[labels[index]], float(confidence[index]), part)
         for index in wrong[np.argsort(-confidence[wrong], kind="stable")]
     ]
 

@@ -34,7 +34,7 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
             axes.plot(epochs, values, "o-", color=_COLOURS[kind], markersize=4, label=kind)
         kept = getattr(history[best], f"val_{name}")
         axes.plot(history[best].epoch, kept, "s", color=ORANGE, markersize=9, fillstyle="none", label="best, kept")
-        if last_of_head < len(history):
+        if 0 < last_of_head < len(history):
             axes.axvline(last_of_head + 0.5, color=GREY, linestyle=":", label="fine-tuning begins")
         axes.set(title=f"{name.capitalize()}: {kept:{form}} in validation", xlabel="epoch", ylabel=unit)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -15,7 +15,7 @@ import numpy as np
 from msgspec import structs
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.model.scores import softmax
+from catsdogs_edge.model.scores import Scores, softmax
 from catsdogs_edge.output.json_text import from_json
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
@@ -29,6 +29,9 @@ from catsdogs_train.run.history import Epoch, TrainingState
 from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
 from catsdogs_train.run.report import ReportData, write_report
 from catsdogs_train.settings import ComputeDtype, Settings
+
+SURE = 0.95
+"""Least probability of another class by which a training image is listed: its label may be wrong."""
 
 RUN_VERSION = 1
 """Version of `run.json` and `split.csv`, which grows when a reader would misunderstand them."""
@@ -93,8 +96,12 @@ class RunFolderWriter:
         network: keras.Model,
         familiarity: FamiliarityFit | None,
         comparison: Comparison | None = None,
+        train_probabilities: Scores | None = None,
     ) -> None:
-        """Writes all of it: also `report.md` with its plots, and `worst.csv`; `comparison` is with a teacher."""
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`.
+
+        `comparison` is with a teacher. `train_probabilities` (N, C) are what others say of each training image.
+        """
         self._familiarity, self._comparison = familiarity, comparison
         self._blocks = describe_blocks(get_backbone(network))
         self.write(folder, state, network)
@@ -105,8 +112,21 @@ class RunFolderWriter:
         plot_reliability(state.best_logits, self._truth, temperature, folder / "reliability.png")
         plot_views(self._settings, self._split, folder / "views.png")
         wrong = find_wrong(self._split.val, probabilities, classes)
-        rows = [(item.sample.path.resolve(), item.label, item.answer, f"{item.probability:.6f}") for item in wrong]
-        _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability"), rows)
+        if train_probabilities is not None:
+            wrong += find_wrong(self._split.train, train_probabilities, classes, "train", SURE)
+            wrong.sort(key=lambda item: -item.probability)
+        rows = [
+            (
+                item.sample.path.resolve(),
+                item.label,
+                item.answer,
+                f"{item.probability:.6f}",
+                item.part,
+                item.sample.sha256,
+            )
+            for item in wrong
+        ]
+        _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
         plot_worst(wrong, folder / "worst.png")
         if familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")

@@ -2,10 +2,15 @@
 
 import logging
 
+import numpy as np
+
+from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data import prefetch
+from catsdogs_train.network.cross_validation import cross_validate
 from catsdogs_train.network.familiarity import attach
-from catsdogs_train.network.resnet import unfreeze
+from catsdogs_train.network.features import is_whole, read_features
+from catsdogs_train.network.resnet import get_backbone, unfreeze
 from catsdogs_train.network.weights import assign
 from catsdogs_train.run.history import Epoch, Stage
 from catsdogs_train.run.tensorboard import TensorBoardWriter
@@ -61,4 +66,14 @@ def _finish(context: TrainingContext) -> None:
         network = attach(network, familiarity.detector)
     if context.distribution.is_chief:
         with atomic_files(context.settings.out) as folder:
-            context.run.finish(folder, state, network, familiarity, comparison)
+            context.run.finish(folder, state, network, familiarity, comparison, _judge_labels(context))
+
+
+def _judge_labels(context: TrainingContext) -> Scores | None:
+    """Returns what others say of each training image, (N, C); None where its features were not computed."""
+    file = context.checkpoint.features("0")
+    if not is_whole(file):
+        return None
+    labels = np.array([sample.label for sample in context.split.train], np.int64)
+    width = get_backbone(context.network).output.shape[-1]
+    return cross_validate(np.array(read_features(file)[:, :width]), labels, context.settings.seed)

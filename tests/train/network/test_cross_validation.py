@@ -1,0 +1,26 @@
+import numpy as np
+
+from catsdogs_train.network.cross_validation import cross_validate
+
+
+def test_labels_that_others_contradict_are_found() -> None:
+    random = np.random.default_rng(0)
+    truth = np.arange(300) % 3
+    features = random.normal(0, 1, (300, 40)).astype(np.float32)
+    features[np.arange(300), truth] += 6
+    wrong = random.permutation(300)[:12]
+    labels = truth.copy()
+    labels[wrong] = (labels[wrong] + 1) % 3
+    probabilities = cross_validate(features, labels, 0)
+    assert probabilities.shape == (300, 3)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    suspects = np.flatnonzero((probabilities.argmax(axis=1) != labels) & (probabilities.max(axis=1) > 0.8))
+    assert set(suspects) <= set(wrong)
+    assert len(suspects) >= 10
+    np.testing.assert_array_equal(probabilities, cross_validate(features, labels, 0))
+
+
+def test_a_class_of_one_image_is_judged_by_nobody() -> None:
+    features = np.random.default_rng(0).normal(0, 1, (5, 4)).astype(np.float32)
+    labels = np.array([0, 0, 0, 0, 1])
+    assert np.array_equal(cross_validate(features, labels, 0).argmax(axis=1), labels)

@@ -1,0 +1,181 @@
+"""A smaller network is made of a run, on drawings of three classes: the whole way, by the commands."""
+
+import csv
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import keras
+import pytest
+
+import catsdogs_edge.cli.classify
+from catsdogs_edge.images.drawings import KINDS, write_folder
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_train.cli import _app
+from catsdogs_train.network.resnet import get_backbone
+from catsdogs_train.network.structure import describe_blocks
+from catsdogs_train.run.checkpoint import Checkpoint
+from tests.conftest import Call, keep_output, make_once
+from tests.train.small_network import build_small_resnet
+
+pytestmark = pytest.mark.slow
+
+SIZE = ["--image-size", "64", "--batch-size", "16"]
+DISTIL = [*SIZE, "--fine-tune-size", "64", "--fine-tune-epochs", "3", "--max-drop", "5"]
+HALF = ["--faster", "2", "--unlabelled"]
+
+
+@pytest.fixture(scope="module")
+def desk(for_all: Path, scripts: Path) -> Path:
+    """A folder with images of three classes, things of neither, and a teacher."""
+
+    def make(folder: Path) -> None:
+        write_folder(folder / "pets", per_class=36, kinds=list(KINDS))
+        write_folder(folder / "more", per_class=24, first_seed=700, kinds=["room"])
+        (folder / "start").mkdir()
+        build_small_resnet(3).save(folder / "start" / "model.keras")
+        small: list[str | Path] = [
+            "--weights",
+            folder / "start" / "model.keras",
+            "--views",
+            "1",
+            "--epochs",
+            "2",
+            *SIZE,
+        ]
+        tuned = ["--fine-tune-epochs", "6", "--fine-tune-rate", "2e-3", "--unfreeze", "all", "--fine-tune-size", "64"]
+        command: list[str | Path] = [
+            scripts / "catsdogs-train",
+            folder / "pets",
+            *small,
+            *tuned,
+            "--out",
+            folder / "teacher",
+        ]
+        subprocess.run(command, check=True)
+
+    return make_once(for_all, "distillation", make)
+
+
+@pytest.fixture(scope="module")
+def small(desk: Path, scripts: Path, for_all: Path) -> Path:
+    """A run that was taught, by images without a label, too."""
+    command: list[str | Path] = [scripts / "catsdogs-train", desk / "pets", "--teacher", desk / "teacher"]
+    command += [*DISTIL, *HALF, desk / "more"]
+    return make_once(for_all, "student", lambda out: keep_output(out, [*command, "--out", out]))
+
+
+def distill(call: Call, desk: Path, out: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":
+    """Runs the command in this process; the last of an option that is given twice counts."""
+    given = [desk / "pets", "--teacher", desk / "teacher", *DISTIL, "--out", out]
+    return call(_app, "catsdogs-train", *given, *options)
+
+
+def test_two_commands_make_a_small_model_of_a_run(
+    call: Call, small: Path, desk: Path, scripts: Path, tmp_path: Path
+) -> None:
+    said = (small / "printed.txt").read_text()
+    assert "24 images without a label" in said
+    assert "points lost (95 %: " in said
+    described, teacher = (json.loads((folder / "run.json").read_text()) for folder in (small, desk / "teacher"))
+    assert described["teacher"]["speedup"] >= 2
+    assert described["teacher"]["accuracy"] == teacher["best_epoch"]["val_accuracy"]
+    assert described["teacher"]["student_accuracy"] == described["best_epoch"]["val_accuracy"]
+    backbone = get_backbone(keras.saving.load_model(small / "model.keras", compile=False))
+    assert described["blocks"] == describe_blocks(backbone)
+    assert described["blocks"] != teacher["blocks"]
+    assert "| right answers |" in (small / "report.md").read_text().partition("## Beside its teacher")[2]
+    with (small / "disagreements.csv").open(newline="") as stream:
+        assert all(row["teacher"] != row["student"] for row in csv.DictReader(stream))
+    onnx = tmp_path / "onnx"
+    subprocess.run([scripts / "catsdogs-export", small, "--int8", "--max-drop", "3", "--out", onnx], check=True)
+    model = onnx / "model.int8.onnx"
+    assert model.stat().st_size < 0.5 * (desk / "teacher" / "model.keras").stat().st_size / 4
+    contract = Classifier.load(model).contract
+    assert {name: list(widths) for name, widths in contract.blocks.items()} == described["blocks"]
+    write_folder(tmp_path / "new", per_class=8, first_seed=500, kinds=list(KINDS))
+    rows = tmp_path / "rows.csv"
+    command = ["catsdogs-classify", tmp_path / "new", "--model", model, "--accept-all", "--csv", rows]
+    assert call(catsdogs_edge.cli.classify._app, *command).returncode == 0
+    with rows.open(newline="") as stream:
+        right = [row["label"] == Path(row["path"]).parent.name for row in csv.DictReader(stream)]
+    assert len(right) == 24
+    assert sum(right) >= 21
+
+
+def test_a_student_that_lost_too_much_is_refused_and_may_be_allowed(
+    call: Call, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "small"
+    options = "--faster", "9", "--fine-tune-epochs", "1", "--fine-tune-rate", "1e-7", "--max-drop", "0.5"
+    done = distill(call, desk, run, *options)
+    assert done.returncode == 1
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("catsdogs-train: the student gives ")
+    assert "--max-drop allows 0.5. No model is written." in line
+    assert not (run / "model.keras").exists()
+    assert Checkpoint(run).exists
+    again = distill(call, desk, run, *options)
+    assert again.returncode == 1
+    assert "go on with --resume" in again.stderr
+    still = distill(call, desk, run, *options, "--resume")
+    assert still.returncode == 1
+    assert still.stderr.splitlines()[-1] == line
+    monkeypatch.setattr("catsdogs_train.stages.training.distill", None)  # nothing is trained again
+    allowed = distill(call, desk, run, *options, "--resume", "--max-drop", "90")
+    assert allowed.returncode == 0, allowed.stderr
+    assert (run / "model.keras").exists()
+    assert not (run / "checkpoint").exists()
+
+
+def test_it_goes_on_where_it_was_broken_off(
+    call: Call, small: Path, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = tmp_path / "broken"
+    save = Checkpoint.save
+
+    def save_and_break_off(checkpoint: Checkpoint, state: object) -> None:
+        save(checkpoint, state)  # type: ignore[arg-type]
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as change:
+        change.setattr(Checkpoint, "save", save_and_break_off)
+        assert distill(call, desk, broken, *HALF, desk / "more").returncode == 130
+    done = distill(call, desk, broken, *HALF, desk / "more", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "going on after epoch 1 (distillation)" in done.stderr
+    assert "pruning" not in done.stderr
+    networks = [keras.saving.load_model(run / "model.keras", compile=False) for run in (small, broken)]
+    for one, other in zip(*(network.get_weights() for network in networks), strict=True):
+        assert one.shape == other.shape
+        assert abs(one - other).max() < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--faster", "60"], "the smallest network that can be made of it is"),
+        (["--teacher", "nowhere"], "--teacher nowhere is not a run folder of catsdogs-train"),
+        (["--unlabelled", "nowhere"], "--unlabelled nowhere: no such folder"),
+        (["--val", "two"], "two has the classes (cat, dog), expected (cat, dog, room)"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    options: list[str], said: str, call: Call, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "two", per_class=4)
+    done = distill(call, desk, tmp_path / "small", *options)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith(f"catsdogs-train: {said}"), done.stderr
+    assert not (tmp_path / "small").exists()
+
+
+def test_a_teacher_of_other_classes_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:
+    shutil.copytree(desk / "pets", tmp_path / "pets")
+    (tmp_path / "pets" / "room").rename(tmp_path / "pets" / "cellar")
+    options = [tmp_path / "pets", "--teacher", desk / "teacher", "--out", tmp_path / "small"]
+    done = call(_app, "catsdogs-train", *options)
+    assert done.returncode == 1
+    assert "has the classes cat, dog, room, DATA has cat, cellar, dog, expected the same" in done.stderr

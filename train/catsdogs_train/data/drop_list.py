@@ -1,0 +1,47 @@
+"""Reads which images shall be left out: a `worst.csv` that somebody has looked through."""
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+from catsdogs_edge.errors import DataError
+
+
+@dataclass(frozen=True, slots=True)
+class DropList:
+    """Images to leave out, by content and by path."""
+
+    file: Path
+    """Where that stands."""
+    hashes: frozenset[str]
+    """SHA-256 in hexadecimal: the same images wherever they lie, and whatever they are called."""
+    paths: frozenset[Path]
+    """Absolute paths of those that are listed without."""
+
+    @classmethod
+    def read(cls, file: Path) -> "DropList":
+        """Reads a CSV with a column `sha256`, or `path`, or both; raises `DataError` for one without.
+
+        A relative path is seen from the current folder.
+        """
+        hashes, paths = set(), set()
+        try:
+            with file.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+                reader = csv.DictReader(stream)
+                if not {"sha256", "path"} & set(reader.fieldnames or ()):
+                    found = ", ".join(reader.fieldnames or ["none"])
+                    raise DataError(f"--drop {file} has the columns {found}, expected path or sha256")
+                for row in reader:
+                    if row.get("sha256"):
+                        hashes.add(row["sha256"].strip().lower())
+                    elif row.get("path"):
+                        paths.add(Path(row["path"]).resolve())
+        except (OSError, ValueError, csv.Error) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"--drop {file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+        return cls(file, frozenset(hashes), frozenset(paths))
+
+    def has(self, path: Path, sha256: str) -> bool:
+        """Returns whether an image is listed."""
+        return sha256 in self.hashes or (bool(self.paths) and path.resolve() in self.paths)

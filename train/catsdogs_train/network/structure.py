@@ -14,8 +14,8 @@ import keras
 MULTIPLICATIONS_OF_AN_OUTPUT = 80
 """Multiplications that take as long as to write one number, in INT8 on ONNX Runtime.
 
-Fitted to the times of eight networks with 0.5 to 3.6 billion multiplications, each of which it predicts to a tenth
-(benchmarks/RESULTS.md, "A lighter network").
+Fitted to six networks with 0.8 to 3.9 billion multiplications at 224 pixels, whose speed it predicts to 3 %; at 160
+pixels it says up to 17 % too much (benchmarks/RESULTS.md, "A lighter network").
 """
 
 

@@ -41,7 +41,7 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
         title="How far they are apart", xlabel="absolute difference of probabilities", ylabel="images", xscale="log"
     )
     for axes in (scatter, histogram):
-        axes.legend(loc="upper left")  # the best place takes Matplotlib a second to find on a busy machine, and it warns
+        axes.legend(loc="upper left")  # to look for the best place is slow, and Matplotlib warns of it
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

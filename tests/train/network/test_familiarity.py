@@ -98,6 +98,16 @@ def test_the_earlier_stage_is_there() -> None:
     assert stage_output(get_backbone(network), 4) == "conv4_block6_out"
 
 
+def test_the_target_recall_is_kept_for_each_kind_of_image() -> None:
+    detector = fit_distance(drawn(400, 0, 1), HEAD_WIDTH)
+    kinds = [detector.score(drawn(400, shift, seed)) for shift, seed in ((0, 2), (1.0, 3))]
+    alone, both = (detector.with_threshold_for(0.95, *kinds[:count]) for count in (1, 2))
+    far = drawn(1000, 1.0, 4)
+    assert (alone.score(far) >= 0).mean() < 0.9
+    assert (both.score(far) >= 0).mean() == pytest.approx(0.95, abs=0.025)
+    assert (both.score(drawn(1000, 0, 5)) >= 0).mean() > 0.96
+
+
 @pytest.mark.parametrize("count", [20, 60, 300])
 def test_the_target_recall_is_kept_for_other_images_also_with_few(count: int) -> None:
     kept = []

@@ -48,22 +48,27 @@ class Detector:
             values = (values[:, -len(self.directions) :] @ self.directions + self.offset) ** 2
         return np.asarray(values @ self.weights + self.bias)
 
-    def with_threshold_for(self, target_recall: float, judges: Values) -> "Detector":
+    def with_threshold_for(self, target_recall: float, judges: Values, *others: Values) -> "Detector":
         """Moves and scales the score so that another image has at least 0 with that probability; the deviation is 2.
 
         `judges` are scores of images that show one of the classes and of which nothing was learned, shape (N,). Of
         N + 1 images in any order, no more may lie below than the share allows: split conformal prediction (Vovk et
-        al., "Algorithmic Learning in a Random World", 2005). The threshold lies between two of them, away from both:
-        what computes in float32 decides the same.
+        al., "Algorithmic Learning in a Random World", 2005). `others` are scores of images of other kinds, such as
+        those of another camera: it holds for each kind.
         """
-        scores = np.sort(judges)
-        deviation = float(scores.std()) or max(abs(float(scores[0])), 1.0)  # of one image
-        rank = math.floor((len(scores) + 1) * (1 - target_recall) + 1e-9)  # of the lowest that is kept; 0: too few
-        index = max(rank - 1, 0)
-        below = scores[index - 1] if index else scores[0] - (0.1 if rank else 1.0) * deviation
-        threshold = float(scores[index] + below) / 2
+        deviation = float(judges.std()) or max(abs(float(judges.min())), 1.0)  # of one image
+        threshold = min(_threshold(target_recall, kind, deviation) for kind in (judges, *others))
         scale = _STEEPNESS / deviation
         return replace(self, weights=scale * self.weights, bias=scale * (self.bias - threshold))
+
+
+def _threshold(target_recall: float, judges: Values, deviation: float) -> float:
+    """Returns a score between two of the judges, away from both: what computes in float32 decides the same."""
+    scores = np.sort(judges)
+    rank = math.floor((len(scores) + 1) * (1 - target_recall) + 1e-9)  # of the lowest that is kept; 0: too few
+    index = max(rank - 1, 0)
+    below = scores[index - 1] if index else scores[0] - (0.1 if rank else 1.0) * deviation
+    return float(scores[index] + below) / 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

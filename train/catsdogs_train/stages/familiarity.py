@@ -60,19 +60,24 @@ def fit_familiarity(
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
-    Without outliers, what is far from the training images is not familiar. `val_features` set the threshold, and where
-    they are few, training images that were held out in turn; of all features, the first `head_width` are those that the
-    output layer gets; `extract` returns the features of images.
+    Without outliers, what is far from the training images is not familiar. The threshold is set by `val_features`, and
+    by training images that were held out in turn: where the first are few, by all together, else so that it holds for
+    each. Of all features, the first `head_width` are those that the output layer gets; `extract` returns the features
+    of images.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores = np.zeros(len(outliers))
-    is_few = len(val_features) < ENOUGH
+
+    def with_threshold(detector: Detector) -> Detector:
+        scores = detector.score(val_features)
+        kinds = [np.concatenate([scores, more])] if len(scores) < ENOUGH else [scores, more]
+        return detector.with_threshold_for(settings.keep, *kinds)
+
     if not outliers:
         features = extract(make_batches(settings, chosen))
         fit_near = partial(fit_distance, head_width=head_width)
-        more = held_out_scores(fit_near, features) if is_few else np.zeros(0)
-        detector = fit_near(features)
-        detector = detector.with_threshold_for(settings.keep, np.concatenate([detector.score(val_features), more]))
+        more = held_out_scores(fit_near, features)
+        detector = with_threshold(fit_near(features))
     else:
         features = extract(make_batches(settings, chosen, _VIEW))
         blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
@@ -80,11 +85,10 @@ def fit_familiarity(
         views = [extract(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
 
         every = np.concatenate([blank, *views])
-        more = held_out_scores(lambda part: fit_boundary(part, every), features) if is_few else np.zeros(0)
+        more = held_out_scores(lambda part: fit_boundary(part, every), features)
 
         def fit(indices: NDArray[np.intp]) -> Detector:
-            detector = fit_boundary(features, np.concatenate([blank, *(view[indices] for view in views)]))
-            return detector.with_threshold_for(settings.keep, np.concatenate([detector.score(val_features), more]))
+            return with_threshold(fit_boundary(features, np.concatenate([blank, *(view[indices] for view in views)])))
 
         folds = np.array([sample.label for sample in outliers])
         for fold in range(FOLDS):  # each is judged by what was learned from the rest

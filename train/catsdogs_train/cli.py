@@ -60,6 +60,8 @@ def _train(settings: Settings) -> None:
     """
     if settings.teacher and settings.weights != "imagenet":
         raise typer.BadParameter("either --weights or --teacher, which brings its own")
+    if settings.teacher and not settings.tuning_epochs:
+        raise typer.BadParameter("--teacher takes at least one of --fine-tune-epochs")
     if settings.unlabelled and not settings.teacher:
         raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
     choose_backend()

@@ -172,6 +172,47 @@ def test_what_cannot_be_is_one_line(
     assert not (tmp_path / "small").exists()
 
 
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--weights", "none"], "either --weights or --teacher"),
+        (["--fine-tune-epochs", "0"], "at least one of --fine-tune-epochs"),
+    ],
+)
+def test_wrong_usage_is_said(options: list[str], said: str, call: Call, desk: Path, tmp_path: Path) -> None:
+    done = distill(call, desk, tmp_path / "small", *options)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    alone = call(_app, "catsdogs-train", desk / "pets", "--unlabelled", desk / "more", "--out", tmp_path / "small")
+    assert alone.returncode == 2
+
+
+def test_a_teacher_that_is_not_done_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:
+    shutil.copytree(desk / "teacher", tmp_path / "teacher")
+    (tmp_path / "teacher" / "checkpoint").mkdir()
+    (tmp_path / "teacher" / "checkpoint" / "settings.json").write_text("{}")
+    done = distill(call, desk, tmp_path / "small", "--teacher", tmp_path / "teacher")
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].endswith("is not done: finish it with --resume")
+
+
+def test_killed_after_pruning_it_is_not_mistaken_for_another_one(
+    call: Call, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def break_off(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as change:
+        change.setattr("catsdogs_train.stages.distillation.train_epochs", break_off)
+        assert distill(call, desk, tmp_path / "small", "--faster", "2").returncode == 130
+    done = distill(call, desk, tmp_path / "small", "--faster", "3")
+    assert done.returncode == 1
+    assert "go on with --resume" in done.stderr
+    done = distill(call, desk, tmp_path / "small", "--faster", "3", "--resume")
+    assert done.returncode == 1
+    assert "has --faster 2.0, now it is 3.0" in done.stderr
+
+
 def test_a_teacher_of_other_classes_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:
     shutil.copytree(desk / "pets", tmp_path / "pets")
     (tmp_path / "pets" / "room").rename(tmp_path / "pets" / "cellar")

@@ -43,7 +43,8 @@ class Checkpoint:
     @property
     def exists(self) -> bool:
         """Whether there is something to go on with."""
-        return self._fingerprint.exists() and (self._state.exists() or any(self.folder.glob("features-*.npy")))
+        begun = self._state.exists() or self.has_student or any(self.folder.glob("features-*.npy"))
+        return self._fingerprint.exists() and begun
 
     @property
     def has_student(self) -> bool:

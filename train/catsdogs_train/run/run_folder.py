@@ -174,6 +174,8 @@ def read_teacher(folder: Path, classes: Sequence[str]) -> TeacherRun:
         teacher = structs.replace(from_json(path.read_bytes(), TeacherRun), folder=folder)
     except (OSError, ValueError) as error:
         raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({error!r})") from error
+    if (folder / "checkpoint" / "settings.json").exists():
+        raise DataError(f"--teacher {folder} is not done: finish it with --resume")
     if teacher.classes != tuple(classes):
         raise DataError(
             f"--teacher {folder} has the classes {', '.join(teacher.classes)}, DATA has {', '.join(classes)}, "

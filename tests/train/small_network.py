@@ -24,18 +24,18 @@ def write_small_run(folder: Path) -> None:
     keras.Sequential([backbone, keras.layers.Dense(2)]).save(folder / "model.keras")
 
 
-def build_small_resnet(classes: int, *, image_size: int | None = 32, width: int = 32) -> keras.Model:
-    """Builds a ResNet with two blocks in each stage, of `width` channels and more, as `build_network` does.
+def build_small_resnet(classes: int, *, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> keras.Model:
+    """Builds a ResNet with so many blocks in each stage, of 64 channels and more, as `build_network` does.
 
     Its layers have the names and the order of a ResNet50's; its weights, also those of batch normalization, are random.
     """
     keras.utils.set_random_seed(0)
     layers = keras.layers
-    image = keras.Input((image_size, image_size, 3))
+    image = keras.Input((32, 32, 3))
     flow = layers.Conv2D(16, 3, strides=2, padding="same", name="conv1_conv")(image)
-    for stage in range(2, 6):
-        residual = width << stage - 1
-        for number in (1, 2):
+    for stage, count in enumerate(blocks, 2):
+        residual = 16 << stage
+        for number in range(1, count + 1):
             block = f"conv{stage}_block{number}"
             strides = 2 if number == 1 and stage > 2 else 1
             shortcut = flow

@@ -50,7 +50,9 @@ def train(settings: Settings) -> Epoch:
         MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
     """
     check_writable(settings.out)  # better to hear it now than after the first epoch
-    if not settings.teacher:
+    if settings.teacher:
+        read_teacher(settings.teacher)
+    else:
         check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
     use_own_settings()
@@ -162,9 +164,10 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     if settings.teacher:
         if distribution.shard.hosts > 1:
             raise DataError("--teacher works on one host: let it train alone")
-        teacher = read_teacher(settings.teacher, split.classes)
+        teacher = read_teacher(settings.teacher)
+        teacher.check(split.classes, [sample.sha256 for sample in split.val])
     if settings.unlabelled:
-        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *split.val, *outliers])
+        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d images without a label", len(unlabelled))
     for item in split.quarantine[:_NAMED]:

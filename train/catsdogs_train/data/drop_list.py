@@ -26,7 +26,7 @@ class DropList:
         """
         hashes, paths = set(), set()
         try:
-            with file.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+            with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
                 reader = csv.DictReader(stream)
                 if not {"sha256", "path"} & set(reader.fieldnames or ()):
                     found = ", ".join(reader.fieldnames or ["none"])

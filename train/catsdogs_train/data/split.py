@@ -137,8 +137,13 @@ def _fit(
     readable, quarantine = _readable(labelled)
     if drop:
         listed = [item.sample for item in readable if drop.has(item.sample.path, item.sample.sha256)]
+        if not listed:
+            raise DataError(
+                f"--drop {drop.file} lists no image of DATA: relative paths start here, and a --val stays as it is"
+            )
+        gone = set(listed)
         quarantine += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
-        readable = [item for item in readable if item.sample not in set(listed)]
+        readable = [item for item in readable if item.sample not in gone]
         _log.info("%d images left out, as %s lists them", len(listed), drop.file)
     same: dict[str, list[_Candidate]] = defaultdict(list)
     for candidate in readable:

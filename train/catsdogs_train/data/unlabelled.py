@@ -5,23 +5,33 @@ from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.discovery import find_images
-from catsdogs_train.data.audit import examine
+from catsdogs_train.data.audit import examine, near_ones
 from catsdogs_train.data.split import Quarantined, Sample
 
 
-def find_unlabelled(folder: Path, known: Sequence[Sample]) -> tuple[list[Sample], list[Quarantined]]:
-    """Finds images that can be read and are not among `known`; returns them, and what was left out and why.
+def find_unlabelled(
+    folder: Path, known: Sequence[Sample], held_out: Sequence[Sample]
+) -> tuple[list[Sample], list[Quarantined]]:
+    """Finds images that can be read, are not among `known`, and are not nearly the same as one that is held out.
+
+    Returns them, and what was left out and why.
 
     Raises `DataError` where there is none.
     """
     if not folder.is_dir():
         raise DataError(f"--unlabelled {folder}: no such folder (expected one with images)")
-    seen = {sample.sha256: sample.path for sample in known}
-    found, left_out = [], []
-    paths = list(find_images([folder]))
-    for path, finding in zip(paths, examine(paths), strict=True):
-        if finding.problem:
-            left_out.append(Quarantined(path, finding.problem))
+    seen = {sample.sha256: sample.path for sample in (*known, *held_out)}
+    mine = {path.resolve() for path in seen.values()}
+    found = []
+    paths = [path for path in find_images([folder]) if path.resolve() not in mine]
+    findings = examine(paths)
+    left_out = [Quarantined(path, item.problem) for path, item in zip(paths, findings, strict=True) if item.problem]
+    good = [(path, item) for path, item in zip(paths, findings, strict=True) if not item.problem]
+    twins = near_ones([item for _, item in good], examine([sample.path for sample in held_out]))
+    for (path, finding), twin in zip(good, twins, strict=True):
+        if twin is not None:
+            reason = f"nearly the same image as {held_out[twin].path}, which validates"
+            left_out.append(Quarantined(path, reason))
         elif finding.sha256 in seen:
             left_out.append(Quarantined(path, f"the same file as {seen[finding.sha256]}"))
         else:

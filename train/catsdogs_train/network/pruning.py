@@ -157,7 +157,7 @@ def choose(network: keras.Model, statistics: Statistics, target: float, size: in
 
     low, high = 0.0, 1.0
     if _cost(backbone, convolutions, plan_at(high)) > target:
-        most = _cost(backbone, convolutions, plan_at(low)) / _cost(backbone, convolutions, plan_at(high))
+        most = estimate_cost(backbone) / _cost(backbone, convolutions, plan_at(high))
         raise DataError(
             f"the smallest network that can be made of it is {most:.1f} times faster: ask --faster for less"
         )
@@ -299,12 +299,16 @@ def apply(network: keras.Model, statistics: Statistics, plan: Plan, size: int) -
 
 
 def _fold(kernel: Values, bias: Values, kept: Indices, moments: Moments) -> list[Values]:
-    """Leaves out inputs of a kernel (..., C, O), predicted by least squares from those that are kept; and its bias."""
+    """Leaves out inputs of a kernel (..., C, O), predicted by least squares from those that are kept; and its bias.
+
+    Where a kernel looks at several pixels, the prediction has no constant: around the image, all inputs are zero.
+    """
     gone = np.setdiff1d(np.arange(len(moments.mean)), kept)
-    covariance = moments.covariance[np.ix_(kept, kept)]
-    ridge = _RIDGE * covariance.trace() / len(kept) + 1e-12
-    slopes = np.linalg.solve(covariance + ridge * np.eye(len(kept)), moments.covariance[np.ix_(kept, gone)])
-    offset = moments.mean[gone] - moments.mean[kept] @ slopes
+    mean = moments.mean if kernel[..., 0, 0].size == 1 else np.zeros_like(moments.mean)
+    squares = moments.covariance + np.outer(moments.mean - mean, moments.mean - mean)
+    ridge = _RIDGE * squares[kept, kept].mean() + 1e-12
+    slopes = np.linalg.solve(squares[np.ix_(kept, kept)] + ridge * np.eye(len(kept)), squares[np.ix_(kept, gone)])
+    offset = mean[gone] - mean[kept] @ slopes
     lost = kernel[..., gone, :]
     window = tuple(range(lost.ndim - 2))
     return [kernel[..., kept, :] + slopes @ lost, bias + offset @ lost.sum(axis=window)]

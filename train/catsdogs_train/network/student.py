@@ -20,6 +20,7 @@ from keras import ops
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
+from catsdogs_train.network.precision import dtype_policy_scope
 from catsdogs_train.network.pruning import Indices, prune
 from catsdogs_train.network.resnet import build_twin, get_backbone, load_network, stage_output, to_inference_model
 from catsdogs_train.settings import ComputeDtype
@@ -44,6 +45,8 @@ class Student:
     """The other one, for images of any size."""
     teacher_size: int
     """Edge length of the images that it is best at, in pixels."""
+    precision: ComputeDtype
+    """Of both backbones."""
     kept: Mapping[str, Indices]
     """By stage, such as `conv5`: which of the teacher's channels it has."""
 
@@ -65,7 +68,7 @@ def make_student(
     network = build_twin(pruned, None, precision)
     network.set_weights(pruned.get_weights())
     kept = {name: channels for name, channels in plan.kept.items() if not name.endswith("relu")}
-    return Student(network, load_network(teacher, None, precision), teacher_size, kept)
+    return Student(network, load_network(teacher, None, precision), teacher_size, precision, kept)
 
 
 def load_student(folder: Path, teacher: Path, teacher_size: int, precision: ComputeDtype) -> Student:
@@ -76,15 +79,16 @@ def load_student(folder: Path, teacher: Path, teacher_size: int, precision: Comp
             kept = dict(file)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / 'student.npz'} is damaged ({error}): remove {folder}, and train anew") from error
-    return Student(network, load_network(teacher, None, precision), teacher_size, kept)
+    return Student(network, load_network(teacher, None, precision), teacher_size, precision, kept)
 
 
 def make_learner(student: Student) -> keras.Model:
     """Makes the model to fit: uint8 RGB (N, S, S, 3) to the student's logits, and to losses against the teacher."""
     student.teacher.trainable = False
-    image = keras.Input((None, None, 3), dtype="uint8", name="image")
-    ours, theirs = _tap(student.network, "student")(image), _tap(student.teacher, "teacher")(image)
-    return keras.Model(image, _Match(student.kept)(ours, theirs), name="learner")
+    with dtype_policy_scope(student.precision):  # also of the whole: for the scaled loss that Keras adds to float16
+        image = keras.Input((None, None, 3), dtype="uint8", name="image")
+        ours, theirs = _tap(student.network, "student")(image), _tap(student.teacher, "teacher")(image)
+        return keras.Model(image, _Match(student.kept)(ours, theirs), name="learner")
 
 
 def _tap(network: keras.Model, name: str) -> keras.Model:

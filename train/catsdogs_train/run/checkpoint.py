@@ -134,7 +134,7 @@ def _sweep(folder: Path) -> None:
 
 def check_same(begun: Mapping[str, Any], fingerprint: Mapping[str, Any], run: Path) -> None:
     """Checks that two trainings end the same way, by what decides it; raises `DataError` where they do not."""
-    for name, value in fingerprint.items():
+    for name, value in {**dict.fromkeys(begun), **fingerprint}.items():
         if begun.get(name) != value:
             raise DataError(
                 f"the training in {run} has {name} {begun.get(name)}, now it is {value}: "

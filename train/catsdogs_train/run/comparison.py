@@ -35,7 +35,7 @@ class Comparison:
     def drop(self) -> float:
         """Accuracy that the student lost, in percentage points; below 0 where it won."""
         before, after = self.right
-        return 100 * float(before.mean() - after.mean())
+        return 100 * (int(before.sum()) - int(after.sum())) / len(self.truth)
 
     @property
     def interval(self) -> tuple[float, float]:

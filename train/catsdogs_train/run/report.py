@@ -79,7 +79,8 @@ def _figures(data: ReportData) -> Iterator[str]:
         if data.familiarity.refused is not None:
             low, high = accuracy_interval(round(data.familiarity.refused * outliers), outliers)
             refused = f"{data.familiarity.refused:.2%} of {outliers} (95 %: {low:.2%} to {high:.2%})"
-            yield f"| images of neither that were refused, each by a judge that did not know it | {refused} |"
+            known = ", though the network learned from all" if data.comparison else ""
+            yield f"| images of neither that were refused, each by a judge that did not know it{known} | {refused} |"
     if len(truth) < ENOUGH:
         yield f"\n{few_images(len(truth))}"
     yield "\nThese images chose the epoch, the temperature and the threshold, so expect a little less on others."

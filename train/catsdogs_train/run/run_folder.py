@@ -157,6 +157,7 @@ def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
 class TeacherRun(msgspec.Struct, frozen=True):
     """A run that another one learns from."""
 
+    version: int
     classes: tuple[str, ...]
     image_size: int
     folder: Path = Path()
@@ -166,21 +167,37 @@ class TeacherRun(msgspec.Struct, frozen=True):
         """Its network."""
         return self.folder / "model.keras"
 
+    def check(self, classes: Sequence[str], val_hashes: Sequence[str]) -> None:
+        """Checks that it can teach these classes, and learned from none of the images that judge its student.
 
-def read_teacher(folder: Path, classes: Sequence[str]) -> TeacherRun:
-    """Reads what a run is; raises `DataError` for a folder that is none, or whose classes are others."""
-    path = folder / "run.json"
+        `val_hashes` are the SHA-256 of those. Raises `DataError`.
+        """
+        if self.classes != tuple(classes):
+            ours, theirs = ", ".join(classes), ", ".join(self.classes)
+            raise DataError(f"--teacher {self.folder} has the classes {theirs}, DATA has {ours}, expected the same")
+        try:
+            with (self.folder / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+                learned = {row["sha256"] for row in csv.DictReader(stream) if row["set"] == "train"}
+        except (OSError, KeyError, csv.Error) as error:
+            raise DataError(f"--teacher {self.folder}: split.csv cannot be read ({error!r})") from error
+        if both := len(learned.intersection(val_hashes)):
+            raise DataError(
+                f"--teacher {self.folder} learned from {both} of the {len(val_hashes)} images that are to validate: "
+                "use the DATA, --val and --seed of that run"
+            )
+
+
+def read_teacher(folder: Path) -> TeacherRun:
+    """Reads what a run is; raises `DataError` for a folder that is none, or not done."""
     try:
-        teacher = structs.replace(from_json(path.read_bytes(), TeacherRun), folder=folder)
+        teacher = structs.replace(from_json((folder / "run.json").read_bytes(), TeacherRun), folder=folder)
+        teacher.model.open("rb").close()
     except (OSError, ValueError) as error:
         raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({error!r})") from error
+    if teacher.version > RUN_VERSION:
+        raise DataError(f"--teacher {folder} was written by a newer catsdogs: upgrade, or train again")
     if (folder / "checkpoint" / "settings.json").exists():
         raise DataError(f"--teacher {folder} is not done: finish it with --resume")
-    if teacher.classes != tuple(classes):
-        raise DataError(
-            f"--teacher {folder} has the classes {', '.join(teacher.classes)}, DATA has {', '.join(classes)}, "
-            "expected the same"
-        )
     return teacher
 
 

@@ -30,7 +30,7 @@ def prepare_student(
     settings: Settings, teacher: TeacherRun, samples: Sequence[Sample], precision: ComputeDtype, checkpoint: Checkpoint
 ) -> Student:
     """Prunes the teacher, or reads what that gave before; raises `DataError` where it cannot be made so small."""
-    if checkpoint.has_student:
+    if checkpoint.exists and checkpoint.has_student:
         return load_student(checkpoint.folder, teacher.model, teacher.image_size, precision)
     _log.info("pruning %s, to be %g times faster", settings.teacher, settings.faster)
     chosen = [samples[index].path for index in draw_order(settings.seed, 0, len(samples))[:_PRUNED_ON]]
@@ -69,6 +69,7 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
     settings = context.settings
     bar = context.progress.callback("asking the teacher")
     batches = make_batches(settings, context.split.val, image_size=student.teacher_size)
+    context.batches[1:] = [batches]
     (logits,) = context.distribution.predict(student.teacher, batches, [bar])
     costs = [
         estimate_cost(rebuild(get_backbone(network), (size, size, 3)))

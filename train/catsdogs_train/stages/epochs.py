@@ -81,8 +81,13 @@ def train_epochs(
         _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())
         if not math.isfinite(epoch.loss + epoch.val_loss):
             raise DataError(
-                f"the loss of epoch {epoch.epoch} is not a number: the weights of --weights are no ImageNet "
-                "weights, or --precision is too low; what was trained before is kept, train anew in another --out"
+                f"the loss of epoch {epoch.epoch} is not a number: "
+                + (
+                    "--fine-tune-rate is too high"
+                    if context.student
+                    else "the weights of --weights are no ImageNet weights"
+                )
+                + ", or --precision is too low; what was trained before is kept, train anew in another --out"
             )
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
         state.over = number + 1 == epochs or state.waited() == patience

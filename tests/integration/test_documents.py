@@ -53,6 +53,7 @@ NOT_RUN = {
     r"(export )?KERAS_": "needs two hosts; tests/train/network/test_distribution.py has two processes",
     r"catsdogs-train .*--train-size 1000": "needs 6,000 images",
     r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
+    r"catsdogs-train .*--drop": "needs a run on the same images; tests/train/data/test_drop_list.py",
     r"(catsdogs-train .*--teacher|catsdogs-export small)": "needs a ResNet: train/stages/test_distillation.py",
     r"catsdogs-export run --int8": "the fixture `finished` is this very command; the options have tests",
 }

@@ -50,9 +50,7 @@ def train(settings: Settings) -> Epoch:
         MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
     """
     check_writable(settings.out)  # better to hear it now than after the first epoch
-    if settings.teacher:
-        read_teacher(settings.teacher)
-    else:
+    if not settings.teacher:
         check_weights(settings.weights)
     keras.utils.set_random_seed(settings.seed)
     use_own_settings()
@@ -138,6 +136,9 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
     precision = choose_dtype(settings.precision)
+    teacher = read_teacher(settings.teacher) if settings.teacher else None
+    if teacher and distribution.shard.hosts > 1:
+        raise DataError("--teacher works on one host: let it train alone")
     split = make_split(
         settings.data,
         val=settings.val,
@@ -160,12 +161,9 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         outliers, left_out = find_outliers(settings.other, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d images of neither", len(outliers))
-    teacher, unlabelled = None, list[Sample]()
-    if settings.teacher:
-        if distribution.shard.hosts > 1:
-            raise DataError("--teacher works on one host: let it train alone")
-        teacher = read_teacher(settings.teacher)
+    if teacher:
         teacher.check(split.classes, [sample.sha256 for sample in split.val])
+    unlabelled: list[Sample] = []
     if settings.unlabelled:
         unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val)
         split = replace(split, quarantine=(*split.quarantine, *left_out))

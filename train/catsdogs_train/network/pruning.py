@@ -155,17 +155,20 @@ def choose(network: keras.Model, statistics: Statistics, target: float, size: in
         kept = {name: np.sort(order[: _width(left, share)]) for name, (order, left) in rankings.items()}
         return Plan(kept, frozenset(name for name, loss in losses.items() if loss <= share))
 
+    def cost_at(share: float) -> float:
+        return _cost(backbone, convolutions, plan_at(share))
+
     low, high = 0.0, 1.0
-    if _cost(backbone, convolutions, plan_at(high)) > target:
-        most = estimate_cost(backbone) / _cost(backbone, convolutions, plan_at(high))
+    if (least := cost_at(high)) > target:
+        most = estimate_cost(backbone) / least
         raise DataError(
             f"the smallest network that can be made of it is {most:.1f} times faster: ask --faster for less"
         )
-    if _cost(backbone, convolutions, plan_at(low)) <= target:
+    if cost_at(low) <= target:
         return plan_at(low)
     for _ in range(_STEPS):
         middle = np.sqrt(low * high) if low else high / 10
-        if _cost(backbone, convolutions, plan_at(middle)) > target:
+        if cost_at(middle) > target:
             low = middle
         else:
             high = middle
@@ -251,45 +254,35 @@ def _normalization(backbone: keras.Model, convolution: str) -> keras.layers.Batc
 
 def _cost(backbone: keras.Model, convolutions: Iterable[Convolution], plan: Plan) -> float:
     """Returns what `estimate_cost` would say of the network that a plan makes."""
-    inputs, outputs = _ports(Structure(backbone, plan.dropped))
-    total = 0.0
-    for item in convolutions:
-        if not _is_in(item.name, plan.dropped):
-            width = len(plan.kept[inputs[item.name][0]]) if item.name in inputs else item.inputs
-            total += item.cost(width, len(plan.kept[outputs[item.name]]) if item.name in outputs else item.outputs)
-    return total
+    structure = Structure(backbone, plan.dropped)
 
+    def width(part: str | None, before: int) -> int:
+        return before if part is None else len(plan.kept[part])
 
-def _ports(structure: Structure) -> tuple[dict[str, tuple[str, str]], dict[str, str]]:
-    """Returns, by convolution, the set and the layer that it reads, and the set that it makes."""
-    inputs: dict[str, tuple[str, str]] = {}
-    outputs: dict[str, str] = {}
-    for item in structure.sets:
-        outputs |= dict.fromkeys(item.producers, item.name)
-        for layer, readers in item.readers.items():
-            inputs |= dict.fromkeys(readers, (item.name, layer))
-    return inputs, outputs
-
-
-def _is_in(layer: str, blocks: Iterable[str]) -> bool:
-    return any(layer.startswith(f"{block}_") for block in blocks)
+    return sum(
+        item.cost(
+            width(structure.inputs.get(item.name, (None, ""))[0], item.inputs),
+            width(structure.outputs.get(item.name), item.outputs),
+        )
+        for item in convolutions
+        if structure.has(item.name)
+    )
 
 
 def apply(network: keras.Model, statistics: Statistics, plan: Plan, size: int) -> keras.Model:
     """Makes the network that a plan leaves, for images of that size, with weights that make up for what went."""
     backbone = get_backbone(network)
     structure = Structure(backbone, plan.dropped)
-    small = rebuild(backbone, (size, size, 3), partial(_edit, plan, backbone))
-    inputs, outputs = _ports(structure)
+    small = rebuild(backbone, (size, size, 3), partial(_edit, plan, structure, Structure(backbone).feeders))
     for layer in small.layers:
         weights = backbone.get_layer(layer.name).get_weights()
-        if layer.name in inputs:
-            part, read = inputs[layer.name]
+        if layer.name in structure.inputs:
+            part, read = structure.inputs[layer.name]
             kernel, bias = weights
             weights = _fold(kernel, bias, plan.kept[part], statistics.moments[read])
         convolution = re.sub("_bn$", "_conv", layer.name)
-        if convolution in outputs:
-            weights = [values[..., plan.kept[outputs[convolution]]] for values in weights]
+        if convolution in structure.outputs:
+            weights = [values[..., plan.kept[structure.outputs[convolution]]] for values in weights]
         layer.set_weights(weights)
     last, (kernel, bias) = structure.blocks[-1], network.get_layer("logits").get_weights()
     result = add_ends(small, len(bias))
@@ -314,14 +307,12 @@ def _fold(kernel: Values, bias: Values, kept: Indices, moments: Moments) -> list
     return [kernel[..., kept, :] + slopes @ lost, bias + offset @ lost.sum(axis=window)]
 
 
-def _edit(plan: Plan, backbone: keras.Model, config: dict[str, Any]) -> None:
-    """Changes the configuration of a backbone as a plan says."""
-    _, outputs = _ports(Structure(backbone, plan.dropped))
-    feeders = Structure(backbone).feeders
-    config["layers"] = [layer for layer in config["layers"] if not _is_in(layer["name"], plan.dropped)]
+def _edit(plan: Plan, structure: Structure, feeders: Mapping[str, str], config: dict[str, Any]) -> None:
+    """Changes the configuration of a backbone as a plan says; `feeders` are those of all its blocks."""
+    config["layers"] = [layer for layer in config["layers"] if structure.has(layer["name"])]
     for layer in config["layers"]:
-        if layer["name"] in outputs:
-            layer["config"]["filters"] = len(plan.kept[outputs[layer["name"]]])
+        if layer["name"] in structure.outputs:
+            layer["config"]["filters"] = len(plan.kept[structure.outputs[layer["name"]]])
         for tensor in _tensors(layer["inbound_nodes"]):
             while (block := tensor[0].removesuffix("_out")) in plan.dropped:
                 tensor[0] = feeders[block]

@@ -49,10 +49,14 @@ class Structure:
     """The blocks of a backbone and the sets of channels in them, where some blocks are left out."""
 
     def __init__(self, backbone: keras.Model, dropped: Iterable[str] = ()) -> None:
-        gone = set(dropped)
+        self.dropped = frozenset(dropped)
         self._layers = {layer.name for layer in backbone.layers}
         matches = [re.fullmatch(r"(conv(\d)_block\d+)_out", layer.name) for layer in backbone.layers]
-        self.blocks = [Block(int(match[2]), match[1]) for match in matches if match and match[1] not in gone]
+        self.blocks = [Block(int(match[2]), match[1]) for match in matches if match and match[1] not in self.dropped]
+
+    def has(self, layer: str) -> bool:
+        """Returns whether a layer of the backbone is in none of the blocks that are left out."""
+        return not any(layer.startswith(f"{block}_") for block in self.dropped)
 
     @cached_property
     def feeders(self) -> dict[str, str]:
@@ -71,6 +75,21 @@ class Structure:
         The outputs of the last block of all are read by no convolution.
         """
         return (*self._inner_sets(), *self._stage_sets())
+
+    @cached_property
+    def inputs(self) -> dict[str, tuple[str, str]]:
+        """By convolution, the set that it reads, and the layer; not for those that read what no set holds."""
+        return {
+            name: (item.name, layer)
+            for item in self.sets
+            for layer, readers in item.readers.items()
+            for name in readers
+        }
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """By convolution, the set that it makes; not for the first one, whose channels all stay."""
+        return {name: item.name for item in self.sets for name in item.producers}
 
     def _inner_sets(self) -> Iterable[ChannelSet]:
         for block in self.blocks:

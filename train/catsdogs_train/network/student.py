@@ -106,7 +106,7 @@ class _Match(keras.layers.Layer):  # type: ignore[misc]
 
     def __init__(self, kept: Mapping[str, Indices]) -> None:
         super().__init__(dtype="float32", name="match")
-        self._kept = {name: kept[name] for name in kept}
+        self._kept = dict(kept)
 
     def call(self, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
         for stage, weight in _STAGES.items():

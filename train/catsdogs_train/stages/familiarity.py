@@ -14,7 +14,14 @@ from catsdogs_train.data.batches import ImageBatches, draw_order
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, MOST
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.familiarity import Detector, FamiliarityFit, fit_boundary, fit_distance, held_out_scores
+from catsdogs_train.network.familiarity import (
+    Detector,
+    FamiliarityFit,
+    Values,
+    fit_boundary,
+    fit_distance,
+    held_out_scores,
+)
 from catsdogs_train.network.features import Features, extract_features, read_features
 from catsdogs_train.run.history import Stage
 from catsdogs_train.run.report import ENOUGH
@@ -68,16 +75,15 @@ def fit_familiarity(
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores = np.zeros(len(outliers))
 
-    def with_threshold(detector: Detector) -> Detector:
-        scores = detector.score(val_features)
-        kinds = [np.concatenate([scores, more])] if len(scores) < ENOUGH else [scores, more]
+    def with_threshold(detector: Detector, held_out: Values) -> Detector:
+        val = detector.score(val_features)
+        kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH else [val, held_out]
         return detector.with_threshold_for(settings.keep, *kinds)
 
     if not outliers:
         features = extract(make_batches(settings, chosen))
         fit_near = partial(fit_distance, head_width=head_width)
-        more = held_out_scores(fit_near, features)
-        detector = with_threshold(fit_near(features))
+        detector = with_threshold(fit_near(features), held_out_scores(fit_near, features))
     else:
         features = extract(make_batches(settings, chosen, _VIEW))
         blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
@@ -85,10 +91,11 @@ def fit_familiarity(
         views = [extract(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
 
         every = np.concatenate([blank, *views])
-        more = held_out_scores(lambda part: fit_boundary(part, every), features)
+        held_out = held_out_scores(lambda part: fit_boundary(part, every), features)
 
         def fit(indices: NDArray[np.intp]) -> Detector:
-            return with_threshold(fit_boundary(features, np.concatenate([blank, *(view[indices] for view in views)])))
+            some = np.concatenate([blank, *(view[indices] for view in views)])
+            return with_threshold(fit_boundary(features, some), held_out)
 
         folds = np.array([sample.label for sample in outliers])
         for fold in range(FOLDS):  # each is judged by what was learned from the rest

@@ -193,7 +193,10 @@ def read_teacher(folder: Path) -> TeacherRun:
         teacher = structs.replace(from_json((folder / "run.json").read_bytes(), TeacherRun), folder=folder)
         teacher.model.open("rb").close()
     except (OSError, ValueError) as error:
-        raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({error!r})") from error
+        reason = (
+            f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else f"run.json: {error}"
+        )
+        raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({reason})") from error
     if teacher.version > RUN_VERSION:
         raise DataError(f"--teacher {folder} was written by a newer catsdogs: upgrade, or train again")
     if (folder / "checkpoint" / "settings.json").exists():

@@ -95,9 +95,10 @@ def train_epochs(
             context.board.add(epoch)
         if context.distribution.is_chief:
             context.checkpoint.save(state)  # first: where a model is and no checkpoint, a training is done
-        if not is_head:  # a student is no model before it is known to be good enough
-            is_model = is_best and stage is Stage.FINE_TUNING
-            context.write_run(context.to_inference_model() if is_model else None)
+        if stage is Stage.DISTILLATION:  # a student is no model before it is known to be good enough
+            context.write_run(None)
+        elif learner is context.network:  # epochs of the output layer alone take no time
+            context.write_run(context.to_inference_model() if is_best else None)
         if state.over:
             break
     assign(learner.trainable_variables, state.best_weights)

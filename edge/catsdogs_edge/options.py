@@ -1,5 +1,6 @@
 """Options that several commands of the edge have."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -25,3 +26,25 @@ AcceptAll = Annotated[
     bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every image.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebOptions:
+    """What all commands that listen on the network have in common."""
+
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="File with the token that every request must show; or set CATSDOGS_TOKEN."),
+    ] = None
+    allow_host: Annotated[
+        str | None, typer.Option(metavar="NAME[,NAME]", help="Names by which the server may be asked.")
+    ] = None
+    allow_origin: Annotated[
+        str | None,
+        typer.Option(metavar="URL[,URL]", help="Other web pages that may ask the server, and show it in a frame."),
+    ] = None
+    tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM): serve https.")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None
+    trust_proxy: Annotated[
+        bool, typer.Option("--trust-proxy", help="Believe what a reverse proxy on this machine says of clients.")
+    ] = False

@@ -7,12 +7,15 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import AcceptAll, CsvFile, JsonlFile, ModelFile, RunsOn
+from catsdogs_edge.options import AcceptAll, CsvFile, JsonlFile, ModelFile, RunsOn, WebOptions
 from catsdogs_edge.runtime.providers import Provider
+
+WEB_ADDRESS = "127.0.0.1:8765"
+"""Where the live page is, if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CamOptions:
+class CamOptions(WebOptions):
     """The options of `catsdogs-cam`, each declared once."""
 
     source: Annotated[
@@ -43,6 +46,19 @@ class CamOptions:
         tuple[str, str] | None,
         typer.Option(
             metavar="LABEL:TIME COMMAND", help="Run COMMAND when LABEL has lasted: cat:2s, or cat:2s,dog:500ms."
+        ),
+    ] = None
+    web: Annotated[
+        str | None,
+        typer.Option(
+            metavar="[HOST:PORT]", help=f"Serve a live page, an API and metrics, at {WEB_ADDRESS} if nothing is said."
+        ),
+    ] = None
+    mqtt: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Tell an MQTT broker, and Home Assistant with it: mqtt://user:password@host/NAME-OF-THE-CAMERA.",
         ),
     ] = None
     smoothing: Annotated[

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.capture.frames import BgrImage, State, to_bgr
+from catsdogs_edge.capture.frames import BgrImage, Frame, State, to_bgr
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import percent
 
@@ -27,6 +27,11 @@ class Annotator:
         self._result: FrameResult | None = None
         self._plain: BgrImage | None = None
 
+    def see(self, frame: Frame) -> None:
+        """Remembers a frame with an image: what comes without one is drawn on it."""
+        if frame.rgb is not None:
+            self._last = to_bgr(frame.rgb)
+
     def annotate(self, result: FrameResult, *, mirrored: bool = False, note: str = "") -> BgrImage:
         """Draws label, probability and bar along the lower edge; state, provider, fps and latency along the upper.
 
@@ -34,8 +39,7 @@ class Annotator:
         it. `mirrored` turns the image and not the words; `note` stands in place of the state.
         """
         if result is not self._result:
-            if result.frame.rgb is not None:
-                self._last = to_bgr(result.frame.rgb)
+            self.see(result.frame)
             self._result, self._plain = result, None
         if mirrored or note:
             return self._draw(result, mirrored=mirrored, note=note)

@@ -12,6 +12,7 @@ from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
+from catsdogs_edge.images.jpeg import fit
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
 from catsdogs_edge.output.names import FreeNames, reserve
 
@@ -20,7 +21,6 @@ _log = logging.getLogger(__name__)
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}  # that OpenCV's own FFmpeg can write
 _FPS = 25.0  # of the video where the source promises none
 _LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
-_LONGEST_EDGE = 65_000  # pixels of a JPEG
 _LEAST_SHARE = 0.9  # of the frames that must be in the file at the end
 _SECONDS_TO_GROW = 30.0  # FFmpeg keeps some frames before it writes them
 _ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
@@ -155,9 +155,6 @@ class AnnotatedFrames(Sink):
 
 def save_image(bgr: BgrImage, path: Path) -> None:
     """Writes uint8 BGR (H, W, 3) in the format of the name, whole or not at all; its folder must exist."""
-    if max(bgr.shape) > _LONGEST_EDGE:
-        shrink = _LONGEST_EDGE / max(bgr.shape)
-        bgr = np.asarray(cv2.resize(bgr, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
-    _, data = cv2.imencode(path.suffix, bgr)
+    _, data = cv2.imencode(path.suffix, fit(bgr))
     with atomic_file(path) as temporary:
         temporary.write_bytes(data.tobytes())

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 from catsdogs_edge.cam.events import Events, Trigger
@@ -12,7 +12,7 @@ from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder
 from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
-from catsdogs_edge.capture.sources import Source
+from catsdogs_edge.capture.sources import Source, read_secret
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
 from catsdogs_edge.runtime.display import why_no_window
@@ -53,8 +53,14 @@ class RowSink:
         return True
 
 
-def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo, source: Source) -> list[Sink]:
-    """Opens what the user asked for; if that shows nothing anywhere, JSON Lines on standard output.
+def open_sinks(
+    options: CamOptions,
+    triggers: Sequence[Trigger],
+    info: ModelInfo,
+    source: Source,
+    more: Iterable[Callable[[], Sink]] = (),
+) -> list[Sink]:
+    """Opens what the user asked for, and `more`; if that shows nothing anywhere, JSON Lines on standard output.
 
     A window that cannot be is said once, and all goes on without. Raises `OutputError` where something cannot be
     written, `DataError` for an event of a label that the model does not know.
@@ -64,7 +70,8 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
         _log.info("No window: %s.", reason)
         window = False
     jsonl = options.jsonl
-    if not (window or options.jsonl or options.csv or options.record or options.save or triggers):
+    elsewhere = options.csv or options.record or options.save or options.web or options.mqtt
+    if not (window or jsonl or elsewhere or triggers):
         jsonl = STANDARD_OUTPUT
     annotator = Annotator(info.provider)
     sinks: list[Sink] = []
@@ -84,8 +91,14 @@ def open_sinks(options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo
             add(Recorder(options.record, annotator, source.fps, live=source.live))
         if options.save:
             add(AnnotatedFrames(options.save, annotator))
+        if options.mqtt:
+            from catsdogs_edge.cam.mqtt import Broker, MqttSink  # noqa: PLC0415 - an extra of its own
+
+            add(MqttSink(Broker.parse(read_secret(options.mqtt, "the broker")), info, source.name))
         if window:
             add(Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save))
+        for open_sink in more:
+            add(open_sink())
         if options.on:  # last: it waits for its command, when all files are closed
             add(Events(triggers, options.on[1], info.labels))
         opened.pop_all()  # all are open: they stay so

@@ -65,7 +65,7 @@ def classify_stream(
     """
     summary = StreamSummary()
     smoother = Smoother(classifier.contract.classes, smoothing, classifier.threshold)
-    rate = _Rate()
+    rate = FrameRate()
     with ExitStack() as stack:
         for sink in reversed(sinks):
             stack.callback(sink.close)
@@ -79,7 +79,7 @@ def classify_stream(
     return summary
 
 
-def classify_frame(classifier: Classifier, smoother: Smoother, rate: "_Rate", frame: Frame) -> FrameResult:
+def classify_frame(classifier: Classifier, smoother: Smoother, rate: "FrameRate", frame: Frame) -> FrameResult:
     """Classifies a frame, unless it says that it must not be."""
     if frame.rgb is None or frame.error:
         smoother.reset()
@@ -96,7 +96,7 @@ def classify_frame(classifier: Classifier, smoother: Smoother, rate: "_Rate", fr
     return FrameResult(frame=frame, prediction=prediction, smoothed=smoothed, latency_ms=latency, fps=rate.tick())
 
 
-class _Rate:
+class FrameRate:
     """Classified frames a second, averaged over about a second."""
 
     def __init__(self) -> None:

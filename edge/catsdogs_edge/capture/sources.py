@@ -70,7 +70,7 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
     Raises:
         SourceError: It cannot be opened.
     """
-    source = _read_secret(source)
+    source = read_secret(source, "the source")
     if source.startswith("file://"):
         source = url2pathname(urlsplit(source).path)
     if raw:
@@ -90,19 +90,22 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
     return ImageFiles(source) if Path(source).suffix.lower() in EXTENSIONS else VideoFile.open(source)
 
 
-def _read_secret(source: str) -> str:
-    """Returns what a source stands for, that processes of other users must not see in the command."""
-    kind, _, name = source.partition(":")
+def read_secret(text: str, what: str) -> str:
+    """Returns what a text stands for, that processes of other users must not see in the command; see `open_source`.
+
+    Raises `SourceError`, which says `what` was to be named.
+    """
+    kind, _, name = text.partition(":")
     if kind == "env" and name:
         if not os.environ.get(name):
-            raise SourceError(f"the environment has no variable {name}, which is to name the source")
+            raise SourceError(f"the environment has no variable {name}, which is to name {what}")
         return os.environ[name]
     if kind == "file" and name and not name.startswith("//"):
         try:
             return Path(name).read_text(encoding="utf-8").strip().partition("\n")[0]
         except (OSError, ValueError) as error:
-            raise SourceError(f"{name}, which is to name the source, cannot be read: {error}") from error
-    return source
+            raise SourceError(f"{name}, which is to name {what}, cannot be read: {error}") from error
+    return text
 
 
 def _is_device(source: str) -> bool:

@@ -10,7 +10,7 @@ from catsdogs_edge.classify.batching import ImageResult
 from catsdogs_edge.classify.resume import ALL_JSON_FIELDS, JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.info import ModelInfo
-from catsdogs_edge.model.prediction import percent, prediction_columns, prediction_fields
+from catsdogs_edge.model.prediction import file_fields, percent, prediction_columns
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
 from catsdogs_edge.output.terminal import redact, say
 
@@ -70,11 +70,8 @@ class FileResults:
 
     def write(self, row: ImageResult[Path], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
-        fields = {
-            "path": str(row.path) if row.prediction else redact(str(row.path)),  # an address is an error
-            **prediction_fields(row.prediction, self._classes),
-            "error": row.error or None,
-        }
+        path = str(row.path) if row.prediction else redact(str(row.path))  # an address is an error
+        fields = file_fields(path, row.prediction, row.error, self._classes)
         sorted_to = {} if target is None else {"sorted_to": str(target)}
         self._rows.write({**fields, **sorted_to, **self._constant})
 

@@ -8,6 +8,7 @@ import inspect
 import io
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
@@ -25,6 +27,7 @@ _Options = TypeVar("_Options")
 # The extra that brings a module; None for those that several bring, of which the command's own is meant
 _EXTRA_OF_MODULE = {
     "cv2": "edge", "onnxruntime": "edge", "pyarrow": "ray", "ray": "ray", "onnx": "export", "tf2onnx": "export",
+    "starlette": "web", "uvicorn": "web", "python_multipart": "web", "prometheus_client": "web", "paho": "mqtt",
     "keras": None, "matplotlib": None, "tensorflow": None,
 }  # fmt: skip
 
@@ -39,8 +42,24 @@ def make_app() -> typer.Typer:
     return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
+class OptionalValue(TyperCommand):
+    """A command one of whose options may stand alone: its value is left out, unless it looks like one."""
+
+    option: str
+    looks_like: re.Pattern[str]
+    otherwise: str
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Puts the value in that was left out."""
+        for index, argument in enumerate(args):
+            if argument == self.option and not self.looks_like.fullmatch((*args, "")[index + 1]):
+                args = [*args[: index + 1], self.otherwise, *args[index + 1 :]]
+                break
+        return super().parse_args(ctx, args)
+
+
 def command(
-    app: typer.Typer, options: type[_Options], *examples: str
+    app: typer.Typer, options: type[_Options], *examples: str, cls: type[TyperCommand] | None = None
 ) -> Callable[[Callable[[_Options], None]], Callable[[_Options], None]]:
     """Makes a function that takes a dataclass of options the command of an app; `examples` end its help page.
 
@@ -55,7 +74,7 @@ def command(
         run_command.__doc__ = function.__doc__
         run_command.__annotations__ = get_type_hints(options, include_extras=True)
         run_command.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
-        app.command(epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(run_command)
+        app.command(cls=cls, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(run_command)
         return function
 
     return decorate

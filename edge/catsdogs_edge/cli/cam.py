@@ -1,17 +1,30 @@
 """The command `catsdogs-cam`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
+import os
+import re
+from collections.abc import Callable
 from contextlib import closing
 from functools import partial
+from typing import TYPE_CHECKING
 
 import typer
 
-from catsdogs_edge.cam.options import CamOptions
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cam.options import WEB_ADDRESS, CamOptions
+from catsdogs_edge.cli.app import OptionalValue, command, make_app, run
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.output.terminal import redact, say
 
+if TYPE_CHECKING:
+    from catsdogs_edge.cam.frame_result import Sink
+    from catsdogs_edge.web.options import Access
+
 _app = make_app()
 main = partial(run, _app, extra="edge", quiet=True)
+
+
+class _Command(OptionalValue):
+    option, otherwise = "--web", WEB_ADDRESS
+    looks_like = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+")  # no camera, file or URL does
 
 
 @command(
@@ -23,6 +36,9 @@ main = partial(run, _app, extra="edge", quiet=True)
     "catsdogs-cam rtsp://user:password@10.0.0.5/live --no-window --csv seen.csv",
     "catsdogs-cam 0 --on cat:2s ./open-the-flap",
     "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
+    "catsdogs-cam 0 --no-window --web",
+    "catsdogs-cam 0 --no-window --web 0.0.0.0:8765 --token-file token --mqtt mqtt://home.local/garden",
+    cls=_Command,
 )
 def _cam(options: CamOptions) -> None:
     """Classify what a camera, a stream or a video shows, frame by frame.
@@ -46,6 +62,7 @@ def _cam(options: CamOptions) -> None:
     try:
         raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
         triggers = Trigger.parse_all(options.on[0]) if options.on else ()
+        access = _check_access(options)
     except ValueError as error:
         raise typer.BadParameter(redact(str(error))) from error
     classifier = Classifier.load(
@@ -55,10 +72,32 @@ def _cam(options: CamOptions) -> None:
     check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, options.source])
     with closing(open_source(options.source, raw=raw, size=size)) as source:
         say(f"{source.name}; {info.describe()}", err=True)
-        sinks = open_sinks(options, triggers, info, source)
+
+        def open_web() -> "Sink":
+            from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
+
+            assert access is not None  # noqa: S101 - for mypy
+            sink = WebSink(classifier, info, source.name, access)
+            say(f"The live page: {sink.url}", err=True)
+            return sink
+
+        more: list[Callable[[], Sink]] = [open_web] if access else []
+        sinks = open_sinks(options, triggers, info, source, more)
         summary = classify_stream(classifier, source, sinks, smoothing=options.smoothing, limit=options.frames)
     say(f"{summary.describe()} of {source.name}", err=True)
     raise typer.Exit(summary.exit_code)
+
+
+def _check_access(options: CamOptions) -> "Access | None":
+    """Returns who may ask the server, if there is to be one; raises `ValueError` for what does not go together."""
+    if not options.web:
+        given = (options.token_file, options.allow_host, options.allow_origin, options.tls_cert, options.tls_key)
+        if any(given) or options.trust_proxy:
+            raise ValueError("--token-file, --allow-host, --allow-origin, --tls-* and --trust-proxy go with --web")
+        return None
+    from catsdogs_edge.web.options import Access  # noqa: PLC0415 - only where there is a server
+
+    return Access.from_options(options.web, options, dict(os.environ))
 
 
 def _list_cameras(*, as_json: bool) -> None:

@@ -14,13 +14,19 @@ from catsdogs_edge.runtime.wheels import versions
 _COMMANDS = {
     "catsdogs-classify": ("edge", "images and folders of images: cat, dog or neither"),
     "catsdogs-cam": ("edge", "the same for cameras, streams and videos"),
+    "catsdogs-serve": ("web", "a page and an HTTP API that classify what they are sent"),
     "catsdogs-bench": ("edge", "latency of each step, threads, folders and memory on this machine"),
     "catsdogs-doctor": ("edge", "what this machine offers, and a model's own test on it"),
     "catsdogs-train": ("train", "a network of your own from images"),
     "catsdogs-export": ("export", "ONNX and INT8 from it, each compared with what it was made from"),
     "catsdogs-eval": ("export", "accuracy, calibration and speed of a model on labelled images"),
 }
-_NEEDED = {"edge": ("cv2", "onnxruntime"), "train": ("keras",), "export": ("tensorflow", "onnx", "tf2onnx")}
+_NEEDED = {
+    "edge": ("cv2", "onnxruntime"),
+    "web": ("starlette", "uvicorn"),
+    "train": ("keras",),
+    "export": ("tensorflow", "onnx", "tf2onnx"),
+}
 
 _app = make_app()
 main = partial(run, _app, extra="edge", quiet=True)

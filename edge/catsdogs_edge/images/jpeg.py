@@ -20,6 +20,7 @@ START = b"\xff\xd8"
 MOST_SCANS = 100
 """An image of thousands of scans takes minutes to decode; those that cameras and programs write have up to 20."""
 
+_LONGEST_EDGE = 65_000  # pixels; the format has 16 bits for each
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # inside of a scan, others than these end it (ITU-T T.81, B.1.1)
 _APP1, _PROGRESSIVE, _SCAN = 0xE1, 0xC2, 0xDA
@@ -67,6 +68,20 @@ def decode_jpeg(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.
             raise
         kind = "truncated" if "remature end" in str(error) or not scans else "damaged"
         raise ImageError(f"{kind} JPEG: {error}") from error
+
+
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80, order: str = "RGB") -> bytes:
+    """Encodes uint8 (H, W, 3), in the order RGB or BGR; see `fit`."""
+    pixels = np.ascontiguousarray(fit(pixels))
+    return bytes(simplejpeg.encode_jpeg(pixels, quality, colorspace=order, colorsubsampling="420"))
+
+
+def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Shrinks what is too long for the format, uint8 (H, W, 3), and returns all else as it is."""
+    if max(pixels.shape) <= _LONGEST_EDGE:
+        return pixels
+    shrink = _LONGEST_EDGE / max(pixels.shape)
+    return np.asarray(cv2.resize(pixels, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _decode(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.uint8]:

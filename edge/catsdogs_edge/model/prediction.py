@@ -67,3 +67,8 @@ def prediction_fields(prediction: Prediction | None, classes: Sequence[str]) -> 
         "familiarity": None if familiarity is None else round(familiarity, 6),
         "probabilities": {name: round(value, 6) for name, value in named},
     }
+
+
+def file_fields(path: str | None, prediction: Prediction | None, error: str, classes: Sequence[str]) -> dict[str, Any]:
+    """Returns what the row of an image file says: where it lies, what it shows, or the error."""
+    return {"path": path, **prediction_fields(prediction, classes), "error": error or None}

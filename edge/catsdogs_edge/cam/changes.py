@@ -1,0 +1,41 @@
+"""Notices when what a camera shows changes: another label, or another state of the source."""
+
+from dataclasses import dataclass
+
+from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.capture.frames import State
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """The first result that shows something else than the one before."""
+
+    result: FrameResult
+    label: str | None
+    """The smoothed label; None where the source is not live."""
+
+    @property
+    def name(self) -> str:
+        """What is shown from now on: the label, or the state of the source."""
+        return self.label or self.result.frame.state.value
+
+
+class ChangeDetector:
+    """Compares each result with the one before."""
+
+    def __init__(self) -> None:
+        self._shown: tuple[State, str | None] | None = None
+
+    def add(self, result: FrameResult) -> Change | None:
+        """Takes the next result; returns a change, or None where there is none.
+
+        A frame that could not be classified from a source that is live, such as a damaged file, changes nothing.
+        """
+        label = result.smoothed.label if result.smoothed else None
+        if label is None and result.frame.state is State.LIVE:
+            return None
+        shown = result.frame.state, label
+        if shown == self._shown:
+            return None
+        self._shown = shown
+        return Change(result=result, label=label)

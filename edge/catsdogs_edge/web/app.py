@@ -1,0 +1,73 @@
+"""Puts the routes together."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route, compile_path
+
+from catsdogs_edge.model import selftest
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.output.json_text import from_json
+from catsdogs_edge.web import events, images, kserve, live, pages, status
+from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, explain, explain_bug
+from catsdogs_edge.web.guard import Guard, refuse
+from catsdogs_edge.web.hub import TooManyViewersError
+from catsdogs_edge.web.inference import BusyError, InferenceQueue
+from catsdogs_edge.web.options import Access
+from catsdogs_edge.web.telemetry import Telemetry
+
+
+def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera | None) -> Box:
+    """Puts together what the routes show; `model` is the file of the classifier."""
+    info = ModelInfo.from_classifier(classifier, model)
+    entry = classifier.metadata.get(selftest.KEY)
+    return Box(
+        info=info,
+        contract=classifier.contract,
+        selftest=from_json(entry, dict[str, Any]) if entry else {},
+        constant=info.row_fields(),
+        threshold=classifier.threshold,
+        inference=InferenceQueue(classifier),
+        telemetry=Telemetry(info, camera.hub if camera else None),
+        access=access,
+        camera=camera,
+        started=time.time(),
+    )
+
+
+def find_endpoints(*, has_camera: bool) -> tuple[Endpoint, ...]:
+    """Returns the routes; those of a camera only with one."""
+    of_camera = (*live.ENDPOINTS, *events.ENDPOINTS) if has_camera else ()
+    return (*pages.ENDPOINTS, *of_camera, events.STATE, *images.ENDPOINTS, *kserve.ENDPOINTS, *status.ENDPOINTS)
+
+
+def make_app(box: Box) -> Starlette:
+    """Makes the ASGI application."""
+    endpoints = find_endpoints(has_camera=box.camera is not None)
+    open_paths = tuple(compile_path(endpoint.path)[0] for endpoint in endpoints if endpoint.is_open)
+    app = Starlette(
+        routes=[Route(each.path, each.handler, methods=[each.method]) for each in endpoints],
+        middleware=[Middleware(Guard, access=box.access, telemetry=box.telemetry, open_paths=open_paths)],
+        exception_handlers={
+            HTTPException: explain,
+            BusyError: _explain_busy,
+            TooManyViewersError: _explain_busy,
+            Exception: explain_bug,
+        },
+    )
+    app.router.redirect_slashes = False  # its redirects are absolute: wrong behind a proxy
+    app.state.box = box
+    app.state.endpoints = endpoints
+    return app
+
+
+async def _explain_busy(request: Request, error: Exception) -> Response:
+    what = "requests wait" if isinstance(error, BusyError) else "viewers watch"
+    return refuse(503, f"as many {what} as may: try again", {"retry-after": "1"})

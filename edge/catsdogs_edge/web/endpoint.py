@@ -1,0 +1,201 @@
+"""What a route is, once for the server and for the OpenAPI document, and what all routes work with."""
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias, TypeVar
+
+from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from catsdogs_edge.cam.frame_result import FrameResult, to_row
+from catsdogs_edge.model.contract import Contract
+from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.web.history import History
+from catsdogs_edge.web.hub import Hub
+from catsdogs_edge.web.inference import InferenceQueue
+from catsdogs_edge.web.options import Access
+from catsdogs_edge.web.telemetry import Telemetry
+
+LARGEST_BODY = 20 * 2**20
+"""Most bytes of a request."""
+
+BODY_SECONDS = 30.0
+"""That a request has to arrive in."""
+
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+_log = logging.getLogger(__name__)
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Camera:
+    """A source that is watched while the server runs."""
+
+    name: str
+    """As the source calls itself, without credentials."""
+    hub: Hub
+    history: History
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """What the routes show: a model and, where there is one, a camera."""
+
+    info: ModelInfo
+    contract: Contract
+    selftest: dict[str, Any]
+    """Of the model file: what it must answer; empty where it carries none."""
+    constant: Mapping[str, str]
+    """The fields of every row: provider, and SHA-256 of the model."""
+    threshold: float | None
+    """Least familiarity of what is not neither; None where that is never the answer."""
+    inference: InferenceQueue
+    telemetry: Telemetry
+    access: Access
+    camera: Camera | None
+    started: float
+    """On the clock of `time.time`."""
+
+    def row(self, result: FrameResult) -> dict[str, Any]:
+        """Returns a result as the row that `catsdogs-cam --jsonl` writes."""
+        return to_row(result, self.info.classes) | dict(self.constant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method of one path."""
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    """A sentence for the OpenAPI document."""
+    tag: str
+    answers: Mapping[int, str] = field(default_factory=lambda: {200: "application/json"})
+    """Status codes with the media type of their bodies; empty for none."""
+    query: Mapping[str, str] = field(default_factory=dict)
+    """Parameters of the query, with what they are."""
+    takes: tuple[str, ...] = ()
+    """Media types of the body that it wants."""
+    is_open: bool = False
+    """Whether it is answered without a token: what it shows is no secret."""
+
+
+def box(request: Request) -> Box:
+    """Returns what the server shows."""
+    found: Box = request.app.state.box
+    return found
+
+
+def camera(request: Request) -> Camera:
+    """Returns the camera; such routes are there only with one."""
+    found = box(request).camera
+    assert found is not None  # noqa: S101 - for mypy
+    return found
+
+
+def ascii_json(data: object) -> str:
+    """Returns JSON for a header: classes may have any name, headers may not."""
+    return json.dumps(data, ensure_ascii=True, separators=(",", ":"))
+
+
+def whole_number(request: Request, name: str, default: int, most: int = 2**53) -> int:
+    """Reads a parameter of the query; raises a 400 for what is no number from 0 to `most`."""
+    text = request.query_params.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdecimal()) or len(text) > 16 or int(text) > most:
+        raise HTTPException(400, f"'{name}' is '{text[:40]}', expected a whole number up to {most}")
+    return int(text)
+
+
+async def until_gone(request: Request, work: Awaitable[_Result]) -> _Result | None:
+    """Waits for some work; gives it up, and returns None, when the client has gone."""
+    task = asyncio.ensure_future(work)
+    gone = asyncio.ensure_future(_wait_until_gone(request))
+    try:
+        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
+        return task.result() if task.done() else None
+    finally:
+        for pending in (task, gone):
+            pending.cancel()
+
+
+async def _wait_until_gone(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def read_body(request: Request) -> bytes:
+    """Reads a body; raises a 413 for one that is too large, before it is read where it says so, and a 408."""
+    promised = request.headers.get("content-length", "0")
+    if promised.isdecimal() and int(promised) > LARGEST_BODY:
+        raise _too_large()
+    chunks, size = [], 0
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size > LARGEST_BODY:
+                    raise _too_large()
+                chunks.append(chunk)
+    except TimeoutError as error:
+        message = f"the body did not arrive within {BODY_SECONDS:.0f} s"
+        raise HTTPException(408, message, {"connection": "close"}) from error
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the body is not whole") from error
+    return b"".join(chunks)
+
+
+def _too_large() -> HTTPException:
+    # The connection ends: nobody reads the rest
+    return HTTPException(413, f"more than {LARGEST_BODY >> 20} MB", {"connection": "close"})
+
+
+class _InMemory(MultiPartParser):
+    spool_max_size = LARGEST_BODY  # nothing goes to the disk
+
+
+async def read_image(request: Request, field_names: tuple[str, ...]) -> tuple[bytes, str | None]:
+    """Reads an image, as the body or as a file of a form, and its name if it has one.
+
+    Raises a 400 or 422 for a form without it, and what `read_body` raises.
+    """
+    body = await read_body(request)
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
+        return body, None
+    form = await _parse_form(request, body)
+    for name in (*field_names, *form):
+        part = form.get(name)
+        if part is not None and not isinstance(part, str):
+            return await part.read(), part.filename
+    raise HTTPException(422, f"the form holds no file, expected one as '{field_names[0]}'")
+
+
+async def _parse_form(request: Request, body: bytes) -> FormData:
+    async def stream() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    try:
+        return await _InMemory(request.headers, stream(), max_files=4, max_fields=32).parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise HTTPException(400, f"the form cannot be read: {error}") from error
+
+
+async def explain(request: Request, error: Exception) -> Response:
+    """Answers an HTTPException as JSON."""
+    assert isinstance(error, HTTPException)  # noqa: S101 - for mypy
+    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+
+
+async def explain_bug(request: Request, error: Exception) -> Response:
+    """Answers what should not be, and says it in the log, where a bug keeps its traceback."""
+    _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return JSONResponse({"error": "this is a bug in catsdogs: its log says more"}, 500)

@@ -1,0 +1,208 @@
+"""Routes for what has been seen: the state now, events, snapshots, the timeline."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from catsdogs_edge.capture.frames import State
+from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, ascii_json, box, camera, whole_number
+from catsdogs_edge.web.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
+
+_SILENCE = 5.0  # seconds without any word of the camera's thread: its driver hangs
+_PING = 15.0  # seconds between signs of life of a stream of events
+_STEPS, _MOST_HOURS = 720, 24
+
+
+def source_state(watched: Camera, now: float) -> tuple[State, str]:
+    """Returns how the source is doing at `now` (monotonic), and why if it is not live."""
+    newest = watched.hub.newest
+    if newest is None:
+        return State.STALE, "there is no frame yet"
+    frame = newest.result.frame
+    silent = now - frame.captured
+    if frame.state is State.LIVE and frame.rgb is not None and silent > _SILENCE:
+        return State.STALE, f"no frame for {silent:.0f} s"
+    return frame.state, frame.error
+
+
+async def state(request: Request) -> Response:
+    """Answers with everything that is known now."""
+    shown = box(request)
+    about: dict[str, Any] = {
+        "model": {
+            "name": shown.info.path.name,
+            "precision": shown.info.precision.value,
+            "provider": shown.info.provider,
+            "sha256": shown.constant["model"],
+            "classes": shown.info.classes,
+            "labels": shown.info.labels,
+            "threshold": shown.threshold,
+        },
+        "started": _iso(shown.started),
+        "source": None,
+    }
+    if watched := shown.camera:
+        newest = watched.hub.newest
+        found, reason = source_state(watched, time.monotonic())
+        about |= {
+            "source": watched.name,
+            "state": found.value,
+            "reason": reason or None,
+            "row": shown.row(newest.result) if newest else None,
+            "fps": round(newest.result.fps, 1) if newest else 0.0,
+            "viewers": watched.hub.viewers,
+            "event": watched.history.last_id,
+        }
+    return JSONResponse(about)
+
+
+async def events(request: Request) -> Response:
+    """Answers with the newest events."""
+    watched = camera(request)
+    found = watched.history.events(
+        whole_number(request, "after", 0), whole_number(request, "limit", MOST_EVENTS, MOST_EVENTS)
+    )
+    return JSONResponse({"events": [to_fields(watched, event) for event in found]})
+
+
+async def event_image(request: Request) -> Response:
+    """Answers with the image of an event."""
+    image = camera(request).history.image(int(request.path_params["id"]))
+    if image is None:
+        raise HTTPException(404, "there is no such image, or not any more")
+    return Response(image, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
+
+
+async def event_stream(request: Request) -> Response:
+    """Answers with events as they happen (server-sent events); `Last-Event-ID` goes on after that one."""
+    watched = camera(request)
+    last = request.headers.get("last-event-id", "")
+    after = int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else watched.history.last_id
+    with watched.hub.viewer():
+        pass
+    return StreamingResponse(
+        _stream(watched, after), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
+    )
+
+
+async def _stream(watched: Camera, after: int) -> AsyncIterator[str]:
+    hub, sequence, said = watched.hub, 0, time.monotonic()
+    with hub.viewer():
+        yield ": catsdogs\n\n"
+        while not hub.closing:
+            for event in watched.history.events(after):
+                after, said = event.id, time.monotonic()
+                yield f"id: {event.id}\nevent: {event.kind.value}\ndata: {ascii_json(to_fields(watched, event))}\n\n"
+            if time.monotonic() - said > _PING:
+                said = time.monotonic()
+                yield ": still here\n\n"
+            newest = await hub.next(sequence, _PING)
+            sequence = newest.sequence if newest else sequence
+
+
+async def timeline(request: Request) -> Response:
+    """Answers with what was to be seen in the last hours."""
+    hours = whole_number(request, "hours", 6, _MOST_HOURS) or 1
+    now = time.time()
+    spans = camera(request).history.timeline(3600.0 * hours, now, _STEPS)
+    named = [{"start": round(span.start, 1), "end": round(span.end, 1), "name": span.name or None} for span in spans]
+    return JSONResponse({"start": now - 3600 * hours, "end": now, "spans": named})
+
+
+async def keep_snapshot(request: Request) -> Response:
+    """Keeps the newest frame as an event."""
+    watched = camera(request)
+    newest = watched.hub.newest
+    if newest is None or newest.imaged is None or newest.imaged.rgb is None:
+        raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
+    image = await box(request).inference.run(encode_jpeg, newest.imaged.rgb, SNAPSHOT_QUALITY)
+    event = watched.history.add_snapshot(newest.result, image)
+    return JSONResponse(to_fields(watched, event), 201)
+
+
+def to_fields(watched: Camera, event: Event) -> dict[str, Any]:
+    """Returns an event for programs; `image` is relative to `api/v1/`."""
+    return {
+        "id": event.id,
+        "time": _iso(event.time),
+        "kind": event.kind.value,
+        "state": event.state.value,
+        "label": event.label,
+        "probability": event.probability,
+        "familiarity": event.familiarity,
+        "image": f"events/{event.id}.jpg" if watched.history.has_image(event.id) else None,
+    }
+
+
+def state_word(shown: Box) -> tuple[bool, dict[str, str]]:
+    """Returns whether the box can answer about its camera now, and the words for that."""
+    if shown.camera is None:
+        return True, {"status": "ready"}
+    found, reason = source_state(shown.camera, time.monotonic())
+    if found is State.LIVE:
+        return True, {"status": "ready", "state": found.value}
+    return False, {"status": "not ready", "state": found.value, "reason": reason}
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+
+
+STATE = Endpoint(
+    method="GET",
+    path="/api/v1/state",
+    handler=state,
+    summary="Model, source, its state, and the newest row.",
+    tag="state",
+)
+
+ENDPOINTS = (
+    Endpoint(
+        method="GET",
+        path="/api/v1/events",
+        handler=events,
+        summary="The newest changes of label and state, and snapshots; oldest first.",
+        tag="events",
+        query={"after": "Only those after this number.", "limit": f"That many at most, up to {MOST_EVENTS}."},
+        answers={200: "application/json", 400: "application/json"},
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/v1/events/stream",
+        handler=event_stream,
+        summary="The same as they happen, as server-sent events; Last-Event-ID goes on after one.",
+        tag="events",
+        answers={200: "text/event-stream", 503: "application/json"},
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/v1/events/{id:int}.jpg",
+        handler=event_image,
+        summary="The image of an event.",
+        tag="events",
+        answers={200: "image/jpeg", 404: "application/json"},
+    ),
+    Endpoint(
+        method="POST",
+        path="/api/v1/snapshots",
+        handler=keep_snapshot,
+        summary="Keep the newest frame as an event.",
+        tag="events",
+        answers={201: "application/json", 503: "application/json"},
+    ),
+    Endpoint(
+        method="GET",
+        path="/api/v1/timeline",
+        handler=timeline,
+        summary="What was to be seen in the last hours: label, state, or null where nobody looked.",
+        tag="events",
+        query={"hours": f"How many, up to {_MOST_HOURS}."},
+        answers={200: "application/json", 400: "application/json"},
+    ),
+)

@@ -1,0 +1,145 @@
+"""Hands the newest result of a camera to all who wait for it, and encodes each image once for all of them.
+
+The camera's thread publishes; it never waits for a viewer. The server's thread delivers: a viewer that is slow gets
+fewer frames, and each that it gets is the newest.
+"""
+
+import asyncio
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from catsdogs_edge.cam.frame_result import FrameResult
+from catsdogs_edge.cam.overlay import Annotator
+from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.images.jpeg import encode_jpeg
+
+MOST_VIEWERS = 32
+"""Requests that wait for frames at a time; one more is refused."""
+
+_KEPT = 4  # encoded images: plain and drawn, of this frame and the one before
+
+
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """A result, and the last frame that has an image: its own, or an earlier one."""
+
+    sequence: int
+    """Counted from 1."""
+    result: FrameResult
+    imaged: Frame | None
+    """None before the first image."""
+
+
+class Hub:
+    """Where the camera's thread and the server's thread meet.
+
+    Attributes:
+        encodes: Images that were encoded for viewers.
+        viewers: Requests that wait for frames now.
+        closing: Whether the server ends: streams end then, too.
+    """
+
+    def __init__(self, provider: str) -> None:
+        self.encodes = self.viewers = 0
+        self.closing = False
+        self._newest: Newest | None = None
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._changed = asyncio.Event()
+        self._annotator = Annotator(provider)
+        self._encoded: OrderedDict[tuple[int, bool], asyncio.Future[bytes]] = OrderedDict()
+        self._pool = ThreadPoolExecutor(1, "catsdogs-encode")
+
+    @property
+    def newest(self) -> Newest | None:
+        """The newest result; None before the first."""
+        return self._newest
+
+    def attach(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Remembers the server's loop, in which viewers wait."""
+        self._loop = loop
+
+    def publish(self, result: FrameResult) -> None:
+        """Takes a result from the camera's thread; wakes who waits, and does nothing else."""
+        before = self._newest
+        frame = result.frame
+        imaged = frame if frame.rgb is not None else before.imaged if before else None
+        self._newest = Newest(before.sequence + 1 if before else 1, result, imaged)
+        if self._waiting:
+            self._wake_from_outside()
+
+    async def next(self, after: int, seconds: float) -> Newest | None:
+        """Waits for another result than number `after`; None where none came in time, or all ends.
+
+        Another one, not a higher one: where the server has been started again, numbers have, too.
+        """
+        changed = self._changed
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(seconds):
+                while not self.closing and (self._newest is None or self._newest.sequence == after):
+                    await changed.wait()
+                    changed = self._changed
+        except TimeoutError:
+            return None
+        finally:
+            self._waiting -= 1
+        return None if self.closing else self._newest
+
+    @contextmanager
+    def viewer(self) -> Iterator[None]:
+        """Counts a viewer as long as the block lasts; raises `TooManyViewersError` where there are enough."""
+        if self.viewers >= MOST_VIEWERS:
+            raise TooManyViewersError
+        self.viewers += 1
+        try:
+            yield
+        finally:
+            self.viewers -= 1
+
+    async def jpeg(self, newest: Newest, *, drawn: bool) -> bytes:
+        """Returns a result as JPEG, encoded once for all who ask; `drawn` with the answer on it."""
+        key = newest.sequence, drawn
+        if key not in self._encoded:
+            work = self._draw if drawn else self._plain
+            self._encoded[key] = asyncio.get_running_loop().run_in_executor(self._pool, work, newest)
+            self.encodes += 1
+            while len(self._encoded) > _KEPT:
+                self._encoded.popitem(last=False)
+        return await asyncio.shield(self._encoded[key])  # others may wait for it, too
+
+    def close(self) -> None:
+        """Ends all waiting, from another thread."""
+        self.closing = True
+        self._wake_from_outside()
+
+    def release(self) -> None:
+        """Ends the encoder, once the server has ended."""
+        self._pool.shutdown(cancel_futures=True)
+
+    def _wake_from_outside(self) -> None:
+        with self._lock:
+            if self._loop is not None and not self._loop.is_closed():
+                self._loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    def _plain(self, newest: Newest) -> bytes:
+        assert newest.imaged is not None and newest.imaged.rgb is not None  # noqa: S101, PT018 - for mypy
+        return encode_jpeg(newest.imaged.rgb)
+
+    def _draw(self, newest: Newest) -> bytes:
+        if newest.result.frame.rgb is None and newest.imaged is not None:
+            self._annotator.see(newest.imaged)  # nobody may have asked for that one
+        return encode_jpeg(self._annotator.annotate(newest.result), order="BGR")
+
+
+class TooManyViewersError(Exception):
+    """As many wait for frames as may."""

@@ -1,0 +1,110 @@
+"""Runs the HTTP server in a thread of its own, with sockets that give up on clients that have gone."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import sys
+import threading
+
+import uvicorn
+
+from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.web.app import make_app
+from catsdogs_edge.web.endpoint import Box
+from catsdogs_edge.web.options import Access
+
+_log = logging.getLogger(__name__)
+
+_UNSENT = 32 * 1024  # bytes that may wait in the kernel: what waits there is the past
+_SILENT_MS = 8_000  # a client that takes nothing for so long has gone
+_MOST_CONNECTIONS = 256
+_SECONDS_TO_END = 1
+_SECONDS_TO_START = 20.0
+
+
+class WebServer:
+    """Serves from its start until `close`.
+
+    Attributes:
+        url: Where a browser on this machine finds it.
+    """
+
+    def __init__(self, box: Box) -> None:
+        """Listens and starts; raises `OutputError` where the port is taken, `DataError` for a certificate."""
+        access = box.access
+        self._box = box
+        listening = _listen(access)
+        host, port = listening.getsockname()[:2]
+        name = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host  # noqa: S104 - to compare
+        self.url = f"{access.scheme}://{f'[{name}]' if ':' in name and name[0] != '[' else name}:{port}/"
+        self._started = threading.Event()
+        config = uvicorn.Config(
+            make_app(box),
+            access_log=False,  # addresses may hold what is nobody's business
+            http="h11",
+            lifespan="off",
+            limit_concurrency=_MOST_CONNECTIONS,
+            log_config=None,
+            loop="asyncio",
+            proxy_headers=access.trust_proxy,
+            server_header=False,
+            ssl_certfile=access.certificate,
+            ssl_keyfile=access.key,
+            timeout_graceful_shutdown=_SECONDS_TO_END,
+            ws="none",
+        )
+        try:
+            config.load()
+        except OSError as error:  # SSL's own errors are of that kind, too
+            listening.close()
+            raise DataError(f"{access.certificate} and {access.key} cannot be used: {error}") from error
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, args=(listening,), name="catsdogs-web", daemon=True)
+        self._thread.start()
+        self._started.wait(_SECONDS_TO_START)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it still serves."""
+        return self._thread.is_alive()
+
+    def close(self) -> None:
+        """Ends streams, then the server, then the threads that work for it."""
+        camera = self._box.camera
+        if camera:
+            camera.hub.close()
+        self._server.should_exit = True
+        self._thread.join(2 * _SECONDS_TO_END + 2)
+        self._box.inference.close()
+        if camera:
+            camera.hub.release()
+
+    def _run(self, listening: socket.socket) -> None:
+        asyncio.run(self._serve(listening))
+
+    async def _serve(self, listening: socket.socket) -> None:
+        if self._box.camera:
+            self._box.camera.hub.attach(asyncio.get_running_loop())
+        self._started.set()
+        await self._server.serve(sockets=[listening])
+
+
+def _listen(access: Access) -> socket.socket:
+    """Opens the listening socket; what is set on it holds for all connections."""
+    family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":  # there it would share the port with another program
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        for name, value in (("TCP_NOTSENT_LOWAT", _UNSENT), ("TCP_USER_TIMEOUT", _SILENT_MS)):
+            if hasattr(socket, name):
+                with contextlib.suppress(OSError):  # a kernel without it
+                    listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        listening.bind((access.host, access.port))
+    except OSError as error:
+        listening.close()
+        where = f"{access.host}:{access.port}"
+        raise OutputError(f"{where} cannot be listened on: {error.strerror}; choose another address") from error
+    listening.setblocking(False)
+    return listening

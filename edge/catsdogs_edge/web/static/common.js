@@ -1,0 +1,115 @@
+// What all pages share: colours, words for numbers, the token.
+
+export const $ = (id) => document.getElementById(id);
+
+const GONE = new Set(["stale", "lost", "reconnecting"]);
+
+// The colour of a label or a state: a class has the one of its number.
+export function colour(name, classes) {
+  const index = classes.indexOf(name);
+  if (index >= 0) return `var(--class-${index % 6})`;
+  return GONE.has(name) ? "var(--gone)" : "var(--neither)";
+}
+
+export function percent(value) {
+  if (value == null) return "";
+  return value > 0.9995 ? ">99.9 %" : `${(100 * value).toFixed(1)} %`;
+}
+
+export function clock(date, withSeconds = false) {
+  const form = { hour: "2-digit", minute: "2-digit" };
+  if (withSeconds) form.second = "2-digit";
+  return date.toLocaleTimeString([], form);
+}
+
+export function duration(seconds) {
+  if (seconds < 90) return `${Math.round(seconds)} s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
+  return `${(seconds / 3600).toFixed(1)} h`;
+}
+
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key === "style") for (const [rule, to] of Object.entries(value)) made.style.setProperty(rule, to);
+    else if (key.startsWith("aria-") || key.startsWith("data-")) made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children);
+  return made;
+}
+
+// Bars for the classes, made once and then only moved.
+export class Bars {
+  constructor(root, classes) {
+    this.rows = classes.map((name) => {
+      const value = element("span");
+      const fill = element("i");
+      const meter = element("span", { className: "meter" }, fill);
+      const row = element("div", { className: "bar", style: { "--mark": colour(name, classes) } }, element("span", { textContent: name }), value, meter);
+      root.append(row);
+      return { name, value, fill };
+    });
+  }
+
+  show(probabilities) {
+    for (const { name, value, fill } of this.rows) {
+      const share = probabilities?.[name];
+      value.textContent = share == null ? "–" : percent(share);
+      fill.style.width = `${100 * (share ?? 0)}%`;
+    }
+  }
+}
+
+// A token in the fragment of the address reaches no server and no log: it becomes a cookie, and leaves the address.
+async function open(token) {
+  const answer = await fetch("api/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` } });
+  if (answer.ok) return "";
+  return answer.status === 429 ? "Too many wrong tokens: wait a minute." : "This is not the token.";
+}
+
+export async function useFragment() {
+  const found = /^#token=(.+)$/.exec(location.hash);
+  if (!found) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  await open(decodeURIComponent(found[1]));
+}
+
+// Asks for the token until it is right; resolves then.
+let asking = null;
+export function askForToken() {
+  asking ??= new Promise((resolve) => {
+    const dialog = $("login");
+    dialog.addEventListener("cancel", (event) => event.preventDefault());
+    $("login-form").addEventListener("submit", async (event) => {
+      event.preventDefault();
+      const problem = await open($("token").value).catch(() => "The box does not answer.");
+      $("login-wrong").textContent = problem;
+      if (problem) return;
+      $("token").value = "";
+      dialog.close();
+      asking = null;
+      resolve();
+    });
+    dialog.showModal();
+  });
+  return asking;
+}
+
+// Fetches, asks for the token where one is needed, and raises what the server says where it refuses.
+export async function ask(path, options = {}) {
+  const answer = await fetch(path, { cache: "no-store", ...options });
+  if (answer.status === 401) {
+    await askForToken();
+    return ask(path, options);
+  }
+  return answer;
+}
+
+export async function askJson(path, options) {
+  const answer = await ask(path, options);
+  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `The box answers ${answer.status}.`);
+  return answer.json();
+}
+
+export const sleep = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));

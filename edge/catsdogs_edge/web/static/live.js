@@ -1,0 +1,283 @@
+// The live page: asks for the newest frame again and again, and draws what the box says about it.
+import { $, Bars, ask, askJson, clock, colour, duration, element, percent, sleep, useFragment } from "./common.js";
+
+const STATES = { live: "live", stale: "no fresh image", lost: "camera lost", reconnecting: "reconnecting", offline: "no connection" };
+const HOLD_MS = 15000; // the box answers within 10 s, with a frame or without
+const MOST_SHOWN = 60;
+
+const canvas = $("image");
+const pen = canvas.getContext("2d", { alpha: false });
+const shown = { after: 0, event: -1, state: "", label: "", since: 0, row: null, hasImage: false, box: null, bars: null, events: [], kind: "classes", hours: 6 };
+
+function setState(state, text = "") {
+  const offline = state === "offline";
+  if (state !== shown.state) {
+    shown.state = state;
+    $("state").dataset.state = state;
+    $("state").textContent = STATES[state] ?? state;
+  }
+  const isLive = state === "live" && shown.row?.label != null;
+  $("frame").classList.toggle("dim", !isLive);
+  $("veil").hidden = isLive;
+  $("caption").hidden = !isLive;
+  $("snapshot").disabled = offline;
+  if (isLive) return;
+  const titles = { stale: "No fresh image", lost: "Camera lost", reconnecting: "Reconnecting to the camera", offline: "No connection to the box", live: "Not classified" };
+  $("veil-title").textContent = titles[state] ?? "Connecting";
+  $("veil-text").textContent = offline ? "This page tries again by itself." : text;
+  canvas.setAttribute("aria-label", titles[state] ?? "No image");
+  if (shown.label !== state) {
+    shown.label = state;
+    $("spoken").textContent = titles[state] ?? "";
+  }
+  for (const id of ["probability", "since"]) $(id).textContent = "";
+  $("label").textContent = "–";
+  for (const id of ["rate", "latency", "age"]) $(id).textContent = "–";
+  shown.bars?.show(null);
+}
+
+function showRow(row, fps) {
+  shown.row = row;
+  setState(row.state, row.error ?? "");
+  if (row.label == null || row.state !== "live") return;
+  const classes = shown.box.model.classes;
+  const label = row.smoothed_label ?? row.label;
+  const probability = row.smoothed_probability ?? row.probability;
+  if (label !== shown.label) {
+    shown.label = label;
+    $("spoken").textContent = label;
+    canvas.setAttribute("aria-label", `Camera image: ${label}`);
+    document.title = `${label} – catsdogs`;
+  }
+  const mark = colour(label, classes);
+  $("label").textContent = label;
+  const known = classes.includes(label);
+  $("probability").textContent = known ? percent(probability) : "";
+  $("since").textContent = `for ${duration(shown.since)}`;
+  $("if").hidden = known;
+  $("bars").classList.toggle("faint", !known);
+  $("caption").style.setProperty("--mark", mark);
+  $("caption").replaceChildren(label, ...(known ? [element("span", { textContent: percent(probability) })] : []));
+  shown.bars.show(row.probabilities);
+  if (row.familiarity != null) {
+    const meter = $("familiarity");
+    meter.hidden = false;
+    meter.style.setProperty("--mark", row.familiarity < (shown.box.model.threshold ?? 0) ? "var(--neither)" : "var(--live)");
+    meter.querySelector("i").style.width = `${100 * row.familiarity}%`;
+    $("familiarity-value").textContent = percent(row.familiarity);
+  }
+  $("rate").textContent = `${fps.toFixed(1)} fps`;
+  $("latency").textContent = row.latency_ms == null ? "–" : `${row.latency_ms.toFixed(0)} ms`;
+  $("age").textContent = row.age_ms < 1000 ? `${row.age_ms.toFixed(0)} ms` : `${(row.age_ms / 1000).toFixed(1)} s`;
+}
+
+async function drawImage(answer) {
+  const bitmap = await createImageBitmap(await answer.blob());
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
+    canvas.width = bitmap.width;
+    canvas.height = bitmap.height;
+    $("frame").style.aspectRatio = `${bitmap.width} / ${bitmap.height}`;
+  }
+  pen.drawImage(bitmap, 0, 0);
+  bitmap.close();
+  shown.hasImage = true;
+}
+
+// Where the camera was lost before this page was opened, its last image tells what it saw.
+async function showLastImage() {
+  const answer = await ask("snapshot.jpg?drawn=0");
+  if (answer.ok) await drawImage(answer);
+}
+
+async function showFrame(answer) {
+  const words = answer.headers.get("X-Catsdogs");
+  if (!words) return;
+  const { sequence, event, fps, row, now, since } = JSON.parse(words);
+  shown.since = since == null ? 0 : now - since;
+  shown.after = sequence;
+  if (answer.status === 200) await drawImage(answer);
+  showRow(row, fps);
+  if (!shown.hasImage && answer.status !== 200) await showLastImage();
+  if (event !== shown.event) {
+    shown.event = event;
+    void refresh();
+  }
+}
+
+const visible = () => new Promise((resolve) => {
+  if (!document.hidden) return resolve();
+  document.addEventListener("visibilitychange", resolve, { once: true });
+});
+
+async function watch() {
+  let failures = 0;
+  for (;;) {
+    await visible();
+    try {
+      const answer = await ask(`frame.jpg?after=${shown.after}`, { signal: AbortSignal.timeout(HOLD_MS) });
+      if (!answer.ok) throw new Error(`The box answers ${answer.status}.`);
+      if (failures) await start(); // it may be another one by now
+      failures = 0;
+      await showFrame(answer);
+    } catch {
+      failures += 1;
+      setState("offline");
+      await sleep(Math.min(250 * 2 ** failures, 2000));
+    }
+  }
+}
+
+function drawTimeline({ start, end, spans }) {
+  const classes = shown.box.model.classes;
+  const width = 720;
+  const at = (time) => (width * (time - start)) / (end - start);
+  const totals = new Map();
+  const bars = [];
+  for (const { start: from, end: to, name } of spans) {
+    if (!name) continue;
+    totals.set(name, (totals.get(name) ?? 0) + (to - from));
+    const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    const isClass = classes.includes(name);
+    const height = isClass ? 44 : 14;
+    for (const [key, value] of Object.entries({ x: at(from), width: Math.max(at(to) - at(from), 1), y: 44 - height, height })) bar.setAttribute(key, value);
+    bar.style.fill = colour(name, classes);
+    const title = document.createElementNS("http://www.w3.org/2000/svg", "title");
+    title.textContent = `${name}, ${clock(new Date(1000 * from))} to ${clock(new Date(1000 * to))}`;
+    bar.append(title);
+    bars.push(bar);
+  }
+  $("timeline").replaceChildren(...bars);
+  const names = [...totals.keys()].sort((one, other) => rank(other) - rank(one));
+  $("timeline").setAttribute("aria-label", names.length ? names.map((name) => `${name} ${duration(totals.get(name))}`).join(", ") : "Nothing yet");
+  $("legend").replaceChildren(...names.map((name) => element("li", { style: { "--mark": colour(name, classes) } }, element("i"), name, element("span", { textContent: duration(totals.get(name)) }))));
+  const marks = 5;
+  $("axis").replaceChildren(...Array.from({ length: marks }, (_, index) => element("span", { textContent: index === marks - 1 ? "now" : clock(new Date(1000 * (start + ((end - start) * index) / (marks - 1)))) })));
+}
+
+const rank = (name) => (shown.box.model.classes.includes(name) ? 2 : name === "neither" ? 1 : 0);
+
+function drawEvents() {
+  const { classes } = shown.box.model;
+  const wanted = shown.events.filter((event) => shown.kind === "all" || event.kind === "snapshot" || classes.includes(event.label)).slice(0, MOST_SHOWN);
+  $("no-events").hidden = wanted.length > 0;
+  const there = new Map(Array.from($("events").children, (item) => [item.dataset.id, item]));
+  $("events").replaceChildren(...wanted.map((event) => there.get(String(event.id)) ?? makeEvent(event)));
+}
+
+function makeEvent(event) {
+  const { classes } = shown.box.model;
+  const name = event.label ?? event.state;
+  const time = new Date(event.time);
+  const title = event.kind === "snapshot" ? `Snapshot: ${name}` : STATES[name] ?? name;
+  const day = time.toDateString() === new Date().toDateString() ? "" : `${time.toLocaleDateString([], { day: "numeric", month: "short" })}, `;
+  const when = `${day}${clock(time, true)}`;
+  const image = event.image && `api/v1/${event.image}`;
+  const picture = image ? element("img", { className: "shot", src: image, alt: "", loading: "lazy" }) : element("span", { className: "shot none", textContent: event.label ? "–" : "!", "aria-hidden": "true" });
+  const known = classes.includes(event.label) ? ` · ${percent(event.probability)}` : "";
+  const words = element("span", { className: "words" }, element("b", { textContent: title, style: { "--mark": colour(name, classes) } }), element("small", { textContent: when + known }));
+  const card = element(image ? "button" : "div", { className: "event" }, picture, words);
+  if (image) {
+    card.type = "button";
+    card.addEventListener("click", () => {
+      $("viewer-image").src = image;
+      $("viewer-image").alt = `${title}, ${when}`;
+      $("viewer-title").textContent = `${title}, ${when}${known}`;
+      $("viewer-save").href = image;
+      $("viewer-save").download = `catsdogs-${event.time.replaceAll(":", "")}-${name}.jpg`;
+      $("viewer").showModal();
+    });
+  }
+  return element("li", { "data-id": String(event.id) }, card);
+}
+
+async function refresh() {
+  if (!shown.box || document.hidden) return;
+  try {
+    const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300"), askJson(`api/v1/timeline?hours=${shown.hours}`)]);
+    shown.events = events.reverse();
+    drawEvents();
+    drawTimeline(spans);
+  } catch {
+    return; // the frames say that there is no connection
+  }
+}
+
+async function start() {
+  const box = await askJson("api/v1/state");
+  const isNew = JSON.stringify(box.model.classes) !== JSON.stringify(shown.box?.model.classes);
+  shown.box = box;
+  if (isNew) {
+    $("bars").replaceChildren();
+    shown.bars = new Bars($("bars"), box.model.classes);
+  }
+  $("events").replaceChildren();
+  shown.event = -1;
+  $("source").textContent = box.source ?? "";
+  $("source").title = box.source ?? "";
+  $("model").textContent = `${box.model.name} (${box.model.precision}) on ${box.model.provider.replace("ExecutionProvider", "")}`;
+  $("familiarity").querySelector("u").style.left = `${100 * (box.model.threshold ?? 0)}%`;
+  $("familiarity").querySelector("#mark-hint").hidden = box.model.threshold == null;
+}
+
+function pressed(button, group) {
+  for (const other of group) other.setAttribute("aria-pressed", String(other === button));
+}
+
+function wire() {
+  const mirror = () => {
+    const on = $("frame").classList.toggle("mirrored");
+    $("mirror").setAttribute("aria-pressed", String(on));
+  };
+  const full = () => (document.fullscreenElement ? document.exitFullscreen() : $("frame").requestFullscreen?.());
+  const snapshot = async () => {
+    try {
+      await askJson("api/v1/snapshots", { method: "POST" });
+      $("said").textContent = "Kept among the events.";
+      await refresh();
+    } catch (error) {
+      $("said").textContent = error.message;
+    }
+    setTimeout(() => ($("said").textContent = ""), 4000);
+  };
+  $("mirror").addEventListener("click", mirror);
+  $("full").addEventListener("click", full);
+  $("snapshot").addEventListener("click", snapshot);
+  $("viewer-close").addEventListener("click", () => $("viewer").close());
+  $("viewer").addEventListener("click", (event) => event.target === $("viewer") && $("viewer").close());
+  document.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input") || document.querySelector("dialog[open]")) return;
+    ({ m: mirror, f: full, s: snapshot })[event.key.toLowerCase()]?.();
+  });
+  const hours = document.querySelectorAll("[data-hours]");
+  for (const button of hours) {
+    button.addEventListener("click", () => {
+      shown.hours = Number(button.dataset.hours);
+      pressed(button, hours);
+      void refresh();
+    });
+  }
+  const kinds = document.querySelectorAll("[data-kind]");
+  for (const button of kinds) {
+    button.addEventListener("click", () => {
+      shown.kind = button.dataset.kind;
+      pressed(button, kinds);
+      drawEvents();
+    });
+  }
+  document.addEventListener("visibilitychange", refresh);
+}
+
+wire();
+await useFragment();
+for (;;) {
+  try {
+    await start();
+    break;
+  } catch {
+    setState("offline");
+    await sleep(1000);
+  }
+}
+void refresh();
+setInterval(refresh, 15000);
+await watch();

@@ -16,7 +16,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.json_text import from_json
 from catsdogs_edge.web import events, images, kserve, live, pages, status
-from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, explain, explain_bug
+from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug
 from catsdogs_edge.web.guard import Guard, refuse
 from catsdogs_edge.web.hub import TooManyViewersError
 from catsdogs_edge.web.inference import BusyError, InferenceQueue
@@ -37,6 +37,7 @@ def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera
         inference=InferenceQueue(classifier),
         telemetry=Telemetry(info, camera.hub if camera else None),
         access=access,
+        packed=PackedModel(model),
         camera=camera,
         started=time.time(),
     )

@@ -1,10 +1,12 @@
 """What a route is, once for the server and for the OpenAPI document, and what all routes work with."""
 
 import asyncio
+import gzip
 import json
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from starlette.datastructures import FormData
@@ -44,6 +46,23 @@ class Camera:
     history: History
 
 
+class PackedModel:
+    """The model file, compressed once, when somebody first asks for it, and kept: it takes a second."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._work: asyncio.Future[bytes] | None = None
+
+    async def get(self) -> bytes:
+        """Returns the file in gzip's format."""
+        if self._work is None:
+            self._work = asyncio.ensure_future(asyncio.to_thread(self._compress))
+        return await asyncio.shield(self._work)  # others may wait for it, too
+
+    def _compress(self) -> bytes:
+        return gzip.compress(self._path.read_bytes(), mtime=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Box:
     """What the routes show: a model and, where there is one, a camera."""
@@ -59,6 +78,7 @@ class Box:
     inference: InferenceQueue
     telemetry: Telemetry
     access: Access
+    packed: PackedModel
     camera: Camera | None
     started: float
     """On the clock of `time.time`."""
@@ -172,10 +192,13 @@ async def read_image(request: Request, field_names: tuple[str, ...]) -> tuple[by
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         return body, None
     form = await _parse_form(request, body)
-    for name in (*field_names, *form):
-        part = form.get(name)
-        if part is not None and not isinstance(part, str):
-            return await part.read(), part.filename
+    try:
+        for name in (*field_names, *form):
+            part = form.get(name)
+            if part is not None and not isinstance(part, str):
+                return await part.read(), part.filename
+    finally:
+        await form.close()
     raise HTTPException(422, f"the form holds no file, expected one as '{field_names[0]}'")
 
 

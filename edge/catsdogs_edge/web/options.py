@@ -50,6 +50,8 @@ class Access:
         """Checks what belongs together; raises `ValueError` for what does not, `DataError` for a token file."""
         host, port = _parse_address(address)
         token = _read_token(options.token_file) if options.token_file else environment.get("CATSDOGS_TOKEN", "")
+        if not (token.isascii() and token.isprintable()):
+            raise ValueError("the token holds other signs than those of ASCII: openssl rand -hex 24 makes a good one")
         if not token and not is_loopback(host):
             raise ValueError(
                 f"{host} can be reached from other machines: give a token, with --token-file FILE or CATSDOGS_TOKEN"

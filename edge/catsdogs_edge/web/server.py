@@ -54,6 +54,7 @@ class WebServer:
             timeout_graceful_shutdown=_SECONDS_TO_END,
             ws="none",
         )
+        logging.getLogger("uvicorn.access").disabled = True  # whatever handlers a program has
         try:
             config.load()
         except OSError as error:  # SSL's own errors are of that kind, too
@@ -93,7 +94,8 @@ class WebServer:
 def _listen(access: Access) -> socket.socket:
     """Opens the listening socket; what is set on it holds for all connections."""
     family = socket.AF_INET6 if ":" in access.host else socket.AF_INET
-    listening = socket.socket(family, socket.SOCK_STREAM)
+    # With the protocol named: else asyncio leaves TCP_NODELAY off, and each answer takes 40 ms more
+    listening = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if sys.platform != "win32":  # there it would share the port with another program
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -6,6 +6,7 @@ const MOST = 50;
 export function addResult(file, classes) {
   const image = element("img", { alt: "", src: URL.createObjectURL(file) });
   image.addEventListener("load", () => URL.revokeObjectURL(image.src), { once: true });
+  image.addEventListener("error", () => image.classList.add("broken"), { once: true });
   const label = element("b", { textContent: "…" });
   const probability = element("span");
   const inner = element("div", { className: "inner" }, element("p", { className: "verdict" }, label, probability));
@@ -16,7 +17,7 @@ export function addResult(file, classes) {
     show(row) {
       if (row.error) return this.fail(row.error);
       label.textContent = row.label;
-      label.style.color = classes.includes(row.label) ? colour(row.label, classes) : "";
+      label.style.setProperty("--mark", colour(row.label, classes));
       probability.textContent = classes.includes(row.label) ? percent(row.probability) : row.familiarity == null ? "" : `familiarity ${percent(row.familiarity)}`;
       const bars = element("div", { className: "bars" });
       new Bars(bars, classes).show(row.probabilities);

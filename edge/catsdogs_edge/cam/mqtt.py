@@ -95,6 +95,7 @@ class MqttSink(Sink):
         self._said: dict[str, bytes] = {}  # by topic, for whoever connects again
         self._next = self._soonest = 0.0
         self._refusal = ""
+        self._was_connected = False
         self._client = client = Client(CallbackAPIVersion.VERSION2, client_id=f"catsdogs-{broker.name}")
         client.username_pw_set(broker.user, broker.password)
         if broker.tls:
@@ -110,7 +111,10 @@ class MqttSink(Sink):
         client.loop_start()
 
     def write(self, result: FrameResult) -> bool:
-        """Publishes a result if it says something new, or a minute has passed; never asks to stop."""
+        """Publishes a result if it says something new, or a minute has passed; never asks to stop.
+
+        Raises `OutputError` where the broker has refused user or password from the start.
+        """
         if self._refusal:
             raise OutputError(f"the broker {self._broker.host} refuses: {self._refusal}")
         change, now = self._changes.add(result), time.monotonic()
@@ -142,10 +146,11 @@ class MqttSink(Sink):
         self, client: Client, _: Any, flags: ConnectFlags, reason: ReasonCode, properties: Properties | None
     ) -> None:
         if reason.is_failure:
-            if reason.getName() in {"Not authorized", "Bad user name or password"}:
+            if not self._was_connected and reason.getName() in {"Not authorized", "Bad user name or password"}:
                 self._refusal = f"{reason.getName()}: are user and password right?"
             _log.warning("MQTT: %s refuses: %s.", self._broker.host, reason)
             return
+        self._was_connected = True
         _log.info("MQTT: connected to %s as %s.", self._broker.host, self._topic)
         client.subscribe(f"{_HOME_ASSISTANT}/status")
         self._introduce()

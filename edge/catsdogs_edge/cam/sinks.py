@@ -12,7 +12,7 @@ from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder
 from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
-from catsdogs_edge.capture.sources import Source, read_secret
+from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
 from catsdogs_edge.runtime.display import why_no_window
@@ -91,10 +91,6 @@ def open_sinks(
             add(Recorder(options.record, annotator, source.fps, live=source.live))
         if options.save:
             add(AnnotatedFrames(options.save, annotator))
-        if options.mqtt:
-            from catsdogs_edge.cam.mqtt import Broker, MqttSink  # noqa: PLC0415 - an extra of its own
-
-            add(MqttSink(Broker.parse(read_secret(options.mqtt, "the broker")), info, source.name))
         if window:
             add(Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save))
         for open_sink in more:

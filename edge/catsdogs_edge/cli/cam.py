@@ -16,6 +16,10 @@ from catsdogs_edge.output.terminal import redact, say
 
 if TYPE_CHECKING:
     from catsdogs_edge.cam.frame_result import Sink
+    from catsdogs_edge.cam.mqtt import Broker
+    from catsdogs_edge.capture.sources import Source
+    from catsdogs_edge.model.classifier import Classifier
+    from catsdogs_edge.model.info import ModelInfo
     from catsdogs_edge.web.options import Access
 
 _app = make_app()
@@ -62,7 +66,7 @@ def _cam(options: CamOptions) -> None:
     try:
         raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
         triggers = Trigger.parse_all(options.on[0]) if options.on else ()
-        access = _check_access(options)
+        access, broker = _check_access(options), _check_broker(options)
     except ValueError as error:
         raise typer.BadParameter(redact(str(error))) from error
     classifier = Classifier.load(
@@ -72,16 +76,11 @@ def _cam(options: CamOptions) -> None:
     check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, options.source])
     with closing(open_source(options.source, raw=raw, size=size)) as source:
         say(f"{source.name}; {info.describe()}", err=True)
-
-        def open_web() -> "Sink":
-            from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
-
-            assert access is not None  # noqa: S101 - for mypy
-            sink = WebSink(classifier, info, source.name, access)
-            say(f"The live page: {sink.url}", err=True)
-            return sink
-
-        more: list[Callable[[], Sink]] = [open_web] if access else []
+        more: list[Callable[[], Sink]] = []
+        if broker:
+            more.append(lambda: _open_mqtt(broker, info, source))
+        if access:
+            more.append(lambda: _open_web(classifier, info, source, access))
         sinks = open_sinks(options, triggers, info, source, more)
         summary = classify_stream(classifier, source, sinks, smoothing=options.smoothing, limit=options.frames)
     say(f"{summary.describe()} of {source.name}", err=True)
@@ -98,6 +97,30 @@ def _check_access(options: CamOptions) -> "Access | None":
     from catsdogs_edge.web.options import Access  # noqa: PLC0415 - only where there is a server
 
     return Access.from_options(options.web, options, dict(os.environ))
+
+
+def _check_broker(options: CamOptions) -> "Broker | None":
+    """Returns the MQTT broker, if there is to be one; raises `ValueError` for what is no address."""
+    if not options.mqtt:
+        return None
+    from catsdogs_edge.cam.mqtt import Broker  # noqa: PLC0415 - an extra of its own
+    from catsdogs_edge.capture.sources import read_secret  # noqa: PLC0415
+
+    return Broker.parse(read_secret(options.mqtt, "the broker"))
+
+
+def _open_web(classifier: "Classifier", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":
+    from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
+
+    sink = WebSink(classifier, info, source.name, access)
+    say(f"The live page: {sink.url}", err=True)
+    return sink
+
+
+def _open_mqtt(broker: "Broker", info: "ModelInfo", source: "Source") -> "Sink":
+    from catsdogs_edge.cam.mqtt import MqttSink  # noqa: PLC0415 - an extra of its own
+
+    return MqttSink(broker, info, source.name)
 
 
 def _list_cameras(*, as_json: bool) -> None:

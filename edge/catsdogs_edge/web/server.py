@@ -104,6 +104,7 @@ def _listen(access: Access) -> socket.socket:
                 with contextlib.suppress(OSError):  # a kernel without it
                     listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
         listening.bind((access.host, access.port))
+        listening.listen(_MOST_CONNECTIONS)  # at once: who reads the address may ask before the server has started
     except OSError as error:
         listening.close()
         where = f"{access.host}:{access.port}"

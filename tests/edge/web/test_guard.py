@@ -118,9 +118,7 @@ def test_only_programs_and_pages_are_asked_for_a_password(locked: httpx.Client) 
     assert locked.get("metrics", headers=script).headers["www-authenticate"].startswith("Bearer")
 
 
-def test_ten_wrong_tokens_are_enough(
-    classifier: Classifier, familiar: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ten_wrong_tokens_are_enough(classifier: Classifier, familiar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catsdogs_edge.web.guard._MOST_FAILURES", 10)
     with open_server(classifier, familiar, Access(host="127.0.0.1", port=0, token=TOKEN)) as client:
         assert [client.get("metrics", headers=prove("wrong")).status_code for _ in range(10)] == [401] * 10
@@ -169,7 +167,9 @@ def test_an_allowed_page_may_ask_and_show_it(classifier: Classifier, familiar: P
         assert client.get("", headers={"origin": "https://other.example.org"}).status_code == 403
 
 
-@pytest.mark.parametrize("host", ["", "localhost.example.org", "127.0.0.1.example.org", "192.168.1.1", "evil@localhost"])
+@pytest.mark.parametrize(
+    "host", ["", "localhost.example.org", "127.0.0.1.example.org", "192.168.1.1", "evil@localhost"]
+)
 def test_a_host_that_only_looks_local_is_refused(host: str, plain_client: httpx.Client) -> None:
     assert plain_client.get("healthz", headers={"host": host}).status_code in {400, 421}
 

@@ -80,18 +80,14 @@ def test_a_body_of_unknown_length_is_cut(plain_client: httpx.Client) -> None:
                 stream.sendall(chunk)
 
 
-def test_a_body_that_does_not_arrive_is_given_up(
-    plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_body_that_does_not_arrive_is_given_up(plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("catsdogs_edge.web.endpoint.BODY_SECONDS", 0.2)
     with connect(plain_client) as stream:
         stream.sendall(b"POST /api/v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx")
         assert b" 408 " in stream.recv(4096).splitlines()[0]
 
 
-def test_more_than_may_wait_are_told_to_come_again(
-    plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_more_than_may_wait_are_told_to_come_again(plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "QUEUE", 1)
     with connect(plain_client) as first, connect(plain_client) as second:
         for stream in (first, second):  # both hold a place, and send nothing

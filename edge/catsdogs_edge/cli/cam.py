@@ -11,7 +11,7 @@ import typer
 
 from catsdogs_edge.cam.options import WEB_ADDRESS, CamOptions
 from catsdogs_edge.cli.app import OptionalValue, command, make_app, run
-from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.errors import DataError, ExitCode
 from catsdogs_edge.output.terminal import redact, say
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def _cam(options: CamOptions) -> None:
         raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
         triggers = Trigger.parse_all(options.on[0]) if options.on else ()
         access, broker = _check_access(options), _check_broker(options)
+    except DataError:  # a ValueError, too
+        raise
     except ValueError as error:
         raise typer.BadParameter(redact(str(error))) from error
     classifier = Classifier.load(

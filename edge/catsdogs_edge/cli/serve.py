@@ -7,7 +7,7 @@ from functools import partial
 import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.errors import OutputError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.terminal import redact, say
 from catsdogs_edge.web.options import Access, ServeOptions
 
@@ -32,6 +32,8 @@ def _serve(options: ServeOptions) -> None:
     """
     try:
         access = Access.from_options(options.address, options, dict(os.environ))
+    except DataError:  # a ValueError, too
+        raise
     except ValueError as error:
         raise typer.BadParameter(redact(str(error))) from error
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more

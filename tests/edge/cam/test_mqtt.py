@@ -247,5 +247,5 @@ def test_a_broker_that_is_off_stops_nothing(familiar: Path) -> None:
 
 def test_an_unknown_host_is_one_line(familiar: Path) -> None:
     info = ModelInfo.from_classifier(Classifier.load(familiar, threads=1), familiar)
-    with pytest.raises(OutputError, match="the broker nowhere.invalid is not known"):
+    with pytest.raises(OutputError, match=r"the broker nowhere\.invalid is not known"):
         MqttSink(Broker.parse("mqtt://nowhere.invalid/garden"), info, "camera 0")

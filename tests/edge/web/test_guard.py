@@ -17,7 +17,7 @@ from catsdogs_edge.web.options import Access
 from tests.edge.conftest import RED, encode, plain
 from tests.edge.web.conftest import LOCAL, open_camera, open_server
 
-TOKEN = "correct horse: battery=staple"
+TOKEN = "correct horse: battery=staple"  # noqa: S105 - of these tests
 ENDPOINTS = find_endpoints(has_camera=True)
 PROOFS = ("none", "wrong", "bearer", "basic", "cookie")
 CALLERS = ("ours", "foreign host", "foreign origin", "foreign fetch", "own page")

@@ -59,7 +59,8 @@ def test_a_form_brings_the_name(plain_client: httpx.Client) -> None:
 
 def connect(client: httpx.Client) -> socket.socket:
     url = urlsplit(str(client.base_url))
-    assert url.hostname and url.port
+    assert url.hostname is not None
+    assert url.port is not None
     return socket.create_connection((url.hostname, url.port), 10)
 
 
@@ -75,7 +76,7 @@ def test_a_body_of_unknown_length_is_cut(plain_client: httpx.Client) -> None:
     with connect(plain_client) as stream:
         stream.sendall(b"POST /api/v1/classify HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
         chunk = b"100000\r\n" + bytes(2**20) + b"\r\n"
-        with pytest.raises(OSError):
+        with pytest.raises((BrokenPipeError, ConnectionResetError)):
             for _ in range(400):
                 stream.sendall(chunk)
 

@@ -138,7 +138,8 @@ def read_parts(stream: socket.socket, count: int) -> list[bytes]:
 def connect(url: str, path: str) -> socket.socket:
     """Opens a connection and asks for a path."""
     host, port = urlsplit(url).hostname, urlsplit(url).port
-    assert host and port
+    assert host is not None
+    assert port is not None
     stream = socket.create_connection((host, port), 10)
     stream.sendall(f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\n\r\n".encode())
     return stream

@@ -33,13 +33,9 @@ async function fromCache(request, path) {
 
 async function fromNetwork(request) {
   const cache = await caches.open(CACHE);
-  try {
-    const answer = await fetch(request);
-    if (answer.ok) await cache.put(request, answer.clone());
-    return answer;
-  } catch (error) {
-    const kept = await cache.match(request, { ignoreSearch: true });
-    if (kept) return kept;
-    throw error;
-  }
+  const answer = await fetch(request).catch(() => null);
+  if (answer?.ok) await cache.put(request, answer.clone());
+  // Without an answer, or with one of a proxy that misses the box: what is kept
+  const isAway = !answer || answer.status >= 500;
+  return (isAway && (await cache.match(request))) || answer || Response.error();
 }

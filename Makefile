@@ -23,6 +23,7 @@ demo: $(EDGE)/stamp ## Test the model that comes along, and classify images with
 	@echo
 	@echo "Next: $(EDGE)/bin/catsdogs-classify YOUR/IMAGES"
 	@echo "      $(EDGE)/bin/catsdogs-cam 0        a camera, if one is named above"
+	@echo "      $(EDGE)/bin/catsdogs-serve           a page for images: http://127.0.0.1:8765/ (with a camera: catsdogs-cam 0 --web)"
 	@echo "      make pipeline                        train, export and classify, on drawings"
 
 pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on them, export to INT8, classify new ones
@@ -40,7 +41,7 @@ test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge 
 	$(EDGE)/bin/python -m pytest -n 2 --dist loadfile tests/edge
 	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/train tests/export tests/integration
 
-test-slow: $(FULL)/dev-stamp $(EDGE)/ray-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
+test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
 	$(EDGE)/bin/python -m pytest -m slow -n 2 tests/edge/classify
 # Apart from those, which leave no core to the servers and cameras of these.
 	$(EDGE)/bin/python -m pytest -m slow -n 2 --ignore=tests/edge/classify tests/edge
@@ -73,7 +74,7 @@ clean: ## Remove the environments and everything that was built
 # What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs no library of
 # the system. The demo's environment is small; tests, Ray and the tools of developers are added when they are needed.
 $(FULL)/stamp: EXTRAS := edge-headless,export,train,test
-$(EDGE)/stamp: EXTRAS := edge-headless
+$(EDGE)/stamp: EXTRAS := edge-headless,web
 $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python $(PIP) -e '.[$(EXTRAS)]'
@@ -81,10 +82,10 @@ $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt
 
 $(FULL)/dev-stamp: EXTRAS := dev,ray
 $(EDGE)/test-stamp: EXTRAS := test
-$(EDGE)/ray-stamp: EXTRAS := test-ray
+$(EDGE)/slow-stamp: EXTRAS := test-ray,test-web
 $(FULL)/dev-stamp: $(FULL)/stamp
 $(EDGE)/test-stamp: $(EDGE)/stamp
-$(EDGE)/ray-stamp: $(EDGE)/test-stamp
-$(FULL)/dev-stamp $(EDGE)/test-stamp $(EDGE)/ray-stamp:
+$(EDGE)/slow-stamp: $(EDGE)/test-stamp
+$(FULL)/dev-stamp $(EDGE)/test-stamp $(EDGE)/slow-stamp:
 	$(@D)/bin/python $(PIP) -e '.[$(EXTRAS)]'
 	touch $@

@@ -18,6 +18,7 @@ import catsdogs_edge.cli.cam
 import catsdogs_edge.cli.classify
 import catsdogs_edge.cli.doctor
 import catsdogs_edge.cli.overview
+import catsdogs_edge.cli.serve
 import catsdogs_export.cli
 import catsdogs_train.cli
 from catsdogs_edge.images.drawings import draw, write_folder
@@ -31,6 +32,7 @@ APPS = {
     "catsdogs": catsdogs_edge.cli.overview._app,
     "catsdogs-classify": catsdogs_edge.cli.classify._app,
     "catsdogs-cam": catsdogs_edge.cli.cam._app,
+    "catsdogs-serve": catsdogs_edge.cli.serve._app,
     "catsdogs-bench": catsdogs_edge.cli.bench._app,
     "catsdogs-doctor": catsdogs_edge.cli.doctor._app,
     "catsdogs-train": catsdogs_train.cli._app,
@@ -47,6 +49,9 @@ NOT_RUN = {
     r"kaggle": "needs an account",
     r"rpicam-vid": "needs a Raspberry Pi",
     r"catsdogs-cam (0|cam:|--list)": "needs a camera",
+    r"catsdogs-serve": "does not end; tests/edge/cli/test_serve.py",
+    r"(curl|ssh) ": "needs a server; tests/edge/web",
+    r"openssl ": "makes keys; tests/edge/cli/test_serve.py makes such",
     r"catsdogs-cam rtsp:": "needs a server; tests/edge/capture/test_streams.py has one",
     r"catsdogs-.* --provider cuda": "needs a GPU",
     r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/cluster",

@@ -58,7 +58,7 @@ class Mosquitto:
         self.start()
 
     def start(self) -> None:
-        self._process = subprocess.Popen(["mosquitto", "-c", self._config], stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(["mosquitto", "-c", str(self._config)], stderr=subprocess.DEVNULL)
         wait_for_server(self.port, self._process)
 
     def stop(self) -> None:
@@ -76,7 +76,7 @@ def test_a_wrong_password_ends_the_command(tmp_path: Path, scripts: Path, pets: 
     broker = subprocess.Popen(["mosquitto", "-c", config], stderr=subprocess.DEVNULL)
     wait_for_server(port, broker)
     frames = subprocess.Popen(["cat", "/dev/zero"], stdout=subprocess.PIPE)
-    command = [scripts / "catsdogs-cam", "-", "--raw", "160x120", "--model", tiny, "--no-window"]
+    command: list[str | Path] = [scripts / "catsdogs-cam", "-", "--raw", "160x120", "--model", tiny, "--no-window"]
     url = f"mqtt://me:wrong@127.0.0.1:{port}/garden"
     done = subprocess.run([*command, "--mqtt", url], stdin=frames.stdout, capture_output=True, text=True, check=False)
     for process in (frames, broker):
@@ -93,7 +93,7 @@ class Listener:
     def __init__(self, port: int) -> None:
         self.heard: dict[str, bytes] = {}
         self.client = Client(CallbackAPIVersion.VERSION2)
-        self.client.on_message = lambda _, __, message: self.heard.update({message.topic: message.payload})
+        self.client.on_message = lambda _, __, message: self.heard.update({message.topic: bytes(message.payload)})
         self.client.on_connect = lambda client, *_: client.subscribe("#")
         self.client.reconnect_delay_set(1, 1)
         self.client.connect("127.0.0.1", port)

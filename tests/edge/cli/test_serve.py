@@ -20,9 +20,9 @@ SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
 
 @contextmanager
-def started(*command: str | Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(*command: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Starts a command that says where its page is, and returns it with that address."""
-    process = subprocess.Popen([*command], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     assert process.stderr
     try:
         for line in process.stderr:

@@ -38,7 +38,7 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
 def noisy(label: str, number: int, height: int = 120, width: int = 160) -> RgbImage:
     """A frame that the tiny model takes for `label`, unlike the one before."""
     noise = np.random.default_rng(number).integers(-6, 7, (height, width, 3))
-    return np.clip(plain(COLOURS[label], height, width) + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(plain(COLOURS[label], height, width) + noise, 0, 255), np.uint8)
 
 
 class FakeCamera:

@@ -55,7 +55,8 @@ class Proxy:
                 return
             line = b" ".join([method, path[len(self._prefix) :], version])
             address = urlsplit(self.target)
-            assert address.hostname and address.port  # noqa: PT018
+            assert address.hostname is not None
+            assert address.port is not None
             with socket.socket() as server:
                 if self._rate:
                     server.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)

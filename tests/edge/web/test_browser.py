@@ -23,7 +23,7 @@ from tests.edge.web.conftest import FakeCamera, open_camera, open_server, wait_u
 from tests.edge.web.proxies import Proxy
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page
 
 CHROMIUM = shutil.which("chromium")
 CAMERA_LOST_MS = LIVE_MS = 2000
@@ -64,7 +64,12 @@ def page(browser: "Browser") -> "Iterator[Page]":
     opened = context.new_page()
     mistakes: list[str] = []
     opened.on("pageerror", lambda error: mistakes.append(str(error)))
-    opened.on("console", lambda message: "Content Security Policy" in message.text and mistakes.append(message.text))
+
+    def hear(message: "ConsoleMessage") -> None:
+        if "Content Security Policy" in message.text:
+            mistakes.append(message.text)
+
+    opened.on("console", hear)
     yield opened
     context.close()
     assert mistakes == []

@@ -124,7 +124,8 @@ def test_an_image_is_encoded_once_for_all_who_watch(viewers: int, camera: FakeCa
 
 def read_parts(stream: socket.socket, count: int) -> list[bytes]:
     """Reads images of an MJPEG stream."""
-    data, images = b"", []
+    data = b""
+    images: list[bytes] = []
     while len(images) < count:
         chunk = stream.recv(65536)
         assert chunk, "the stream has ended"

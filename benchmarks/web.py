@@ -19,8 +19,10 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
@@ -113,18 +115,22 @@ def _viewers(url: str, kind: str, count: int) -> Iterator[None]:
 @app.command(hidden=True)
 def watch(kind: str, count: int, url: str) -> None:
     """Watches as `count` pages, or MJPEG viewers, do; does not end."""
+    address = urlsplit(url).netloc
 
     def pull() -> None:
-        with httpx.Client(base_url=url, timeout=20) as client:
-            after = 0
-            while True:
-                answer = client.get(f"frame.jpg?after={after}")
-                after = int(json.loads(answer.headers["x-catsdogs"])["sequence"])
+        connection, after = HTTPConnection(address, timeout=20), 0
+        while True:
+            connection.request("GET", f"/frame.jpg?after={after}")
+            answer = connection.getresponse()
+            answer.read()
+            after = int(json.loads(answer.headers["x-catsdogs"])["sequence"])
 
     def push() -> None:
-        with httpx.stream("GET", f"{url}stream.mjpg", timeout=20) as answer:
-            for _ in answer.iter_raw():
-                pass
+        connection = HTTPConnection(address, timeout=20)
+        connection.request("GET", "/stream.mjpg")
+        answer = connection.getresponse()
+        while answer.read1(2**16):
+            pass
 
     threads = [threading.Thread(target=pull if kind == "pull" else push) for _ in range(count)]
     for thread in threads:

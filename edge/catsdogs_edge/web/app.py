@@ -46,7 +46,8 @@ def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera
 def find_endpoints(*, has_camera: bool) -> tuple[Endpoint, ...]:
     """Returns the routes; those of a camera only with one."""
     of_camera = (*live.ENDPOINTS, *events.ENDPOINTS) if has_camera else ()
-    return (*pages.ENDPOINTS, *of_camera, events.STATE, *images.ENDPOINTS, *kserve.ENDPOINTS, *status.ENDPOINTS)
+    # Frames first, because they are asked for most
+    return (*of_camera, *pages.ENDPOINTS, events.STATE, *images.ENDPOINTS, *kserve.ENDPOINTS, *status.ENDPOINTS)
 
 
 def make_app(box: Box) -> Starlette:

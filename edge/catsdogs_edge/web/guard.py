@@ -31,11 +31,12 @@ _POLICY = (
     "connect-src 'self'; img-src 'self' blob:; media-src 'self' blob:; manifest-src 'self'; base-uri 'none'; "
     "form-action 'none'; "
 )
-_HEADERS = {
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-resource-policy": "same-origin",
-}
+_NOTHING = "default-src 'none'; "  # for what is no page
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+)
 
 
 class Guard:
@@ -53,7 +54,8 @@ class Guard:
         self._open = open_paths
         self._failures = FailureLimit()
         framed_by = " ".join(sorted(access.origins)) or "'none'"
-        self._headers = {**_HEADERS, "content-security-policy": f"{_POLICY}frame-ancestors {framed_by}"}
+        self._headers = [*_HEADERS, (b"content-security-policy", f"{_NOTHING}frame-ancestors {framed_by}".encode())]
+        self._of_pages = [*_HEADERS, (b"content-security-policy", f"{_POLICY}frame-ancestors {framed_by}".encode())]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers a request itself, or passes it on."""
@@ -68,11 +70,9 @@ class Guard:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in self._headers.items():
-                    headers.setdefault(name, value)
-                headers.setdefault("cache-control", "no-store")
+                self._add_headers(message["headers"])
                 if allowed:
+                    headers = MutableHeaders(scope=message)
                     headers["access-control-allow-origin"] = allowed
                     headers["access-control-allow-credentials"] = "true"
                     headers["access-control-expose-headers"] = "X-Catsdogs"
@@ -86,6 +86,13 @@ class Guard:
         finally:
             route = scope.get("route")
             self._telemetry.add_request(getattr(route, "path", "other") if not refusal else "refused", status)
+
+    def _add_headers(self, raw: list[tuple[bytes, bytes]]) -> None:
+        """Adds those of every answer; to the list itself, because frames come many times a second."""
+        given = dict(raw)
+        raw += self._of_pages if given.get(b"content-type", b"").startswith(b"text/html") else self._headers
+        if b"cache-control" not in given:
+            raw.append((b"cache-control", b"no-store"))
 
     def _refuse(self, request: Request, allowed_origin: str) -> Response | None:
         """Returns the answer to who may not ask; None to who may."""

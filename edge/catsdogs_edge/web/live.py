@@ -35,7 +35,9 @@ async def frame(request: Request) -> Response:
     watched = camera(request)
     hub = watched.hub
     with hub.viewer():
-        newest = await until_gone(request, hub.next(after, _HOLD))
+        newest = hub.newest  # often it is there already, and nobody need be waited for
+        if newest is None or newest.sequence == after:
+            newest = await until_gone(request, hub.next(after, _HOLD))
         if newest is None:
             return Response(status_code=204)
         headers = {"X-Catsdogs": describe(box(request), watched, newest)}

@@ -76,6 +76,7 @@ def test_each_route_answers_who_may_ask_and_nobody_else(proof: str, caller: str,
         headers = {**prove(proof), **call_as(caller, locked)}
         with locked.stream(endpoint.method, path_of(endpoint), headers=headers) as answer:
             status = answer.status_code
+            is_page = answer.headers.get("content-type", "").startswith("text/html")
         if caller == "foreign host":
             expected = {421}
         elif caller.startswith("foreign"):
@@ -87,7 +88,10 @@ def test_each_route_answers_who_may_ask_and_nobody_else(proof: str, caller: str,
         assert status in expected, (endpoint.method, endpoint.path)
         assert not [name for name in answer.headers if name.startswith("access-control-")]
         assert answer.headers["x-content-type-options"] == "nosniff"
-        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        policy = answer.headers["content-security-policy"]
+        assert policy.startswith("default-src 'none'; ")
+        assert policy.endswith("frame-ancestors 'none'")
+        assert ("script-src 'self'" in policy) is is_page
         assert "server" not in answer.headers
 
 

@@ -8,6 +8,7 @@ breaks), `catsdogs/NAME/source` (the same for the camera), `catsdogs/NAME/state`
 import logging
 import re
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -33,7 +34,9 @@ from catsdogs_edge.output.terminal import redact
 _log = logging.getLogger(__name__)
 
 _REPEAT = 60.0  # seconds until the same state is said again
-_LEAST = 1.0  # seconds between two states of the same label: probabilities change with each frame
+_LEAST = 10.0  # seconds between two states of the same label: probabilities change with each frame
+_BETWEEN_IMAGES = 1.0  # seconds
+_EXPIRY = 180  # seconds after which Home Assistant takes a state for none: a camera whose thread hangs says nothing
 _LONGEST_RETRY = 30  # seconds between two attempts to connect
 _SECONDS_TO_SAY_GOODBYE = 2.0
 _HOME_ASSISTANT = "homeassistant"
@@ -85,7 +88,7 @@ class MqttSink(Sink):
     """Publishes states and images; a broker that is away is looked for again, and hears everything when it is back."""
 
     def __init__(self, broker: Broker, info: ModelInfo, source: str) -> None:
-        """Starts to connect, in a thread of its own. Raises `OutputError` for an unknown host, not if it is off."""
+        """Starts to connect, in a thread of its own; a broker that cannot be reached yet is tried again and again."""
         self._broker, self._info = broker, info
         self._topic = f"catsdogs/{broker.name}"
         self._constant = info.row_fields()
@@ -93,7 +96,8 @@ class MqttSink(Sink):
         self._changes = ChangeDetector()
         self._lock = threading.Lock()
         self._said: dict[str, bytes] = {}  # by topic, for whoever connects again
-        self._next = self._soonest = 0.0
+        self._next = self._soonest = self._next_image = 0.0
+        self._complaint = ""
         self._refusal = ""
         self._was_connected = False
         self._client = client = Client(CallbackAPIVersion.VERSION2, client_id=f"catsdogs-{broker.name}")
@@ -103,10 +107,7 @@ class MqttSink(Sink):
         client.will_set(f"{self._topic}/online", b"offline", qos=1, retain=True)
         client.reconnect_delay_set(1, _LONGEST_RETRY)
         client.on_connect, client.on_disconnect, client.on_message = self._connected, self._lost, self._heard
-        try:
-            socket.getaddrinfo(broker.host, broker.port)
-        except OSError as error:
-            raise OutputError(f"the broker {broker.host} is not known: {error.strerror}") from error
+        client.on_connect_fail = self._failed
         client.connect_async(broker.host, broker.port, keepalive=30)
         client.loop_start()
 
@@ -123,7 +124,9 @@ class MqttSink(Sink):
             self._publish("source", b"online" if result.frame.state is State.LIVE else b"offline")
             row = to_row(result, self._info.classes) | self._constant
             self._publish("state", to_json(row).encode())
-        if change and change.label is not None and result.frame.rgb is not None:
+        is_seen = change is not None and change.label is not None
+        if is_seen and result.frame.rgb is not None and now >= self._next_image:
+            self._next_image = now + _BETWEEN_IMAGES
             self._publish("image", encode_jpeg(result.frame.rgb))
         return True
 
@@ -150,10 +153,17 @@ class MqttSink(Sink):
                 self._refusal = f"{reason.getName()}: are user and password right?"
             _log.warning("MQTT: %s refuses: %s.", self._broker.host, reason)
             return
-        self._was_connected = True
+        self._was_connected, self._complaint = True, ""
         _log.info("MQTT: connected to %s as %s.", self._broker.host, self._topic)
         client.subscribe(f"{_HOME_ASSISTANT}/status")
         self._introduce()
+
+    def _failed(self, client: Client, _: Any) -> None:
+        """Says once why the broker cannot be reached."""
+        complaint = str(sys.exc_info()[1] or "it does not answer")
+        if complaint != self._complaint:
+            self._complaint = complaint
+            _log.warning("MQTT: %s cannot be reached (%s): trying again.", self._broker.host, complaint)
 
     def _lost(
         self, client: Client, _: Any, flags: DisconnectFlags, reason: ReasonCode, properties: Properties | None
@@ -178,58 +188,58 @@ class MqttSink(Sink):
 
     def _discovery(self) -> dict[str, Any]:
         """Returns what Home Assistant wants to know: one device, and its entities."""
-        name = self._broker.name
+        name, topic = self._broker.name, self._topic
+        software = version("catsdogs")
+        return {
+            "device": {
+                "identifiers": [f"catsdogs_{name}"],
+                "name": f"catsdogs {name}",
+                "manufacturer": "catsdogs",
+                "model": self._info.path.name,
+                "sw_version": software,
+            },
+            "origin": {"name": "catsdogs", "sw_version": software},
+            # Of all entities that have none of their own
+            "availability": [{"topic": f"{topic}/online"}, {"topic": f"{topic}/source"}],
+            "availability_mode": "all",
+            "components": {
+                key: {"unique_id": f"catsdogs_{name}_{key}", **entity} for key, entity in self._entities().items()
+            },
+        }
 
-        def entity(platform: str, key: str, title: str, icon: str, **more: Any) -> dict[str, Any]:
-            common = {"p": platform, "unique_id": f"catsdogs_{name}_{key}", "name": title, "icon": icon}
-            return common | more
-
-        percent = {"unit_of_measurement": "%", "state_class": "measurement", "suggested_display_precision": 0}
-        of_state = {"state_topic": f"{self._topic}/state"}
-        value = "{{{{ value_json.{0} }}}}"
-        of_one = "{{{{ (100 * value_json.{0}) | round(1) if value_json.{0} is not none else none }}}}"
-        entities = {
-            "label": entity(
-                "sensor", "label", "Label", "mdi:paw", **of_state, device_class="enum", options=list(self._info.labels),
-                value_template=value.format("smoothed_label"), json_attributes_topic=f"{self._topic}/state",
-            ),
-            "probability": entity(
-                "sensor", "probability", "Probability", "mdi:percent", **of_state, **percent,
-                value_template=of_one.format("smoothed_probability"),
-            ),
-            "image": entity(
-                "image", "image", "Last change", "mdi:image", image_topic=f"{self._topic}/image",
-                content_type="image/jpeg", availability=[_availability(f"{self._topic}/online")],
-            ),
-            "source": entity(
-                "sensor", "source", "Camera", "mdi:cctv", **of_state, value_template=value.format("state"),
-                device_class="enum", options=[state.value for state in State], entity_category="diagnostic",
-                availability=[_availability(f"{self._topic}/online")],
-            ),
+    def _entities(self) -> dict[str, dict[str, Any]]:
+        topic = self._topic
+        sensor = {"p": "sensor", "state_topic": f"{topic}/state", "expire_after": _EXPIRY}
+        share = {"unit_of_measurement": "%", "state_class": "measurement", "suggested_display_precision": 0}
+        of_box = {"availability": [{"topic": f"{topic}/online"}]}  # there while the camera is not
+        diagnostic = {"entity_category": "diagnostic"}
+        entities: dict[str, dict[str, Any]] = {
+            "label": {
+                **sensor, "name": "Label", "icon": "mdi:paw", "device_class": "enum",
+                "options": list(self._info.labels), "value_template": "{{ value_json.smoothed_label }}",
+            },
+            "probability": {
+                **sensor, **share, "name": "Probability", "icon": "mdi:percent",
+                "value_template": _percent("smoothed_probability"),
+            },
+            "image": {
+                **of_box, "p": "image", "name": "Last change", "icon": "mdi:image",
+                "image_topic": f"{topic}/image", "content_type": "image/jpeg",
+            },
+            "source": {
+                **sensor, **of_box, **diagnostic, "name": "Camera", "icon": "mdi:cctv", "device_class": "enum",
+                "options": [state.value for state in State], "value_template": "{{ value_json.state }}",
+            },
         }  # fmt: skip
         if self._info.has_familiarity:
-            entities["familiarity"] = entity(
-                "sensor", "familiarity", "Familiarity", "mdi:eye-check", **of_state, **percent,
-                value_template=of_one.format("familiarity"), entity_category="diagnostic",
-            )  # fmt: skip
-        device = {
-            "identifiers": [f"catsdogs_{name}"],
-            "name": f"catsdogs {name}",
-            "manufacturer": "catsdogs",
-            "model": self._info.path.name,
-            "sw_version": version("catsdogs"),
-        }
-        origin = {"name": "catsdogs", "sw_version": version("catsdogs")}
-        both = [_availability(f"{self._topic}/online"), _availability(f"{self._topic}/source")]
-        # An entity without availability of its own has that of the device.
-        return {
-            "device": device,
-            "origin": origin,
-            "availability": both,
-            "availability_mode": "all",
-            "components": entities,
-        }
+            entities["familiarity"] = {
+                **sensor, **share, **diagnostic, "name": "Familiarity", "icon": "mdi:eye-check",
+                "value_template": _percent("familiarity"),
+            }  # fmt: skip
+        return entities
 
 
-def _availability(topic: str) -> dict[str, str]:
-    return {"topic": topic}
+def _percent(field: str) -> str:
+    """Returns the template of Home Assistant that reads a share from the row."""
+    value = f"value_json.{field}"
+    return f"{{{{ (100 * {value}) | round(1) if {value} is not none else none }}}}"

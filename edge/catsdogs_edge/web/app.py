@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, compile_path
 
+from catsdogs_edge.errors import CatsDogsError
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.json_text import from_json
 from catsdogs_edge.web import events, images, kserve, live, pages, status
-from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug
+from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug, explain_error
 from catsdogs_edge.web.guard import Guard, refuse
 from catsdogs_edge.web.hub import TooManyViewersError
 from catsdogs_edge.web.inference import BusyError, InferenceQueue
@@ -27,17 +28,18 @@ from catsdogs_edge.web.telemetry import Telemetry
 def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera | None) -> Box:
     """Puts together what the routes show; `model` is the file of the classifier."""
     info = ModelInfo.from_classifier(classifier, model)
+    constant = info.row_fields()
     entry = classifier.metadata.get(selftest.KEY)
     return Box(
         info=info,
         contract=classifier.contract,
         selftest=from_json(entry, dict[str, Any]) if entry else {},
-        constant=info.row_fields(),
+        constant=constant,
         threshold=classifier.threshold,
         inference=InferenceQueue(classifier),
         telemetry=Telemetry(info, camera.hub if camera else None),
         access=access,
-        packed=PackedModel(model),
+        packed=PackedModel(model, constant["model"]),
         camera=camera,
         started=time.time(),
     )
@@ -54,11 +56,16 @@ def make_app(box: Box) -> Starlette:
     """Makes the ASGI application."""
     endpoints = find_endpoints(has_camera=box.camera is not None)
     open_paths = tuple(compile_path(endpoint.path)[0] for endpoint in endpoints if endpoint.is_open)
+    routes = [Route(each.path, each.handler, methods=[each.method]) for each in endpoints]
+    for each, route in zip(endpoints, routes, strict=True):
+        if each.is_stream and route.methods:
+            route.methods.discard("HEAD")  # Starlette adds it, and would stream into nothing
     app = Starlette(
-        routes=[Route(each.path, each.handler, methods=[each.method]) for each in endpoints],
+        routes=routes,
         middleware=[Middleware(Guard, access=box.access, telemetry=box.telemetry, open_paths=open_paths)],
         exception_handlers={
             HTTPException: explain,
+            CatsDogsError: explain_error,
             BusyError: _explain_busy,
             TooManyViewersError: _explain_busy,
             Exception: explain_bug,

@@ -2,9 +2,10 @@
 
 import asyncio
 import gzip
+import hashlib
 import json
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -13,7 +14,8 @@ from starlette.datastructures import FormData
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from catsdogs_edge.cam.frame_result import FrameResult, to_row
 from catsdogs_edge.model.contract import Contract
@@ -46,21 +48,53 @@ class Camera:
     history: History
 
 
+class Json(JSONResponse):
+    """JSON in ASCII: names of files need not be UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """Returns it as bytes; raises `ValueError` for numbers that are not finite."""
+        return json.dumps(content, ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode()
+
+
+class ViewerResponse(StreamingResponse):
+    """A stream that counts as a viewer until it ends, however it ends."""
+
+    def __init__(self, hub: Hub, content: AsyncIterator[bytes | str], media_type: str) -> None:
+        hub.enter()
+        self._hub = hub
+        super().__init__(content, media_type=media_type, headers={"x-accel-buffering": "no"})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Sends the stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._hub.leave()
+
+
 class PackedModel:
     """The model file, compressed once, when somebody first asks for it, and kept: it takes a second."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sha256: str) -> None:
         self._path = path
+        self._sha256 = sha256
         self._work: asyncio.Future[bytes] | None = None
+        self.size = path.stat().st_size
 
     async def get(self) -> bytes:
-        """Returns the file in gzip's format."""
-        if self._work is None:
+        """Returns the file in gzip's format; raises a 404 where another one lies there meanwhile."""
+        if self._work is None or (self._work.done() and self._work.exception()):
             self._work = asyncio.ensure_future(asyncio.to_thread(self._compress))
         return await asyncio.shield(self._work)  # others may wait for it, too
 
     def _compress(self) -> bytes:
-        return gzip.compress(self._path.read_bytes(), mtime=0)
+        try:
+            data = self._path.read_bytes()
+        except OSError as error:
+            raise HTTPException(404, f"the model file cannot be read any more: {error.strerror}") from error
+        if hashlib.sha256(data).hexdigest() != self._sha256:
+            raise HTTPException(404, "the file holds another model now: start the server again")
+        return gzip.compress(data, mtime=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +138,8 @@ class Endpoint:
     """Parameters of the query, with what they are."""
     takes: tuple[str, ...] = ()
     """Media types of the body that it wants."""
+    is_stream: bool = False
+    """Whether it does not end by itself."""
     is_open: bool = False
     """Whether it is answered without a token: what it shows is no secret."""
 
@@ -215,10 +251,15 @@ async def _parse_form(request: Request, body: bytes) -> FormData:
 async def explain(request: Request, error: Exception) -> Response:
     """Answers an HTTPException as JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for mypy
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return Json({"error": error.detail}, error.status_code, error.headers)
+
+
+async def explain_error(request: Request, error: Exception) -> Response:
+    """Answers what a user can mend, such as a GPU whose memory is full."""
+    return Json({"error": str(error)}, 503, {"retry-after": "10"})
 
 
 async def explain_bug(request: Request, error: Exception) -> Response:
     """Answers what should not be, and says it in the log, where a bug keeps its traceback."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return JSONResponse({"error": "this is a bug in catsdogs: its log says more"}, 500)
+    return Json({"error": "this is a bug in catsdogs: its log says more"}, 500)

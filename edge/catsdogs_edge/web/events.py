@@ -7,28 +7,25 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.jpeg import encode_jpeg
-from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, ascii_json, box, camera, whole_number
+from catsdogs_edge.web.endpoint import (
+    Box,
+    Camera,
+    Endpoint,
+    Json,
+    ViewerResponse,
+    ascii_json,
+    box,
+    camera,
+    whole_number,
+)
 from catsdogs_edge.web.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
 
-_SILENCE = 5.0  # seconds without any word of the camera's thread: its driver hangs
 _PING = 15.0  # seconds between signs of life of a stream of events
 _STEPS, _MOST_HOURS = 720, 24
-
-
-def source_state(watched: Camera, now: float) -> tuple[State, str]:
-    """Returns how the source is doing at `now` (monotonic), and why if it is not live."""
-    newest = watched.hub.newest
-    if newest is None:
-        return State.STALE, "there is no frame yet"
-    frame = newest.result.frame
-    silent = now - frame.captured
-    if frame.state is State.LIVE and frame.rgb is not None and silent > _SILENCE:
-        return State.STALE, f"no frame for {silent:.0f} s"
-    return frame.state, frame.error
 
 
 async def state(request: Request) -> Response:
@@ -49,7 +46,7 @@ async def state(request: Request) -> Response:
     }
     if watched := shown.camera:
         newest = watched.hub.newest
-        found, reason = source_state(watched, time.monotonic())
+        found, reason = watched.hub.state()
         about |= {
             "source": watched.name,
             "state": found.value,
@@ -59,7 +56,7 @@ async def state(request: Request) -> Response:
             "viewers": watched.hub.viewers,
             "event": watched.history.last_id,
         }
-    return JSONResponse(about)
+    return Json(about)
 
 
 async def events(request: Request) -> Response:
@@ -68,7 +65,7 @@ async def events(request: Request) -> Response:
     found = watched.history.events(
         whole_number(request, "after", 0), whole_number(request, "limit", MOST_EVENTS, MOST_EVENTS)
     )
-    return JSONResponse({"events": [to_fields(watched, event) for event in found]})
+    return Json({"events": [to_fields(watched, event) for event in found]})
 
 
 async def event_image(request: Request) -> Response:
@@ -84,26 +81,21 @@ async def event_stream(request: Request) -> Response:
     watched = camera(request)
     last = request.headers.get("last-event-id", "")
     after = int(last) if last.isascii() and last.isdecimal() and len(last) < 16 else watched.history.last_id
-    with watched.hub.viewer():
-        pass
-    return StreamingResponse(
-        _stream(watched, after), media_type="text/event-stream", headers={"x-accel-buffering": "no"}
-    )
+    return ViewerResponse(watched.hub, _stream(watched, after), "text/event-stream")
 
 
 async def _stream(watched: Camera, after: int) -> AsyncIterator[str]:
     hub, sequence, said = watched.hub, 0, time.monotonic()
-    with hub.viewer():
-        yield ": catsdogs\n\n"
-        while not hub.closing:
-            for event in watched.history.events(after):
-                after, said = event.id, time.monotonic()
-                yield f"id: {event.id}\nevent: {event.kind.value}\ndata: {ascii_json(to_fields(watched, event))}\n\n"
-            if time.monotonic() - said > _PING:
-                said = time.monotonic()
-                yield ": still here\n\n"
-            newest = await hub.next(sequence, _PING)
-            sequence = newest.sequence if newest else sequence
+    yield ": catsdogs\n\n"
+    while not hub.closing:
+        for event in watched.history.events(after):
+            after, said = event.id, time.monotonic()
+            yield f"id: {event.id}\nevent: {event.kind.value}\ndata: {ascii_json(to_fields(watched, event))}\n\n"
+        if time.monotonic() - said > _PING:
+            said = time.monotonic()
+            yield ": still here\n\n"
+        newest = await hub.next(sequence, _PING)
+        sequence = newest.sequence if newest else sequence
 
 
 async def timeline(request: Request) -> Response:
@@ -112,7 +104,7 @@ async def timeline(request: Request) -> Response:
     now = time.time()
     spans = camera(request).history.timeline(3600.0 * hours, now, _STEPS)
     named = [{"start": round(span.start, 1), "end": round(span.end, 1), "name": span.name or None} for span in spans]
-    return JSONResponse({"start": now - 3600 * hours, "end": now, "spans": named})
+    return Json({"start": now - 3600 * hours, "end": now, "spans": named})
 
 
 async def keep_snapshot(request: Request) -> Response:
@@ -121,9 +113,11 @@ async def keep_snapshot(request: Request) -> Response:
     newest = watched.hub.newest
     if newest is None or newest.imaged is None or newest.imaged.rgb is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
-    image = await box(request).inference.run(encode_jpeg, newest.imaged.rgb, SNAPSHOT_QUALITY)
+    inference = box(request).inference
+    with inference.place():
+        image = await inference.run(encode_jpeg, newest.imaged.rgb, SNAPSHOT_QUALITY)
     event = watched.history.add_snapshot(newest.result, image)
-    return JSONResponse(to_fields(watched, event), 201)
+    return Json(to_fields(watched, event), 201)
 
 
 def to_fields(watched: Camera, event: Event) -> dict[str, Any]:
@@ -144,7 +138,7 @@ def state_word(shown: Box) -> tuple[bool, dict[str, str]]:
     """Returns whether the box can answer about its camera now, and the words for that."""
     if shown.camera is None:
         return True, {"status": "ready"}
-    found, reason = source_state(shown.camera, time.monotonic())
+    found, reason = shown.camera.hub.state()
     if found is State.LIVE:
         return True, {"status": "ready", "state": found.value}
     return False, {"status": "not ready", "state": found.value, "reason": reason}
@@ -176,6 +170,7 @@ ENDPOINTS = (
         method="GET",
         path="/api/v1/events/stream",
         handler=event_stream,
+        is_stream=True,
         summary="The same as they happen, as server-sent events; Last-Event-ID goes on after one.",
         tag="events",
         answers={200: "text/event-stream", 503: "application/json"},

@@ -12,17 +12,19 @@ import re
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from http.cookies import CookieError, SimpleCookie
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from catsdogs_edge.web.endpoint import Json
 from catsdogs_edge.web.options import Access, is_loopback
 from catsdogs_edge.web.telemetry import Telemetry
 
 COOKIE = "catsdogs_session"
+
+_PAGE_HEADER = "x-catsdogs-page"  # that our own pages send; only https and localhost have headers of the browser's own
 
 _MOST_FAILURES, _FAILURE_SECONDS = 10, 60.0
 _MOST_CLIENTS = 1000
@@ -117,33 +119,35 @@ class Guard:
         return self._refuse_without_token(request)
 
     def _refuse_without_token(self, request: Request) -> Response | None:
-        headers = request.headers
-        if not self._access.token or any(path.match(request.scope["path"]) for path in self._open):
+        headers, token = request.headers, self._access.token
+        if not token or any(path.match(request.scope["path"]) for path in self._open):
+            return None
+        # First, and never counted as a guess: it is long, and may be an old one, or come from behind the same proxy
+        if _same(request.cookies.get(cookie_name(token), ""), session(token)):
             return None
         client = request.client.host if request.client else ""
         if self._failures.is_reached(client):
             return refuse(429, "too many wrong tokens: wait a minute", {"retry-after": "60"})
-        shown = credentials(headers)
-        if any(_same(value, wanted) for value, wanted in self._matches(shown)):
+        shown = shown_token(headers)
+        if shown is not None and _same(shown, token):
             return None
-        if shown:
+        if shown is not None:
             self._failures.add(client)
         # Browsers ask their user for a password at 'Basic': not for requests of our own pages, which do it themselves.
-        scheme = "Bearer" if "sec-fetch-mode" in headers and headers["sec-fetch-mode"] != "navigate" else "Basic"
+        scheme = "Bearer" if _PAGE_HEADER in headers else "Basic"
         return refuse(401, "a token is needed", {"www-authenticate": f'{scheme} realm="catsdogs"'})
-
-    def _matches(self, shown: Mapping[str, str]) -> list[tuple[str, str]]:
-        wanted = {"token": self._access.token, "session": session(self._access.token)}
-        return [(value, wanted[kind]) for kind, value in shown.items()]
 
     def _knows_host(self, host: str, server: tuple[str, int] | None) -> bool:
         name = _name_of(host)
         if is_loopback(name) or name in self._access.hosts or name == self._access.host.lower():
             return True
-        try:  # an address in numbers cannot be made to point elsewhere; it is known if the request came in by it
-            return server is not None and ipaddress.ip_address(name) == ipaddress.ip_address(server[0])
+        try:
+            address = ipaddress.ip_address(name)
         except ValueError:
             return False
+        if self._access.token:  # an address in numbers cannot be made to point elsewhere
+            return True
+        return server is not None and address == ipaddress.ip_address(server[0])
 
     @staticmethod
     def _own_origins(host: str) -> frozenset[str]:
@@ -179,29 +183,27 @@ def session(token: str) -> str:
     return hmac.new(token.encode(), b"catsdogs session", hashlib.sha256).hexdigest()
 
 
-def credentials(headers: Headers) -> dict[str, str]:
-    """Returns the tokens that a request shows, by their kind: `token` or `session`."""
-    shown = {}
+def cookie_name(token: str) -> str:
+    """Returns the name of the cookie: one for each token, because browsers give cookies to all ports of a host."""
+    return f"{COOKIE}_{hashlib.sha256(session(token).encode()).hexdigest()[:8]}"
+
+
+def shown_token(headers: Headers) -> str | None:
+    """Returns the token that a request shows, as Bearer or as the password of Basic; None where it shows none."""
     scheme, _, value = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
-        shown["token"] = value.strip()
-    elif scheme.lower() == "basic":
+        return value.strip()
+    if scheme.lower() == "basic":
         try:
-            shown["token"] = base64.b64decode(value, validate=True).decode().partition(":")[2]
+            return base64.b64decode(value, validate=True).decode().partition(":")[2]
         except ValueError:
-            shown["token"] = ""
-    try:
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        cookie = None
-    if cookie:
-        shown["session"] = cookie.value
-    return shown
+            return ""
+    return None
 
 
-def refuse(status: int, error: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+def refuse(status: int, error: str, headers: Mapping[str, str] | None = None) -> Json:
     """Returns an answer that says in one line why there is none."""
-    return JSONResponse({"error": error}, status, headers)
+    return Json({"error": error}, status, headers)
 
 
 def _same(shown: str, wanted: str) -> bool:

@@ -101,6 +101,8 @@ class History:
 
     def events(self, after: int = 0, limit: int = MOST_EVENTS) -> list[Event]:
         """Returns the newest events after number `after`, `limit` at most, oldest first."""
+        if after > self.last_id:  # of an earlier server
+            after = 0
         with self._lock:
             found = [event for event in self._events if event.id > after]
         return found[-limit:] if limit else []
@@ -121,7 +123,9 @@ class History:
         """
         start, step = now - seconds, seconds / steps
         with self._lock:
-            changes = [change for change in self._changes if change[0] < now]
+            # Where a clock was set back, what it said before counts from then on
+            changes = [(moment, name) for moment, name in self._changes if moment < now]
+        changes = [(max(moment, start), name) for moment, name in _in_order(changes)]
         first = next((index for index, (moment, _) in enumerate(changes) if moment > start), len(changes))
         known = [(start, changes[first - 1][1] if first else _NOTHING), *changes[first:]]
         shares: list[dict[str, float]] = [{} for _ in range(steps)]
@@ -160,9 +164,20 @@ class History:
             self._image_bytes += len(image)
         while self._image_bytes > MOST_IMAGE_BYTES and len(self._images) > 1:
             self._image_bytes -= len(self._images.pop(next(iter(self._images))))
-        while self._changes and self._changes[0][0] < result.frame.time - _A_DAY:
+        # The last one before says what the day began with
+        while len(self._changes) > 1 and self._changes[1][0] < result.frame.time - _A_DAY:
             self._changes.popleft()
         return event
+
+
+def _in_order(changes: list[tuple[float, str]]) -> list[tuple[float, str]]:
+    """Leaves out what a clock that was set back later says to be in the future of what came next."""
+    kept: list[tuple[float, str]] = []
+    for change in changes:
+        while kept and kept[-1][0] > change[0]:
+            kept.pop()
+        kept.append(change)
+    return kept
 
 
 def _rank(name: str) -> int:

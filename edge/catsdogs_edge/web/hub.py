@@ -5,20 +5,23 @@ fewer frames, and each that it gets is the newest.
 """
 
 import asyncio
-import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.cam.overlay import Annotator
-from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.jpeg import encode_jpeg
 
 MOST_VIEWERS = 32
 """Requests that wait for frames at a time; one more is refused."""
+
+SILENCE = 5.0
+"""Seconds without any word of the camera's thread until what it said last is no news: its driver, or a pipe, hangs."""
 
 _KEPT = 4  # encoded images: plain and drawn, of this frame and the one before
 
@@ -47,8 +50,8 @@ class Hub:
         self.encodes = self.viewers = 0
         self.closing = False
         self._newest: Newest | None = None
+        self._published = 0.0
         self._waiting = 0
-        self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._annotator = Annotator(provider)
@@ -60,6 +63,26 @@ class Hub:
         """The newest result; None before the first."""
         return self._newest
 
+    def state(self) -> tuple[State, str]:
+        """Returns how the source is doing now, and why if it is not live."""
+        newest = self._newest
+        if newest is None:
+            return State.STALE, "there is no frame yet"
+        frame = newest.result.frame
+        silent = time.monotonic() - self._published
+        if frame.state is State.LIVE and silent > SILENCE:
+            return State.STALE, f"no frame for {silent:.0f} s"
+        return frame.state, frame.error
+
+    def current(self) -> Newest | None:
+        """Returns what is to be shown now: the newest result or, where the camera's thread hangs, that it does."""
+        newest = self._newest
+        state, reason = self.state()
+        if newest is None or state is newest.result.frame.state:
+            return newest
+        frame = replace(newest.result.frame, rgb=None, state=state, error=reason)
+        return replace(newest, sequence=-newest.sequence, result=FrameResult(frame=frame, fps=0.0))
+
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:
         """Remembers the server's loop, in which viewers wait."""
         self._loop = loop
@@ -69,6 +92,7 @@ class Hub:
         before = self._newest
         frame = result.frame
         imaged = frame if frame.rgb is not None else before.imaged if before else None
+        self._published = time.monotonic()
         self._newest = Newest(before.sequence + 1 if before else 1, result, imaged)
         if self._waiting:
             self._wake_from_outside()
@@ -91,16 +115,24 @@ class Hub:
             self._waiting -= 1
         return None if self.closing else self._newest
 
-    @contextmanager
-    def viewer(self) -> Iterator[None]:
-        """Counts a viewer as long as the block lasts; raises `TooManyViewersError` where there are enough."""
+    def enter(self) -> None:
+        """Counts a viewer, until it leaves; raises `TooManyViewersError` where there are enough."""
         if self.viewers >= MOST_VIEWERS:
             raise TooManyViewersError
         self.viewers += 1
+
+    def leave(self) -> None:
+        """Counts a viewer no more."""
+        self.viewers -= 1
+
+    @contextmanager
+    def viewer(self) -> Iterator[None]:
+        """Counts a viewer as long as the block lasts; see `enter`."""
+        self.enter()
         try:
             yield
         finally:
-            self.viewers -= 1
+            self.leave()
 
     async def jpeg(self, newest: Newest, *, drawn: bool) -> bytes:
         """Returns a result as JPEG, encoded once for all who ask; `drawn` with the answer on it."""
@@ -123,8 +155,8 @@ class Hub:
         self._pool.shutdown(cancel_futures=True)
 
     def _wake_from_outside(self) -> None:
-        with self._lock:
-            if self._loop is not None and not self._loop.is_closed():
+        if self._loop is not None:
+            with suppress(RuntimeError):  # the server has ended, and its loop is closed
                 self._loop.call_soon_threadsafe(self._wake)
 
     def _wake(self) -> None:

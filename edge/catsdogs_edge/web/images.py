@@ -5,12 +5,12 @@ from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import file_fields
 from catsdogs_edge.output.rows import SCHEMA
-from catsdogs_edge.web.endpoint import Endpoint, box, read_image
+from catsdogs_edge.web.endpoint import Endpoint, Json, box, read_image
 
 MODEL_NAME = "catsdogs"
 
@@ -25,7 +25,7 @@ async def classify(request: Request) -> Response:
         data, name = await read_image(request, ("file", "image"))
         answer = await shown.inference.run(shown.inference.classify, data)
     row = file_fields(name, answer.prediction, answer.error, shown.info.classes)
-    return JSONResponse({**row, "schema": SCHEMA, **shown.constant}, 200 if answer.prediction else 422)
+    return Json({**row, "schema": SCHEMA, **shown.constant}, 200 if answer.prediction else 422)
 
 
 async def deepstack(request: Request) -> Response:
@@ -42,12 +42,12 @@ async def deepstack(request: Request) -> Response:
     milliseconds = round(1000 * (time.perf_counter() - started))
     prediction = answer.prediction
     if prediction is None:
-        return JSONResponse({"success": False, "error": answer.error, "duration": milliseconds}, 422)
+        return Json({"success": False, "error": answer.error, "duration": milliseconds}, 422)
     found: list[dict[str, Any]] = []
     if prediction.label != NEITHER:
         edges = {"x_min": 0, "y_min": 0, "x_max": answer.width, "y_max": answer.height}
         found = [{"label": prediction.label, "confidence": round(prediction.probability, 6), **edges}]
-    return JSONResponse(
+    return Json(
         {
             "success": True,
             "code": 200,
@@ -61,7 +61,7 @@ async def deepstack(request: Request) -> Response:
 
 async def deepstack_models(request: Request) -> Response:
     """Answers which models there are, as DeepStack and CodeProject.AI do."""
-    return JSONResponse({"success": True, "models": [MODEL_NAME]})
+    return Json({"success": True, "models": [MODEL_NAME]})
 
 
 ENDPOINTS = (

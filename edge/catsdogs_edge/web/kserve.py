@@ -9,6 +9,7 @@ https://github.com/triton-inference-server/server/blob/main/docs/protocol/extens
 import struct
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -16,19 +17,20 @@ import numpy as np
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch, load_bytes
 from catsdogs_edge.model.scores import Outputs
 from catsdogs_edge.output.json_text import from_json
-from catsdogs_edge.web.endpoint import Box, Endpoint, box, read_body
+from catsdogs_edge.web.endpoint import Box, Endpoint, Json, box, read_body
 from catsdogs_edge.web.events import state_word
 from catsdogs_edge.web.images import MODEL_NAME
 
 MOST_IMAGES = 64
 """In one request."""
 
+_LONGEST_JSON = 8 * 2**20  # bytes, a dozen images as numbers: Python needs up to twenty times as much for it
 _LENGTH_HEADER = "inference-header-content-length"
 _VERSION = "1"
 
@@ -61,24 +63,24 @@ class _Request(msgspec.Struct):
 
 async def live(request: Request) -> Response:
     """Answers that the server runs."""
-    return JSONResponse({"live": True})
+    return Json({"live": True})
 
 
 async def ready(request: Request) -> Response:
     """Answers whether it can answer: the model is open, and the camera, if there is one, live."""
     is_ready, words = state_word(box(request))
-    return JSONResponse({"ready": is_ready, **words}, 200 if is_ready else 503)
+    return Json({"ready": is_ready, **words}, 200 if is_ready else 503)
 
 
 async def model_ready(request: Request) -> Response:
     """Answers that the model is open."""
     _check_model(request)
-    return JSONResponse({"name": MODEL_NAME, "ready": True})
+    return Json({"name": MODEL_NAME, "ready": True})
 
 
 async def server_metadata(request: Request) -> Response:
     """Answers what this server is."""
-    return JSONResponse({"name": "catsdogs", "version": version("catsdogs"), "extensions": ["binary_tensor_data"]})
+    return Json({"name": "catsdogs", "version": version("catsdogs"), "extensions": ["binary_tensor_data"]})
 
 
 async def model_metadata(request: Request) -> Response:
@@ -91,7 +93,7 @@ async def model_metadata(request: Request) -> Response:
         for name in contract.outputs
     ]
     inputs = [{"name": contract.input_name, "datatype": "UINT8", "shape": [-1, size, size, 3]}]
-    return JSONResponse(
+    return Json(
         {
             "name": MODEL_NAME,
             "versions": [_VERSION],
@@ -108,10 +110,17 @@ async def infer(request: Request) -> Response:
     shown = box(request)
     with shown.inference.place():
         body = await read_body(request)
-        asked, rest = _parse(body, request.headers.get(_LENGTH_HEADER))
-        wanted = _wanted_outputs(asked, shown.contract.outputs)
-        batch = await shown.inference.run(_read_batch, asked, rest, shown)
-        outputs = await shown.inference.run(shown.inference.predict, batch)
+        return await shown.inference.run(_infer, shown, body, request.headers.get(_LENGTH_HEADER))
+
+
+def _infer(shown: Box, body: bytes, header: str | None) -> Response:
+    """Answers a request, in the thread of inferences: to read much JSON takes a while."""
+    asked, rest = _parse(body, header)
+    wanted = _wanted_outputs(asked, shown.contract.outputs)
+    outputs = shown.inference.predict(_read_batch(asked, rest, shown))
+    for tensor in (outputs.logits, outputs.probabilities, outputs.familiarity):
+        if tensor is not None and not np.isfinite(tensor).all():
+            raise HTTPException(422, "the model's answer is not a finite number")
     return _answer(asked, wanted, outputs, shown)
 
 
@@ -128,6 +137,8 @@ def _parse(body: bytes, header: str | None) -> tuple[_Request, bytes]:
         if not (header.isascii() and header.isdecimal() and len(header) < 10) or int(header) > length:
             raise HTTPException(400, f"{_LENGTH_HEADER} is '{header[:20]}', the body has {length} bytes")
         length = int(header)
+    if length > _LONGEST_JSON:
+        raise HTTPException(413, f"more than {_LONGEST_JSON >> 20} MB of JSON: send pixels as bytes behind it")
     try:
         return from_json(body[:length], _Request), body[length:]
     except (ValueError, RecursionError) as error:
@@ -172,13 +183,14 @@ def _read_batch(asked: _Request, rest: bytes, shown: Box) -> RgbBatch:
 
 
 def _numbers(data: Any) -> NDArray[np.uint8]:
-    try:
-        values = np.asarray(data)
-    except ValueError as error:
-        raise HTTPException(400, f"the data is no tensor: {error}") from error
-    if values.dtype.kind not in "iu" or (values.size and not 0 <= values.min() <= values.max() <= 255):
+    """Returns the numbers of nested lists."""
+    while isinstance(data, list) and data and isinstance(data[0], list):
+        if not all(isinstance(part, list) for part in data):
+            raise HTTPException(400, "the data is no tensor: some parts are lists, and some are not")
+        data = list(chain.from_iterable(data))
+    if not isinstance(data, list) or not all(type(value) is int and 0 <= value <= 255 for value in data):
         raise HTTPException(400, "the data holds something else than whole numbers from 0 to 255")
-    return values.astype(np.uint8).ravel()
+    return np.array(data, np.uint8)
 
 
 def _decode_files(given: _Input, rest: bytes, size: int) -> RgbBatch:
@@ -229,7 +241,7 @@ def _answer(asked: _Request, wanted: Sequence[tuple[str, bool]], outputs: Output
             entry["data"] = tensor.ravel().tolist()
         described.append(entry)
     head = {"model_name": MODEL_NAME, "model_version": _VERSION, "outputs": described}
-    answer = JSONResponse({**head, "id": asked.id} if asked.id else head)
+    answer = Json({**head, "id": asked.id} if asked.id else head)
     if not blobs:
         return answer
     text = bytes(answer.body)
@@ -256,7 +268,7 @@ def _of_model(prefix: str) -> tuple[Endpoint, ...]:
     return (
         _endpoint("GET", prefix, model_metadata, "The tensors of the model.", 404),
         _endpoint("GET", f"{prefix}/ready", model_ready, "Whether the model is open.", 404),
-        _endpoint("POST", f"{prefix}/infer", infer, "Run the model on a batch.", 400, 404, 408, 413, 503),
+        _endpoint("POST", f"{prefix}/infer", infer, "Run the model on a batch.", 400, 404, 408, 413, 422, 503),
     )
 
 

@@ -5,10 +5,20 @@ from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
-from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, ascii_json, box, camera, until_gone, whole_number
-from catsdogs_edge.web.hub import Newest
+from catsdogs_edge.web.endpoint import (
+    Box,
+    Camera,
+    Endpoint,
+    ViewerResponse,
+    ascii_json,
+    box,
+    camera,
+    until_gone,
+    whole_number,
+)
+from catsdogs_edge.web.hub import Hub, Newest
 
 _HOLD = 10.0  # seconds that a request for a newer frame waits
 _REPEAT = 1.0  # seconds until MJPEG sends the last frame again: browsers show one when the next one arrives
@@ -17,6 +27,7 @@ _BOUNDARY = "catsdogs-frame"
 
 def describe(shown: Box, watched: Camera, newest: Newest) -> str:
     """Returns what a page shows beside a frame, as JSON in ASCII."""
+    state, reason = watched.hub.state()
     return ascii_json(
         {
             "sequence": newest.sequence,
@@ -24,24 +35,29 @@ def describe(shown: Box, watched: Camera, newest: Newest) -> str:
             "fps": round(newest.result.fps, 1),
             "now": round(time.time(), 3),
             "since": watched.history.since,
+            "state": state.value,
+            "reason": reason or None,
             "row": shown.row(newest.result),
         }
     )
 
 
 async def frame(request: Request) -> Response:
-    """Answers with the newest frame after a number, once there is one."""
+    """Answers with another frame than the client has, once there is one; if there is none, with the state."""
     after, drawn = whole_number(request, "after", 0), whole_number(request, "drawn", 0, 1)
     watched = camera(request)
     hub = watched.hub
     with hub.viewer():
         newest = hub.newest  # often it is there already, and nobody need be waited for
-        if newest is None or newest.sequence == after:
-            newest = await until_gone(request, hub.next(after, _HOLD))
+        is_new = newest is not None and newest.sequence != after
+        if not is_new:
+            found = await until_gone(request, hub.next(after, _HOLD))
+            is_new, newest = found is not None, found or hub.newest
         if newest is None:
             return Response(status_code=204)
         headers = {"X-Catsdogs": describe(box(request), watched, newest)}
-        if newest.imaged is None or (newest.result.frame.rgb is None and not drawn):
+        has_image = newest.result.frame.rgb is not None or (drawn and newest.imaged)
+        if not is_new or not has_image:
             return Response(status_code=204, headers=headers)
         return Response(await hub.jpeg(newest, drawn=bool(drawn)), media_type="image/jpeg", headers=headers)
 
@@ -50,7 +66,7 @@ async def snapshot(request: Request) -> Response:
     """Answers with the newest frame at once."""
     drawn = whole_number(request, "drawn", 1, 1)
     hub = camera(request).hub
-    newest = hub.newest
+    newest = hub.current()
     if newest is None or newest.imaged is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
     return Response(await hub.jpeg(newest, drawn=bool(drawn)), media_type="image/jpeg")
@@ -59,28 +75,21 @@ async def snapshot(request: Request) -> Response:
 async def stream(request: Request) -> Response:
     """Answers with frames until the client has gone."""
     drawn = whole_number(request, "drawn", 1, 1)
-    watched = camera(request)
-    with watched.hub.viewer():  # refuses before the answer begins
-        pass
-    media_type = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
-    return StreamingResponse(
-        _frames(watched, drawn=bool(drawn)), media_type=media_type, headers={"x-accel-buffering": "no"}
-    )
+    hub = camera(request).hub
+    return ViewerResponse(hub, _frames(hub, drawn=bool(drawn)), f"multipart/x-mixed-replace; boundary={_BOUNDARY}")
 
 
-async def _frames(watched: Camera, *, drawn: bool) -> AsyncIterator[bytes]:
-    hub = watched.hub
+async def _frames(hub: Hub, *, drawn: bool) -> AsyncIterator[bytes]:
     sequence, image = 0, b""
-    with hub.viewer():
-        while not hub.closing:
-            newest = await hub.next(sequence, _REPEAT)
-            if newest is not None and newest.imaged is not None:
-                sequence = newest.sequence
-                if drawn or newest.result.frame.rgb is not None:
-                    image = await hub.jpeg(newest, drawn=drawn)
-            if image and not hub.closing:
-                head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
-                yield head.encode() + image + b"\r\n"
+    while not hub.closing:
+        newest = await hub.next(sequence, _REPEAT) or hub.current()
+        if newest is not None and newest.imaged is not None:
+            sequence = abs(newest.sequence)
+            if drawn or newest.result.frame.rgb is not None:
+                image = await hub.jpeg(newest, drawn=drawn)
+        if image and not hub.closing:
+            head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(image)}\r\n\r\n"
+            yield head.encode() + image + b"\r\n"
 
 
 ENDPOINTS = (
@@ -98,6 +107,7 @@ ENDPOINTS = (
         path="/stream.mjpg",
         handler=stream,
         summary="Frames as MJPEG, for programs that can do nothing else.",
+        is_stream=True,
         tag="live",
         query={"drawn": "0: without the answer drawn on it."},
         answers={200: "multipart/x-mixed-replace", 400: "application/json", 503: "application/json"},

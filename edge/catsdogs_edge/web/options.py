@@ -51,7 +51,7 @@ class Access:
         host, port = _parse_address(address)
         token = _read_token(options.token_file) if options.token_file else environment.get("CATSDOGS_TOKEN", "")
         if not (token.isascii() and token.isprintable()):
-            raise ValueError("the token holds other signs than those of ASCII: openssl rand -hex 24 makes a good one")
+            raise ValueError("the token holds a line break, or other characters than ASCII: try openssl rand -hex 24")
         if not token and not is_loopback(host):
             raise ValueError(
                 f"{host} can be reached from other machines: give a token, with --token-file FILE or CATSDOGS_TOKEN"
@@ -66,7 +66,7 @@ class Access:
             host=host,
             port=port,
             token=token,
-            hosts=frozenset(name.lower() for name in _split(options.allow_host)),
+            hosts=frozenset(re.sub(r":\d+$", "", name.lower()) for name in _split(options.allow_host)),
             origins=origins,
             certificate=options.tls_cert,
             key=options.tls_key,

@@ -20,6 +20,7 @@ _TYPES = {
     ".wasm": "application/wasm",
     ".webmanifest": "application/manifest+json",
 }
+_FOREVER = "max-age=31536000, immutable"
 _ALONE = {
     # Threads in the browser need a page that shares nothing with others; on the live page it would forbid to embed it
     "cross-origin-opener-policy": "same-origin",
@@ -27,10 +28,10 @@ _ALONE = {
 }
 
 
-def _file(name: str, headers: dict[str, str] | None = None) -> Response:
+def _file(name: str, headers: dict[str, str] | None = None, *, is_versioned: bool = False) -> Response:
     """Answers with a file of the package; one that is kept compressed goes as it is."""
     packed = STATIC / f"{name}.gz"
-    headers = {"cache-control": "no-cache", **(headers or {})}
+    headers = {"cache-control": _FOREVER if is_versioned else "no-cache", **(headers or {})}
     if packed.is_file():
         headers["content-encoding"] = "gzip"
     path = packed if packed.is_file() else STATIC / name
@@ -57,7 +58,7 @@ async def static(request: Request) -> Response:
     name = request.path_params["name"]
     if name not in NAMES:
         raise HTTPException(404, "there is no such file")
-    return _file(name, _ALONE)
+    return _file(name, _ALONE, is_versioned="v" in request.query_params)
 
 
 NAMES = frozenset(path.name.removesuffix(".gz") for path in STATIC.iterdir() if path.suffix in {*_TYPES, ".gz"})

@@ -8,6 +8,7 @@ import sys
 import threading
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.web.app import make_app
@@ -19,8 +20,49 @@ _log = logging.getLogger(__name__)
 _UNSENT = 32 * 1024  # bytes that may wait in the kernel: what waits there is the past
 _SILENT_MS = 8_000  # a client that takes nothing for so long has gone
 _MOST_CONNECTIONS = 256
+_HEAD_SECONDS = 10.0  # for a request to begin, and its head to arrive
 _SECONDS_TO_END = 1
 _SECONDS_TO_START = 20.0
+
+
+class _ImpatientProtocol(H11Protocol):
+    """Ends connections that send no whole request head in time, and those that are too many; uvicorn does not."""
+
+    _timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Takes a connection, or closes it at once."""
+        super().connection_made(transport)
+        if len(self.connections) > _MOST_CONNECTIONS:
+            transport.close()
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Takes a part of a request."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forgets the connection."""
+        super().connection_lost(exc)
+        if self._timer:
+            self._timer.cancel()
+
+    def _watch(self) -> None:
+        if self._is_waiting and self._timer is None:
+            self._timer = self.loop.call_later(_HEAD_SECONDS, self._give_up)
+        elif not self._is_waiting and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    @property
+    def _is_waiting(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _give_up(self) -> None:
+        self._timer = None
+        if self._is_waiting:
+            self.transport.close()
 
 
 class WebServer:
@@ -42,9 +84,8 @@ class WebServer:
         config = uvicorn.Config(
             make_app(box),
             access_log=False,  # addresses may hold what is nobody's business
-            http="h11",
+            http=_ImpatientProtocol,
             lifespan="off",
-            limit_concurrency=_MOST_CONNECTIONS,
             log_config=None,
             loop="asyncio",
             proxy_headers=access.trust_proxy,

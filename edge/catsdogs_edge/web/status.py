@@ -1,5 +1,7 @@
 """Routes about the server itself: health, metrics, the model, who is logged in, the OpenAPI document."""
 
+import asyncio
+import gzip
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
@@ -7,24 +9,24 @@ from typing import Any
 import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import Response
 
-from catsdogs_edge.web.endpoint import Endpoint, box
+from catsdogs_edge.web.endpoint import Endpoint, Json, box
 from catsdogs_edge.web.events import state_word
-from catsdogs_edge.web.guard import COOKIE, session
+from catsdogs_edge.web.guard import COOKIE, cookie_name, session
 
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
 
 
 async def healthz(request: Request) -> Response:
     """Answers that the server runs."""
-    return JSONResponse({"status": "ok"})
+    return Json({"status": "ok"})
 
 
 async def readyz(request: Request) -> Response:
     """Answers whether the model is open and the camera, if there is one, live."""
     is_ready, words = state_word(box(request))
-    return JSONResponse(words, 200 if is_ready else 503)
+    return Json(words, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:
@@ -37,13 +39,13 @@ async def model(request: Request) -> Response:
     """Answers with what the model file says of itself."""
     shown = box(request)
     sha256 = shown.constant["model"]
-    return JSONResponse(
+    return Json(
         {
             "contract": msgspec.to_builtins(shown.contract),
             "selftest": shown.selftest or None,
             "threshold": shown.threshold,
             "sha256": sha256,
-            "bytes": shown.info.path.stat().st_size,
+            "bytes": shown.packed.size,
             "url": f"model/{sha256}.onnx",
         }
     )
@@ -55,30 +57,32 @@ async def model_file(request: Request) -> Response:
     if request.path_params["sha256"] != shown.constant["model"]:
         raise HTTPException(404, "there is another model now")
     headers = {"cache-control": "private, max-age=31536000, immutable", "vary": "accept-encoding"}
+    data = await shown.packed.get()
     if "gzip" in request.headers.get("accept-encoding", ""):
-        packed = await shown.packed.get()
-        return Response(packed, media_type="application/octet-stream", headers={**headers, "content-encoding": "gzip"})
-    return FileResponse(shown.info.path, media_type="application/octet-stream", headers=headers)
+        headers["content-encoding"] = "gzip"
+    else:
+        data = await asyncio.to_thread(gzip.decompress, data)
+    return Response(data, media_type="application/octet-stream", headers=headers)
 
 
 async def log_in(request: Request) -> Response:
     """Gives a browser that has shown the token a cookie, so that it need not keep the token itself."""
     answer = Response(status_code=204)
-    value, is_secret = session(box(request).access.token), request.url.scheme == "https"
-    answer.set_cookie(COOKIE, value, httponly=True, samesite="strict", secure=is_secret, path="/")
+    token, is_secret = box(request).access.token, request.url.scheme == "https"
+    answer.set_cookie(cookie_name(token), session(token), httponly=True, samesite="strict", secure=is_secret, path="/")
     return answer
 
 
 async def log_out(request: Request) -> Response:
     """Takes the cookie away."""
     answer = Response(status_code=204)
-    answer.delete_cookie(COOKIE, httponly=True, samesite="strict", path="/")
+    answer.delete_cookie(cookie_name(box(request).access.token), httponly=True, samesite="strict", path="/")
     return answer
 
 
 async def openapi(request: Request) -> Response:
     """Answers with the OpenAPI document of exactly the routes that are there."""
-    return JSONResponse(describe(request.app.state.endpoints))
+    return Json(describe(request.app.state.endpoints))
 
 
 def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -89,7 +93,7 @@ def describe(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     schemes = {
         "bearer": {"type": "http", "scheme": "bearer"},
         "basic": {"type": "http", "scheme": "basic", "description": "The token as password, any user."},
-        "cookie": {"type": "apiKey", "in": "cookie", "name": COOKIE},
+        "cookie": {"type": "apiKey", "in": "cookie", "name": f"{COOKIE}_..."},
     }
     return {
         "openapi": "3.1.0",

@@ -4,9 +4,9 @@ import threading
 import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import State
@@ -52,13 +52,11 @@ class Telemetry:
         self._requests: Counter[tuple[str, int]] = Counter()
         self._inference, self._age = _Histogram(), _Histogram()
         self._last = 0.0
-        self._state: State | None = None
 
     def add(self, result: FrameResult) -> None:
         """Counts a frame."""
         frame = result.frame
         with self._lock:
-            self._state = frame.state
             self._frames["dropped"] += frame.dropped
             if result.prediction:
                 self._frames["classified"] += 1
@@ -91,51 +89,55 @@ class Telemetry:
 
     def collect(self) -> Iterator["Metric"]:
         """Yields the metrics."""
-        from prometheus_client import core  # noqa: PLC0415 - see `render`
-
-        def gauge(name: str, text: str, value: float) -> "Metric":
-            return core.GaugeMetricFamily(f"catsdogs_{name}", text, value=value)
-
-        def counter(name: str, text: str, label: str, values: Counter[str]) -> "Metric":
-            family = core.CounterMetricFamily(f"catsdogs_{name}", text, labels=[label])
-            for value, count in sorted(values.items()):
-                family.add_metric([value], count)
-            return family
-
+        with self._lock:  # the camera's thread must not wait for the rest
+            requests, frames = self._requests.copy(), self._frames.copy()
+            labels, events, last = self._labels.copy(), self._events.copy(), self._last
+            histograms = [(each.cumulative(), each.sum) for each in (self._inference, self._age)]
         about = {
             "version": version("catsdogs"),
-            "model": self._info.path.name,
+            "model": _text(self._info.path.name),
             "provider": self._info.provider,
             "precision": self._info.precision.value,
         }
-        build = core.GaugeMetricFamily("catsdogs_build_info", "Which software, model and provider.", labels=[*about])
-        build.add_metric([*about.values()], 1)
-        yield build
-        requests = core.CounterMetricFamily(
-            "catsdogs_http_requests", "Requests by route and status code.", labels=["route", "code"]
-        )
-        with self._lock:
-            for (route, code), count in sorted(self._requests.items()):
-                requests.add_metric([route, str(code)], count)
-            yield requests
-            if self._hub is None:  # no camera
-                return
-            state = core.GaugeMetricFamily(
-                "catsdogs_source_state", "1 for the state that the source is in.", labels=["state"]
-            )
-            for each in State:
-                state.add_metric([each.value], float(each is self._state))
-            yield state
-            yield counter("frames", "Frames of the source, by what became of them.", "result", self._frames)
-            yield counter("labels", "Classified frames by their label, each for itself.", "label", self._labels)
-            yield counter("events", "Changes of what is shown, by what it is since.", "label", self._events)
-            for name, text, histogram in (
-                ("inference", "Resize and inference of a frame.", self._inference),
-                ("frame_age", "From the capture of a frame to its answer.", self._age),
-            ):
-                yield core.HistogramMetricFamily(
-                    f"catsdogs_{name}_seconds", text, buckets=histogram.cumulative(), sum_value=histogram.sum
-                )
-            yield gauge("last_frame_timestamp_seconds", "Capture time of the last classified frame.", self._last)
-            yield gauge("viewers", "Requests that wait for frames now.", self._hub.viewers)
-            yield core.CounterMetricFamily("catsdogs_encodes", "Images encoded for viewers.", value=self._hub.encodes)
+        yield _family("gauge", "build_info", "Which software, model and provider.", {tuple(about.values()): 1}, *about)
+        counts = {(route, str(code)): count for (route, code), count in requests.items()}
+        yield _family("counter", "http_requests", "Requests by route and status code.", counts, "route", "code")
+        if self._hub is None:  # no camera
+            return
+        now, _ = self._hub.state()
+        states = {(state.value,): float(state is now) for state in State}
+        yield _family("gauge", "source_state", "1 for the state that the source is in.", states, "state")
+        for name, text, label, values in (
+            ("frames", "Frames of the source, by what became of them.", "result", frames),
+            ("labels", "Classified frames by their label, each for itself.", "label", labels),
+            ("events", "Changes of what is shown, by what it is since.", "label", events),
+        ):
+            yield _family("counter", name, text, {(_text(key),): count for key, count in values.items()}, label)
+        yield _histogram("inference", "Resize and inference of a frame.", *histograms[0])
+        yield _histogram("frame_age", "From the capture of a frame to its answer.", *histograms[1])
+        yield _family("gauge", "last_frame_timestamp_seconds", "Capture time of the last classified frame.", {(): last})
+        yield _family("gauge", "viewers", "Requests that wait for frames now.", {(): self._hub.viewers})
+        yield _family("counter", "encodes", "Images encoded for viewers.", {(): self._hub.encodes})
+
+
+def _family(kind: str, name: str, text: str, values: Mapping[Any, float], *labels: str) -> "Metric":
+    """Makes a family of samples, by the values of its labels: a tuple of them."""
+    from prometheus_client import core  # noqa: PLC0415 - see `render`
+
+    family = (core.GaugeMetricFamily if kind == "gauge" else core.CounterMetricFamily)(
+        f"catsdogs_{name}", text, labels=labels
+    )
+    for key, value in sorted(values.items()):
+        family.add_metric(key, value)
+    return family
+
+
+def _histogram(name: str, text: str, buckets: list[tuple[str, float]], total: float) -> "Metric":
+    from prometheus_client import core  # noqa: PLC0415 - see `render`
+
+    return core.HistogramMetricFamily(f"catsdogs_{name}_seconds", text, buckets=buckets, sum_value=total)
+
+
+def _text(name: str) -> str:
+    """Returns a name as UTF-8 can hold it: that of a file need not be."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -78,7 +79,7 @@ def test_a_camera_that_hangs_is_not_ready(
 ) -> None:
     assert client.get("readyz").status_code == 503
     camera.show("dog")
-    monkeypatch.setattr("catsdogs_edge.web.events._SILENCE", -1.0)
+    monkeypatch.setattr("catsdogs_edge.web.hub.SILENCE", -1.0)
     answer = client.get("readyz")
     assert (answer.status_code, answer.json()["state"]) == (503, "stale")
     assert "no frame for" in answer.json()["reason"]
@@ -123,6 +124,36 @@ def test_what_was_before_the_timeline_begins_it(camera: FakeCamera) -> None:
     clock.see("cat", 150)
     assert [(span.start, span.name) for span in camera.history.timeline(100, 200, 10)] == [(100, "dog"), (150, "cat")]
     assert [span.name for span in camera.history.timeline(100, 5, 10)] == [""]
+
+
+def test_what_the_day_began_with_is_not_forgotten(camera: FakeCamera) -> None:
+    clock = Clock(camera)
+    clock.see("neither", 0)
+    clock.see("cat", 108_000)
+    assert [span.name for span in camera.history.timeline(86_400, 108_060, 720)] == ["neither", "cat"]
+    assert camera.history.since == 108_000
+
+
+def test_a_clock_that_is_set_back_breaks_nothing(camera: FakeCamera) -> None:
+    clock = Clock(camera)
+    for label, moment in (("cat", 99_940), ("dog", 100_000), ("cat", 82_000), ("neither", 82_400)):
+        clock.see(label, moment)
+    spans = camera.history.timeline(3600, 100_000, 60)
+    assert [(span.start, span.name) for span in spans] == [(96_400, "neither")]
+
+
+def test_after_a_restart_events_begin_anew(camera: FakeCamera, client: httpx.Client) -> None:
+    camera.show("cat")
+    assert [event["id"] for event in client.get("api/v1/events?after=480").json()["events"]] == [1]
+
+
+def test_a_name_that_is_no_utf8_is_no_mistake(camera: FakeCamera, client: httpx.Client) -> None:
+    result = camera.show("cat")
+    odd = replace(result, frame=replace(result.frame, path="caf\udce9.jpg"))
+    camera.sink.write(odd)
+    assert client.get("api/v1/state").json()["row"]["path"] == "caf\udce9.jpg"
+    assert client.get("frame.jpg").status_code == 200
+    assert client.get("metrics").status_code == 200
 
 
 def test_what_is_kept_has_bounds(camera: FakeCamera, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,6 +90,9 @@ def test_what_cannot_be_is_one_line(plain_client: httpx.Client, classifier: Clas
         {"inputs": [{**good, "data": [300] * pixels.size}]},
         {"inputs": [{**good, "data": [0.5] * pixels.size}]},
         {"inputs": [{**good, "data": [[1], [1, 2]]}]},
+        {"inputs": [{**good, "data": [[1], 2]}]},
+        {"inputs": [{**good, "data": [True] * pixels.size}]},
+        {"inputs": [{**good, "data": ["a" * 2000, *[""] * 100_000]}]},
         {"inputs": [{**good, "data": "text"}]},
         {"inputs": [{**good, "data": None}]},
         {"inputs": [{**good, "parameters": {"binary_data_size": 5}}]},
@@ -101,7 +104,15 @@ def test_what_cannot_be_is_one_line(plain_client: httpx.Client, classifier: Clas
         answer = plain_client.post(INFER, json=request)
         assert answer.status_code == 400, request if len(str(request)) < 200 else list(request)
         assert set(answer.json()) == {"error"}
-    for content, length in ((b"{", None), (b"\xff", None), (b"{}", "3"), (b"{}", "-1"), (b"[" * 100_000, None)):
+    odd = rb'{"id": "\ud800", "inputs": [], "outputs": [{"name": "\ud800"}]}'
+    for content, length in (
+        (odd, None),
+        (b"{", None),
+        (b"\xff", None),
+        (b"{}", "3"),
+        (b"{}", "-1"),
+        (deep, None),
+    ):
         headers = {"Inference-Header-Content-Length": length} if length else {}
         assert plain_client.post(INFER, content=content, headers=headers).status_code == 400
     head = {"inputs": [{"name": "image", "shape": [1], "datatype": "BYTES", "parameters": {"binary_data_size": 9}}]}

@@ -51,7 +51,29 @@ def test_no_newer_frame_in_time_is_an_empty_answer(
     camera.show("cat")
     answer = client.get("frame.jpg?after=1")
     assert (answer.status_code, answer.content) == (204, b"")
-    assert "x-catsdogs" not in answer.headers
+    assert (words(answer)["state"], words(answer)["sequence"]) == ("live", 1)
+
+
+def test_a_camera_whose_thread_hangs_is_not_live(
+    camera: FakeCamera, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catsdogs_edge.web.live._HOLD", 0.05)
+    camera.show("cat")
+    live = client.get("snapshot.jpg").content
+    monkeypatch.setattr(hub, "SILENCE", -1.0)
+    said = words(client.get("frame.jpg?after=1"))
+    assert said["state"] == "stale"
+    assert str(said["reason"]).startswith("no frame for")
+    hanging = client.get("snapshot.jpg").content
+    assert decode(hanging)[50:60, 70:90].mean() < 0.6 * decode(live)[50:60, 70:90].mean()  # dimmed
+    text = client.get("metrics").text
+    assert 'catsdogs_source_state{state="stale"} 1.0' in text
+
+
+@pytest.mark.parametrize("path", ["stream.mjpg", "api/v1/events/stream"])
+def test_a_stream_has_no_head_alone(path: str, camera: FakeCamera, client: httpx.Client) -> None:
+    assert client.head(path).status_code == 405
+    assert camera.hub.viewers == 0
 
 
 def test_a_client_of_an_earlier_server_gets_the_frames_of_this_one(camera: FakeCamera, client: httpx.Client) -> None:

@@ -11,9 +11,10 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.web.app import find_endpoints
 from catsdogs_edge.web.status import describe, openapi_path
-from tests.edge.web.conftest import FakeCamera
+from tests.edge.web.conftest import FakeCamera, open_server
 
 
 def values(client: httpx.Client) -> dict[tuple[str, str], float]:
@@ -104,6 +105,22 @@ def test_the_model_says_what_it_is_and_can_be_had(plain_client: httpx.Client, fa
         assert answer.headers.get("content-encoding", "identity") == encoding
         assert "immutable" in answer.headers["cache-control"]
     assert plain_client.get(f"model/{'0' * 64}.onnx").status_code == 404
+
+
+def test_a_model_file_that_has_changed_is_not_given_out_as_the_old_one(
+    classifier: Classifier, familiar: Path, tmp_path: Path
+) -> None:
+    model = tmp_path / "model.onnx"
+    shutil.copy(familiar, model)
+    with open_server(classifier, model) as client:
+        url = client.get("api/v1/model").json()["url"]
+        model.write_bytes(b"another")
+        answer = client.get(url)
+        assert (answer.status_code, "another model" in answer.text) == (404, True)
+        model.unlink()
+        assert client.get(url).status_code == 404
+        shutil.copy(familiar, model)
+        assert client.get(url).status_code == 200
 
 
 def test_what_is_packed_goes_as_it_is(plain_client: httpx.Client) -> None:

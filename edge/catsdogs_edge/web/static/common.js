@@ -61,54 +61,80 @@ export class Bars {
   }
 }
 
+// Tells the box that a page asks, which has a dialog of its own: without it, the browser would ask for a password.
+const PAGE = { "x-catsdogs-page": "1" };
+
 // A token in the fragment of the address reaches no server and no log: it becomes a cookie, and leaves the address.
 async function open(token) {
-  const answer = await fetch("api/v1/session", { method: "POST", headers: { authorization: `Bearer ${token}` } });
-  if (answer.ok) return "";
-  return answer.status === 429 ? "Too many wrong tokens: wait a minute." : "This is not the token.";
+  try {
+    const answer = await fetch("api/v1/session", { method: "POST", headers: { ...PAGE, authorization: `Bearer ${token}` } });
+    if (answer.ok) return "";
+    return answer.status === 429 ? "Too many wrong tokens: wait a minute." : "This is not the token.";
+  } catch {
+    return "The box does not answer.";
+  }
 }
 
 export async function useFragment() {
   const found = /^#token=(.+)$/.exec(location.hash);
   if (!found) return;
   history.replaceState(null, "", location.pathname + location.search);
-  await open(decodeURIComponent(found[1]));
-}
-
-// Asks for the token until it is right; resolves then.
-let asking = null;
-export function askForToken() {
-  asking ??= new Promise((resolve) => {
-    const dialog = $("login");
-    dialog.addEventListener("cancel", (event) => event.preventDefault());
-    $("login-form").addEventListener("submit", async (event) => {
-      event.preventDefault();
-      const problem = await open($("token").value).catch(() => "The box does not answer.");
-      $("login-wrong").textContent = problem;
-      if (problem) return;
-      $("token").value = "";
-      dialog.close();
-      asking = null;
-      resolve();
-    });
-    dialog.showModal();
-  });
-  return asking;
-}
-
-// Fetches, asks for the token where one is needed, and raises what the server says where it refuses.
-export async function ask(path, options = {}) {
-  const answer = await fetch(path, { cache: "no-store", ...options });
-  if (answer.status === 401) {
-    await askForToken();
-    return ask(path, options);
+  let token = found[1];
+  try {
+    token = decodeURIComponent(token);
+  } catch {
+    // a token may hold a percent sign
   }
-  return answer;
+  await open(token);
+}
+
+// Asks for the token until it is right; all who wait for it go on then.
+let opened = null;
+let goOn = null;
+function askForToken() {
+  opened ??= new Promise((resolve) => {
+    goOn = resolve;
+    $("login").showModal();
+  });
+  return opened;
+}
+
+$("login")?.addEventListener("close", () => goOn && $("login").showModal()); // such as by Escape
+$("login-form")?.addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const problem = await open($("token").value);
+  $("login-wrong").textContent = problem;
+  if (problem) return;
+  $("token").value = "";
+  const resolve = goOn;
+  opened = goOn = null;
+  $("login").close();
+  resolve();
+});
+
+// Fetches, and asks for the token where one is needed.
+export async function ask(path, { seconds, headers, ...options } = {}) {
+  for (;;) {
+    const signal = seconds ? AbortSignal.timeout(1000 * seconds) : undefined;
+    const answer = await fetch(path, { cache: "no-store", headers: { ...PAGE, ...headers }, signal, ...options });
+    if (answer.status !== 401) return answer;
+    await askForToken();
+  }
+}
+
+// What the server says where it refuses.
+export async function refusal(answer) {
+  return (await answer.json().catch(() => ({}))).error ?? `The box answers ${answer.status}.`;
+}
+
+// Who runs the model, for the foot of a page.
+export function describeModel({ name, precision, provider }) {
+  return `${name} (${precision}) on ${provider.replace("ExecutionProvider", "")}`;
 }
 
 export async function askJson(path, options) {
   const answer = await ask(path, options);
-  if (!answer.ok) throw new Error((await answer.json().catch(() => ({}))).error ?? `The box answers ${answer.status}.`);
+  if (!answer.ok) throw new Error(await refusal(answer));
   return answer.json();
 }
 

@@ -18,7 +18,9 @@ function showStep({ step, is, text, share }) {
   if (share != null) $("progress").value = share;
   if (step !== "test" || is === "busy") return;
   $("progress").hidden = true;
-  if (is === "failed") {
+  if (is === "none") {
+    setState("stale", "ready, without a test");
+  } else if (is === "failed") {
     setState("lost", "self-test failed");
     $("problem").textContent = "This browser computes other answers than the box: do not trust them.";
   } else {
@@ -28,6 +30,8 @@ function showStep({ step, is, text, share }) {
 }
 
 function fail(text) {
+  for (const { reject } of waiting.values()) reject(new Error(text));
+  waiting.clear();
   setState("lost", "not loaded");
   $("problem").textContent = text;
   for (const item of document.querySelectorAll(".checks [data-is=busy]")) item.dataset.is = "failed";
@@ -58,24 +62,38 @@ function load() {
 }
 
 async function watchCamera() {
+  $("start").disabled = true;
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 } } });
   } catch (error) {
     $("camera-hint").textContent = `The camera cannot be used: ${error.message}`;
     return;
+  } finally {
+    $("start").disabled = false;
   }
+  try {
+    await classifyCamera(stream);
+  } catch (error) {
+    $("camera-hint").textContent = `The camera has ended: ${error.message}`;
+    stop();
+  }
+}
+
+async function classifyCamera(mine) {
   const { classes } = model.contract;
   const video = $("video");
-  video.srcObject = stream;
+  video.srcObject = mine;
   await video.play();
   $("frame").style.aspectRatio = `${video.videoWidth} / ${video.videoHeight}`;
   $("live").hidden = false;
   $("start").hidden = true;
   let label = "";
-  while (stream) {
+  while (stream === mine) {
+    if (!mine.active) throw new Error("it was unplugged, or taken away");
     const bitmap = await createImageBitmap(video);
     const started = performance.now();
     const row = await classify({ bitmap }, [bitmap]);
+    if (stream !== mine) return;
     const known = classes.includes(row.label);
     $("caption").hidden = false;
     $("caption").style.setProperty("--mark", colour(row.label, classes));

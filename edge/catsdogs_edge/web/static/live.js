@@ -1,9 +1,11 @@
 // The live page: asks for the newest frame again and again, and draws what the box says about it.
-import { $, Bars, ask, askJson, clock, colour, duration, element, percent, sleep, useFragment } from "./common.js";
+import { $, Bars, ask, askJson, clock, colour, describeModel, duration, element, percent, refusal, sleep, useFragment } from "./common.js";
 
 const STATES = { live: "live", stale: "no fresh image", lost: "camera lost", reconnecting: "reconnecting", offline: "no connection" };
-const HOLD_MS = 15000; // the box answers within 10 s, with a frame or without
+const HOLD_SECONDS = 15; // the box answers within 10 s, with a frame or without
 const MOST_SHOWN = 60;
+const REFRESH_MS = 1000; // between two looks at the events: a scene may flicker
+const AGAIN = "This page tries again by itself.";
 
 const canvas = $("image");
 const pen = canvas.getContext("2d", { alpha: false });
@@ -24,7 +26,8 @@ function setState(state, text = "") {
   if (isLive) return;
   const titles = { stale: "No fresh image", lost: "Camera lost", reconnecting: "Reconnecting to the camera", offline: "No connection to the box", live: "Not classified" };
   $("veil-title").textContent = titles[state] ?? "Connecting";
-  $("veil-text").textContent = offline ? "This page tries again by itself." : text;
+  $("veil-text").textContent = text;
+  document.title = `${titles[state] ?? "connecting"} – catsdogs`;
   canvas.setAttribute("aria-label", titles[state] ?? "No image");
   if (shown.label !== state) {
     shown.label = state;
@@ -36,10 +39,10 @@ function setState(state, text = "") {
   shown.bars?.show(null);
 }
 
-function showRow(row, fps) {
+function showRow(row, fps, state, reason) {
   shown.row = row;
-  setState(row.state, row.error ?? "");
-  if (row.label == null || row.state !== "live") return;
+  setState(state, reason ?? row.error ?? "");
+  if (row.label == null || state !== "live") return;
   const classes = shown.box.model.classes;
   const label = row.smoothed_label ?? row.label;
   const probability = row.smoothed_probability ?? row.probability;
@@ -92,11 +95,11 @@ async function showLastImage() {
 async function showFrame(answer) {
   const words = answer.headers.get("X-Catsdogs");
   if (!words) return;
-  const { sequence, event, fps, row, now, since } = JSON.parse(words);
+  const { sequence, event, fps, row, now, since, state, reason } = JSON.parse(words);
   shown.since = since == null ? 0 : now - since;
   shown.after = sequence;
   if (answer.status === 200) await drawImage(answer);
-  showRow(row, fps);
+  showRow(row, fps, state, reason);
   if (!shown.hasImage && answer.status !== 200) await showLastImage();
   if (event !== shown.event) {
     shown.event = event;
@@ -114,14 +117,19 @@ async function watch() {
   for (;;) {
     await visible();
     try {
-      const answer = await ask(`frame.jpg?after=${shown.after}`, { signal: AbortSignal.timeout(HOLD_MS) });
-      if (!answer.ok) throw new Error(`The box answers ${answer.status}.`);
+      const answer = await ask(`frame.jpg?after=${shown.after}`, { seconds: HOLD_SECONDS });
+      if (!answer.ok) {
+        failures += 1;
+        setState("offline", [429, 503].includes(answer.status) ? await refusal(answer) : AGAIN);
+        await sleep(2000);
+        continue;
+      }
       if (failures) await start(); // it may be another one by now
       failures = 0;
       await showFrame(answer);
     } catch {
       failures += 1;
-      setState("offline");
+      setState("offline", AGAIN);
       await sleep(Math.min(250 * 2 ** failures, 2000));
     }
   }
@@ -190,7 +198,24 @@ function makeEvent(event) {
   return element("li", { "data-id": String(event.id) }, card);
 }
 
+// One after the other, and not too often; what comes meanwhile is looked at once more.
+let refreshing = false;
+let isDue = false;
 async function refresh() {
+  if (refreshing) {
+    isDue = true;
+    return;
+  }
+  refreshing = true;
+  do {
+    isDue = false;
+    await load();
+    await sleep(REFRESH_MS);
+  } while (isDue);
+  refreshing = false;
+}
+
+async function load() {
   if (!shown.box || document.hidden) return;
   try {
     const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300"), askJson(`api/v1/timeline?hours=${shown.hours}`)]);
@@ -214,7 +239,7 @@ async function start() {
   shown.event = -1;
   $("source").textContent = box.source ?? "";
   $("source").title = box.source ?? "";
-  $("model").textContent = `${box.model.name} (${box.model.precision}) on ${box.model.provider.replace("ExecutionProvider", "")}`;
+  $("model").textContent = describeModel(box.model);
   $("familiarity").querySelector("u").style.left = `${100 * (box.model.threshold ?? 0)}%`;
   $("familiarity").querySelector("#mark-hint").hidden = box.model.threshold == null;
 }
@@ -233,7 +258,7 @@ function wire() {
     try {
       await askJson("api/v1/snapshots", { method: "POST" });
       $("said").textContent = "Kept among the events.";
-      await refresh();
+      void refresh();
     } catch (error) {
       $("said").textContent = error.message;
     }
@@ -245,7 +270,7 @@ function wire() {
   $("viewer-close").addEventListener("click", () => $("viewer").close());
   $("viewer").addEventListener("click", (event) => event.target === $("viewer") && $("viewer").close());
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input") || document.querySelector("dialog[open]")) return;
+    if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input") || document.querySelector("dialog[open]")) return;
     ({ m: mirror, f: full, s: snapshot })[event.key.toLowerCase()]?.();
   });
   const hours = document.querySelectorAll("[data-hours]");
@@ -274,7 +299,7 @@ for (;;) {
     await start();
     break;
   } catch {
-    setState("offline");
+    setState("offline", AGAIN);
     await sleep(1000);
   }
 }

@@ -12,29 +12,38 @@ self.addEventListener("fetch", (event) => {
   if (event.request.method !== "GET" || address.origin !== self.location.origin || !KEPT.some((start) => path.startsWith(start))) return;
   // Addresses that change when their content does: the model by its hash, the runtime by its version
   const isFixed = path.startsWith("model/") || address.searchParams.has("v");
-  event.respondWith(isFixed ? fromCache(event.request, path) : fromNetwork(event.request));
+  event.respondWith(isFixed ? fromCache(event, path) : fromNetwork(event));
 });
 
-async function fromCache(request, path) {
+async function fromCache(event, path) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
   const kept = await cache.match(request);
   if (kept) return kept;
   const answer = await fetch(request);
-  if (!answer.ok) return answer;
-  const [folder, name] = [path.slice(0, path.lastIndexOf("/") + 1), new URL(request.url).pathname];
-  for (const old of await cache.keys()) {
-    const other = new URL(old.url);
-    const isOlder = folder === "model/" ? other.pathname.startsWith(`${SCOPE}model/`) : other.pathname === name;
-    if (isOlder) await cache.delete(old);
-  }
-  await cache.put(request, answer.clone());
+  if (answer.ok) event.waitUntil(replace(cache, request, answer.clone(), path));
   return answer;
 }
 
-async function fromNetwork(request) {
+// Keeps one of each: another model, or another version of a file, is not needed any more. A full disk is no mistake.
+async function replace(cache, request, answer, path) {
+  try {
+    await cache.put(request, answer);
+    for (const old of await cache.keys()) {
+      const other = new URL(old.url).pathname.slice(SCOPE.length);
+      const isOlder = path.startsWith("model/") ? other.startsWith("model/") : other === path;
+      if (isOlder && old.url !== request.url) await cache.delete(old);
+    }
+  } catch (error) {
+    console.warn(error);
+  }
+}
+
+async function fromNetwork(event) {
+  const { request } = event;
   const cache = await caches.open(CACHE);
   const answer = await fetch(request).catch(() => null);
-  if (answer?.ok) await cache.put(request, answer.clone());
+  if (answer?.ok) event.waitUntil(cache.put(request, answer.clone()).catch(console.warn));
   // Without an answer, or with one of a proxy that misses the box: what is kept
   const isAway = !answer || answer.status >= 500;
   return (isAway && (await cache.match(request))) || answer || Response.error();

@@ -1,10 +1,14 @@
 // The page of catsdogs-serve: images go to the box, one at a time.
-import { $, ask, askJson, sleep, useFragment } from "./common.js";
+import { $, ask, askJson, describeModel, sleep, useFragment } from "./common.js";
 import { addResult, takeImages } from "./results.js";
 
 await useFragment();
-const box = await askJson("api/v1/state");
-$("model").textContent = `${box.model.name} (${box.model.precision}) on ${box.model.provider.replace("ExecutionProvider", "")}`;
+let box = null;
+while (!box) {
+  box = await askJson("api/v1/state").catch(() => null);
+  $("model").textContent = box ? describeModel(box.model) : "The box does not answer: trying again.";
+  if (!box) await sleep(1000);
+}
 $("curl").textContent = `curl --data-binary @image.jpg ${new URL("api/v1/classify", location.href)}`;
 
 takeImages(async (file) => {
@@ -16,7 +20,9 @@ takeImages(async (file) => {
         await sleep(1000); // others are before us
         continue;
       }
-      result.show(await answer.json());
+      const row = await answer.json();
+      if (row.label || row.error) result.show(row);
+      else result.fail(`The box answers ${answer.status}.`);
       return;
     }
   } catch {

@@ -40,7 +40,7 @@ async function download(address, size) {
 
 // The four images in the model file, and what this very file must answer to them.
 async function test() {
-  if (!about.selftest) return postMessage({ step: "test", is: "done", text: "this file carries none" });
+  if (!about.selftest) return postMessage({ step: "test", is: "none", text: "this file carries none" });
   postMessage({ step: "test", is: "busy" });
   const { probes, tolerance, familiarity_tolerance: allowed } = about.selftest;
   let largest = 0;

@@ -98,6 +98,7 @@ class MqttSink(Sink):
         self._said: dict[str, bytes] = {}  # by topic, for whoever connects again
         self._next = self._soonest = self._next_image = 0.0
         self._complaint = ""
+        self._owes_image = False
         self._refusal = ""
         self._was_connected = False
         self._client = client = Client(CallbackAPIVersion.VERSION2, client_id=f"catsdogs-{broker.name}")
@@ -124,9 +125,10 @@ class MqttSink(Sink):
             self._publish("source", b"online" if result.frame.state is State.LIVE else b"offline")
             row = to_row(result, self._info.classes) | self._constant
             self._publish("state", to_json(row).encode())
-        is_seen = change is not None and change.label is not None
-        if is_seen and result.frame.rgb is not None and now >= self._next_image:
-            self._next_image = now + _BETWEEN_IMAGES
+        if change:
+            self._owes_image = change.label is not None
+        if self._owes_image and result.frame.rgb is not None and now >= self._next_image:
+            self._owes_image, self._next_image = False, now + _BETWEEN_IMAGES
             self._publish("image", encode_jpeg(result.frame.rgb))
         return True
 

@@ -92,7 +92,8 @@ class Guard:
     def _add_headers(self, raw: list[tuple[bytes, bytes]]) -> None:
         """Adds those of every answer; to the list itself, because frames come many times a second."""
         given = dict(raw)
-        raw += self._of_pages if given.get(b"content-type", b"").startswith(b"text/html") else self._headers
+        is_page = given.get(b"content-type", b"").startswith((b"text/html", b"text/javascript"))  # a worker's own, too
+        raw += self._of_pages if is_page else self._headers
         if b"cache-control" not in given:
             raw.append((b"cache-control", b"no-store"))
 

@@ -158,7 +158,7 @@ def test_a_server_that_was_away_is_found_again_behind_a_prefix(
             camera.label = "dog"
             camera.run(10)
             expect_text(page, "#label", "dog")
-            assert page.locator("#events img").count() >= 1
+            page.locator("#events img").first.wait_for()
 
 
 def test_keys_and_buttons_do_what_they_say(camera: FakeCamera, page: "Page") -> None:
@@ -221,6 +221,7 @@ def load_model(page: "Page", url: str) -> None:
     page.goto(url)
     page.click("#load")
     page.wait_for_selector("#step-test[data-is=done], #step-test[data-is=failed], #problem:not(:empty)", timeout=90_000)
+    assert page.inner_text("#problem") == ""
 
 
 @pytest.fixture(scope="module")

@@ -111,7 +111,7 @@ def test_what_cannot_be_is_one_line(plain_client: httpx.Client, classifier: Clas
         (b"\xff", None),
         (b"{}", "3"),
         (b"{}", "-1"),
-        (deep, None),
+        (b"[" * 100_000, None),
     ):
         headers = {"Inference-Header-Content-Length": length} if length else {}
         assert plain_client.post(INFER, content=content, headers=headers).status_code == 400

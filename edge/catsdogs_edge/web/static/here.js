@@ -127,11 +127,11 @@ try {
   model = await askJson("api/v1/model");
   $("model").textContent = `${model.contract.precision}, SHA-256 ${model.sha256.slice(0, 12)}…`;
   $("cost").textContent = `Loads ${(model.bytes / 1e6 + RUNTIME_MB).toFixed(0)} MB on the first visit, and needs about 300 MB of memory while it runs.`;
+  $("load").disabled = false;
   takeImages(async (file) => {
     const result = addResult(file, model.contract.classes);
     await classify({ file }).then((row) => result.show(row), (error) => result.fail(error.message));
   });
 } catch (error) {
-  $("load").disabled = true;
   $("cost").textContent = `The box does not answer: ${error.message}`;
 }

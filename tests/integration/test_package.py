@@ -68,8 +68,8 @@ def test_dockerfiles_fit_the_project(name: str) -> None:
     (base,) = [rest for word, rest in steps if word == "FROM"]
     assert re.fullmatch(r"python:3\.\d+-slim", base)
     assert base.removeprefix("python:").removesuffix("-slim") in VERSIONS
-    (extra,) = re.findall(r"\.whl\)\[([a-z-]+)\]", text)
-    assert extra in PROJECT["optional-dependencies"]
+    (extras,) = re.findall(r"\.whl\)\[([a-z,-]+)\]", text)
+    assert set(extras.split(",")) <= PROJECT["optional-dependencies"].keys()
     copied = [word for line in lines if line.startswith("COPY") for word in shlex.split(line)[1:-1]]
     allowed = (HOUSE / ".dockerignore").read_text().split()
     assert [f"!{source}" for source in copied] == allowed[1:]  # else the build finds nothing to copy

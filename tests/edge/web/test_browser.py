@@ -99,8 +99,8 @@ def test_it_shows_what_the_camera_sees(camera: FakeCamera, page: "Page") -> None
     camera.label = "neither"
     expect_text(page, "#label", "neither", 1000)
     assert page.is_visible("#if")
-    assert page.locator("#events li").count() >= 2
-    assert page.locator("#timeline rect").count() >= 1
+    page.locator("#events li").nth(1).wait_for()
+    page.locator("#timeline rect").first.wait_for(state="attached")
 
 
 def test_a_lost_camera_is_said_on_its_last_image(camera: FakeCamera, page: "Page") -> None:

@@ -137,23 +137,24 @@ def watch(kind: str, count: int, url: str) -> None:
         thread.start()
 
 
-def _measure(kind: str | None, count: int) -> float:
-    """Returns CPU milliseconds a frame."""
+def _measure(kind: str | None, count: int) -> tuple[float, float]:
+    """Returns CPU milliseconds a frame, and frames a second."""
     cam = Cam(*([] if kind is None else ["--web", "127.0.0.1:0"]))
     try:
         for _ in range(5):
             cam.feed()
         with _viewers("" if kind is None else cam.url(), kind or "", count):
             due = time.monotonic()
-            before = (0.0, 0)
+            before = (0.0, 0, 0.0)
             end = due + _SECONDS
             while due < end:
                 cam.feed()
                 due += 1 / _FPS
                 time.sleep(max(due - time.monotonic(), 0))
-                if before == (0.0, 0) and due > end - 0.75 * _SECONDS:  # the start does not count
-                    before = cam.cpu(), cam.fed
-            return 1000 * (cam.cpu() - before[0]) / (cam.fed - before[1])
+                if before == (0.0, 0, 0.0) and due > end - 0.75 * _SECONDS:  # the start does not count
+                    before = cam.cpu(), cam.fed, time.monotonic()
+            frames = cam.fed - before[1]
+            return 1000 * (cam.cpu() - before[0]) / frames, frames / (time.monotonic() - before[2])
     finally:
         cam.end()
 
@@ -162,14 +163,17 @@ def _measure(kind: str | None, count: int) -> float:
 def cost(rounds: Annotated[int, typer.Option(help="Measurements of each kind.")] = 5) -> None:
     """Prints CPU a frame, in turns."""
     found: dict[str, list[float]] = {name: [] for name, _, _ in _CONFIGURATIONS}
-    for _ in range(rounds):
+    rates = {name: [0.0] * rounds for name in found}
+    for number in range(rounds):
         for name, kind, count in _CONFIGURATIONS:
-            found[name].append(_measure(kind, count))
+            milliseconds, rates[name][number] = _measure(kind, count)
+            found[name].append(milliseconds)
     base = statistics.median(found["no server"])
     typer.echo(f"{_WIDTH} x {_HEIGHT}, {_FPS} fps, {MODEL.name}; CPU ms a frame, median (least to most) of {rounds}")
     for name, values in found.items():
         middle = statistics.median(values)
-        typer.echo(f"{name:<24} {middle:6.1f} ({min(values):.1f} to {max(values):.1f})  {middle - base:+5.1f} ms")
+        spread = f"({min(values):.1f} to {max(values):.1f})"
+        typer.echo(f"{name:<24} {middle:6.1f} {spread}  {middle - base:+5.1f} ms  {min(rates[name]):.2f} fps")
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """A server that shows a camera made by code, and one that shows none."""
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -33,6 +34,11 @@ def wait_until(condition: Callable[[], object], seconds: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
         time.sleep(0.01)
+
+
+def resident() -> int:
+    """Bytes of memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def noisy(label: str, number: int, height: int = 120, width: int = 160) -> RgbImage:

@@ -12,7 +12,7 @@ import pytest
 from catsdogs_edge.web import inference
 from tests.edge.cli.test_hostile import BAD, GOOD
 from tests.edge.conftest import BLUE, GREY, RED, encode, plain
-from tests.edge.web.conftest import FakeCamera
+from tests.edge.web.conftest import FakeCamera, resident
 
 FILES = ("dangling.jpg", "loop.jpg", "fifo.jpg", "folder.jpg", "unreadable.jpg")  # errors of a path, not of bytes
 
@@ -104,13 +104,14 @@ def test_more_than_may_wait_are_told_to_come_again(plain_client: httpx.Client, m
 def test_many_at_a_time_are_answered_and_the_camera_goes_on(camera: FakeCamera, client: httpx.Client) -> None:
     camera.run(15)
     data = encode(plain(BLUE, 480, 640), ".jpg")
-    before = camera.number
+    before, memory = camera.number, resident()
     started = time.monotonic()
     with ThreadPoolExecutor(32) as pool:
         answers = list(pool.map(lambda _: client.post("api/v1/classify", content=data), range(96)))
     rate = (camera.number - before) / (time.monotonic() - started)
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert {answer.json()["label"] for answer in answers if answer.status_code == 200} == {"dog"}
+    assert resident() - memory < 150 * 2**20
     assert rate >= 0.8 * 15 - 1 / (time.monotonic() - started)
 
 

@@ -180,9 +180,8 @@ def test_a_stream_sends_each_frame_and_the_last_one_again(camera: FakeCamera) ->
 
 def test_connections_that_break_are_no_viewers_any_more(camera: FakeCamera) -> None:
     camera.run(15)
-    streams = [
-        connect(camera.url, path) for path in ["/stream.mjpg", "/frame.jpg?after=0", "/api/v1/events/stream"] * 8
-    ]
+    paths = ["/stream.mjpg", "/frame.jpg?after=0", "/api/v1/events/stream"]
+    streams = [connect(camera.url, paths[number % 3]) for number in range(50)]
     wait_until(lambda: camera.hub.viewers >= 16)
     for stream in streams:
         stream.close()

@@ -4,7 +4,6 @@ import os
 import socket
 import threading
 import time
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import cv2
@@ -14,7 +13,7 @@ import pytest
 
 from catsdogs_edge.images.decode import RgbImage, decode
 from tests.edge.conftest import RED, plain
-from tests.edge.web.conftest import FakeCamera, wait_until
+from tests.edge.web.conftest import FakeCamera, resident, wait_until
 from tests.edge.web.proxies import Proxy
 from tests.edge.web.test_live import connect, words
 
@@ -121,11 +120,6 @@ def test_a_viewer_that_never_reads_is_cut(camera: FakeCamera) -> None:
         wait_until(lambda: camera.hub.viewers == 1)
         wait_until(lambda: camera.hub.viewers == 0, 30)
     numbered_camera.stop()
-
-
-def resident() -> int:
-    """Bytes of memory of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_a_thousand_viewers_that_come_and_go_leave_nothing(camera: FakeCamera) -> None:

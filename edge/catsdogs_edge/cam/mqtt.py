@@ -60,8 +60,12 @@ class Broker:
         try:
             parts = urlsplit(url)
             port = parts.port
+            (parts.hostname or "").encode("idna")
         except ValueError as error:
-            raise ValueError(f"{redact(url)} is no address: {error}") from error
+            raise ValueError(
+                f"{redact(url)} is no address, expected mqtt://HOST/NAME; in a password, / is "
+                "written as %2F and @ as %40"
+            ) from error
         name = parts.path.strip("/") or _default_name()
         if parts.scheme not in {"mqtt", "mqtts"} or not parts.hostname or parts.query or parts.fragment:
             raise ValueError(

@@ -28,7 +28,7 @@ main = partial(run, _app, extra="edge", quiet=True)
 
 class _Command(OptionalValue):
     option, otherwise = "--web", WEB_ADDRESS
-    looks_like = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+")  # no camera, file or URL does
+    looks_like = re.compile(r"(?!cam:)(\[[0-9A-Fa-f:.]+\]|[\w.-]+):\d+")  # no camera, file or URL does
 
 
 @command(

@@ -110,7 +110,7 @@ async def timeline(request: Request) -> Response:
 async def keep_snapshot(request: Request) -> Response:
     """Keeps the newest frame as an event."""
     watched = camera(request)
-    newest = watched.hub.newest
+    newest = watched.hub.current()
     if newest is None or newest.imaged is None or newest.imaged.rgb is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
     inference = box(request).inference

@@ -13,6 +13,8 @@ from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.options import AcceptAll, ModelFile, RunsOn, WebOptions
 from catsdogs_edge.runtime.providers import Provider
 
+_SHORTEST_TOKEN = 16  # characters
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServeOptions(WebOptions):
@@ -52,6 +54,10 @@ class Access:
         token = _read_token(options.token_file) if options.token_file else environment.get("CATSDOGS_TOKEN", "")
         if not (token.isascii() and token.isprintable()):
             raise ValueError("the token holds a line break, or other characters than ASCII: try openssl rand -hex 24")
+        if 0 < len(token) < _SHORTEST_TOKEN:
+            raise ValueError(
+                f"the token has {len(token)} characters, expected {_SHORTEST_TOKEN} or more, not to be guessed"
+            )
         if not token and not is_loopback(host):
             raise ValueError(
                 f"{host} can be reached from other machines: give a token, with --token-file FILE or CATSDOGS_TOKEN"

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+from functools import partial
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -34,7 +35,7 @@ class _ImpatientProtocol(H11Protocol):
         """Takes a connection, or closes it at once."""
         super().connection_made(transport)
         if len(self.connections) > _MOST_CONNECTIONS:
-            transport.close()
+            transport.abort()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -62,7 +63,10 @@ class _ImpatientProtocol(H11Protocol):
     def _give_up(self) -> None:
         self._timer = None
         if self._is_waiting:
-            self.transport.close()
+            self.transport.abort()  # not `close`, which waits for a client that says nothing
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Says nothing: any client could fill the log."""
 
 
 class WebServer:
@@ -89,6 +93,7 @@ class WebServer:
             log_config=None,
             loop="asyncio",
             proxy_headers=access.trust_proxy,
+            forwarded_allow_ips=["127.0.0.1", "::1"],
             server_header=False,
             ssl_certfile=access.certificate,
             ssl_keyfile=access.key,
@@ -128,6 +133,10 @@ class WebServer:
     async def _serve(self, listening: socket.socket) -> None:
         if self._box.camera:
             self._box.camera.hub.attach(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        if self._box.access.certificate:  # uvicorn leaves asyncio's own limit, a minute
+            limits = {"ssl_handshake_timeout": _HEAD_SECONDS, "ssl_shutdown_timeout": _SECONDS_TO_END}
+            loop.create_server = partial(loop.create_server, **limits)  # type: ignore[method-assign]
         self._started.set()
         await self._server.serve(sockets=[listening])
 

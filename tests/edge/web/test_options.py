@@ -29,10 +29,10 @@ def test_others_reach_it_only_with_a_token(text: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="can be reached from other machines: give a token"):
         Access.from_options(text, WebOptions(), {})
     file = tmp_path / "token"
-    file.write_text(" secret\n")
+    file.write_text(" a secret that is long\n")
     found = Access.from_options(text, WebOptions(token_file=file), {}).token
-    other = Access.from_options(text, WebOptions(), {"CATSDOGS_TOKEN": "other"}).token
-    assert [found, other] == ["secret", "other"]
+    other = Access.from_options(text, WebOptions(), {"CATSDOGS_TOKEN": "another one, long, too"}).token
+    assert [found, other] == ["a secret that is long", "another one, long, too"]
 
 
 def test_a_token_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
@@ -42,6 +42,8 @@ def test_a_token_that_cannot_be_used_is_refused(tmp_path: Path) -> None:
     file.write_text("\n")
     with pytest.raises(DataError, match="is empty"):
         Access.from_options("127.0.0.1:1", WebOptions(token_file=file), {})
+    with pytest.raises(ValueError, match="expected 16 or more"):
+        Access.from_options("127.0.0.1:1", WebOptions(), {"CATSDOGS_TOKEN": "fifteen letters"})
     for token in ("é", "two\nlines"):
         with pytest.raises(ValueError, match="ASCII"):
             Access.from_options("127.0.0.1:1", WebOptions(), {"CATSDOGS_TOKEN": token})

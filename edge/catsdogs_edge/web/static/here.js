@@ -26,6 +26,12 @@ function showStep({ step, is, text, share }) {
   } else {
     setState("live", "ready, self-test passed");
   }
+  if ($("ready").hidden) {
+    takeImages(async (file) => {
+      const result = addResult(file, model.contract.classes);
+      await classify({ file }).then((row) => result.show(row), (error) => result.fail(error.message));
+    });
+  }
   $("ready").hidden = false;
 }
 
@@ -111,6 +117,14 @@ function stop() {
   $("start").hidden = false;
 }
 
+// Waits, but not for long, until the script that keeps things is at work: what is fetched from then on is kept.
+async function keeper() {
+  const workers = navigator.serviceWorker;
+  if (!workers || workers.controller) return;
+  const changed = new Promise((resolve) => workers.addEventListener("controllerchange", resolve, { once: true }));
+  await Promise.race([changed, new Promise((resolve) => setTimeout(resolve, 3000))]);
+}
+
 $("load").addEventListener("click", load);
 $("start").addEventListener("click", watchCamera);
 $("stop").addEventListener("click", stop);
@@ -123,15 +137,12 @@ if (!navigator.mediaDevices) {
 await useFragment();
 // Where this page is not secure, it works all the same, but not without a network.
 await navigator.serviceWorker?.register("service.js").catch(console.warn);
+await keeper();
 try {
   model = await askJson("api/v1/model");
   $("model").textContent = `${model.contract.precision}, SHA-256 ${model.sha256.slice(0, 12)}…`;
   $("cost").textContent = `Loads ${(model.bytes / 1e6 + RUNTIME_MB).toFixed(0)} MB on the first visit, and needs about 300 MB of memory while it runs.`;
   $("load").disabled = false;
-  takeImages(async (file) => {
-    const result = addResult(file, model.contract.classes);
-    await classify({ file }).then((row) => result.show(row), (error) => result.fail(error.message));
-  });
 } catch (error) {
   $("cost").textContent = `The box does not answer: ${error.message}`;
 }

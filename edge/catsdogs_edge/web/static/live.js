@@ -3,6 +3,7 @@ import { $, Bars, ask, askJson, clock, colour, describeModel, duration, element,
 
 const STATES = { live: "live", stale: "no fresh image", lost: "camera lost", reconnecting: "reconnecting", offline: "no connection" };
 const HOLD_SECONDS = 15; // the box answers within 10 s, with a frame or without
+const LIMITED = { seconds: HOLD_SECONDS };
 const MOST_SHOWN = 60;
 const REFRESH_MS = 1000; // between two looks at the events: a scene may flicker
 const AGAIN = "This page tries again by itself.";
@@ -88,7 +89,7 @@ async function drawImage(answer) {
 
 // Where the camera was lost before this page was opened, its last image tells what it saw.
 async function showLastImage() {
-  const answer = await ask("snapshot.jpg?drawn=0");
+  const answer = await ask("snapshot.jpg?drawn=0", LIMITED);
   if (answer.ok) await drawImage(answer);
 }
 
@@ -169,7 +170,7 @@ function drawEvents() {
   const wanted = shown.events.filter((event) => shown.kind === "all" || event.kind === "snapshot" || classes.includes(event.label)).slice(0, MOST_SHOWN);
   $("no-events").hidden = wanted.length > 0;
   const there = new Map(Array.from($("events").children, (item) => [item.dataset.id, item]));
-  $("events").replaceChildren(...wanted.map((event) => there.get(String(event.id)) ?? makeEvent(event)));
+  $("events").replaceChildren(...wanted.map((event) => there.get(`${event.id} ${event.time}`) ?? makeEvent(event)));
 }
 
 function makeEvent(event) {
@@ -195,7 +196,7 @@ function makeEvent(event) {
       $("viewer").showModal();
     });
   }
-  return element("li", { "data-id": String(event.id) }, card);
+  return element("li", { "data-id": `${event.id} ${event.time}` }, card);
 }
 
 // One after the other, and not too often; what comes meanwhile is looked at once more.
@@ -218,7 +219,7 @@ async function refresh() {
 async function load() {
   if (!shown.box || document.hidden) return;
   try {
-    const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300"), askJson(`api/v1/timeline?hours=${shown.hours}`)]);
+    const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300", LIMITED), askJson(`api/v1/timeline?hours=${shown.hours}`, LIMITED)]);
     shown.events = events.reverse();
     drawEvents();
     drawTimeline(spans);
@@ -228,14 +229,13 @@ async function load() {
 }
 
 async function start() {
-  const box = await askJson("api/v1/state");
+  const box = await askJson("api/v1/state", LIMITED);
   const isNew = JSON.stringify(box.model.classes) !== JSON.stringify(shown.box?.model.classes);
   shown.box = box;
   if (isNew) {
     $("bars").replaceChildren();
     shown.bars = new Bars($("bars"), box.model.classes);
   }
-  $("events").replaceChildren();
   shown.event = -1;
   $("source").textContent = box.source ?? "";
   $("source").title = box.source ?? "";

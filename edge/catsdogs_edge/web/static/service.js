@@ -3,7 +3,17 @@ const CACHE = "catsdogs-here";
 const SCOPE = new URL("./", self.location).pathname;
 const KEPT = ["here", "static/", "api/v1/model", "model/"];
 
-self.addEventListener("install", () => self.skipWaiting());
+const PAGES = ["here", ...["style.css", "here.js", "common.js", "results.js", "worker.js", "resize.js", "icon.svg"].map((name) => `static/${name}`)];
+
+// What was loaded before this script ran is fetched again: it is small.
+self.addEventListener("install", (event) => event.waitUntil(install()));
+
+async function install() {
+  const cache = await caches.open(CACHE);
+  await cache.addAll(PAGES).catch(console.warn); // a full disk is no mistake
+  await self.skipWaiting();
+}
+
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 
 self.addEventListener("fetch", (event) => {

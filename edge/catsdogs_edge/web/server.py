@@ -139,6 +139,10 @@ class WebServer:
             loop.create_server = partial(loop.create_server, **limits)  # type: ignore[method-assign]
         self._started.set()
         await self._server.serve(sockets=[listening])
+        for connection in list(self._server.server_state.connections):  # that came while it ended
+            if isinstance(connection, H11Protocol) and connection.transport:
+                connection.transport.abort()
+        await asyncio.sleep(0)  # the loop closes them
 
 
 def _listen(access: Access) -> socket.socket:

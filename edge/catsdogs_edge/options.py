@@ -8,6 +8,9 @@ import typer
 
 from catsdogs_edge.runtime.providers import Provider
 
+WEB_ADDRESS = "127.0.0.1:8765"
+"""Where the server listens, if nothing else is said."""
+
 ModelFile = Annotated[
     Path,
     typer.Option(
@@ -24,6 +27,12 @@ JsonlFile = Annotated[
 ]
 AcceptAll = Annotated[
     bool, typer.Option("--accept-all", help="Never answer 'neither': one of the classes for every image.")
+]
+InferenceThreads = Annotated[
+    int,
+    typer.Option(
+        "--threads", min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used."
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -91,12 +91,11 @@ def _default_name() -> str:
 class MqttSink(Sink):
     """Publishes states and images; a broker that is away is looked for again, and hears everything when it is back."""
 
-    def __init__(self, broker: Broker, info: ModelInfo, source: str) -> None:
+    def __init__(self, broker: Broker, info: ModelInfo) -> None:
         """Starts to connect, in a thread of its own; a broker that cannot be reached yet is tried again and again."""
         self._broker, self._info = broker, info
         self._topic = f"catsdogs/{broker.name}"
         self._constant = info.row_fields()
-        self._source = source
         self._changes = ChangeDetector()
         self._lock = threading.Lock()
         self._said: dict[str, bytes] = {}  # by topic, for whoever connects again

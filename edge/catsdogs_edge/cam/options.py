@@ -7,11 +7,17 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import AcceptAll, CsvFile, JsonlFile, ModelFile, RunsOn, WebOptions
+from catsdogs_edge.options import (
+    WEB_ADDRESS,
+    AcceptAll,
+    CsvFile,
+    InferenceThreads,
+    JsonlFile,
+    ModelFile,
+    RunsOn,
+    WebOptions,
+)
 from catsdogs_edge.runtime.providers import Provider
-
-WEB_ADDRESS = "127.0.0.1:8765"
-"""Where the live page is, if nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,9 +33,7 @@ class CamOptions(WebOptions):
     ] = "0"
     model: ModelFile = MODEL
     provider: RunsOn = Provider.AUTO
-    threads: Annotated[
-        int, typer.Option(min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used.")
-    ] = 0
+    threads: InferenceThreads = 0
     accept_all: AcceptAll = False
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Ask the camera for frames of this size.")] = None
     raw: Annotated[str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")] = (

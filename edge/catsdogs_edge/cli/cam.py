@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from catsdogs_edge.cam.options import WEB_ADDRESS, CamOptions
+from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cli.app import OptionalValue, command, make_app, run
 from catsdogs_edge.errors import DataError, ExitCode
+from catsdogs_edge.options import WEB_ADDRESS
 from catsdogs_edge.output.terminal import redact, say
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def _cam(options: CamOptions) -> None:
         say(f"{source.name}; {info.describe()}", err=True)
         more: list[Callable[[], Sink]] = []
         if broker:
-            more.append(lambda: _open_mqtt(broker, info, source))
+            more.append(lambda: _open_mqtt(broker, info))
         if access:
             more.append(lambda: _open_web(classifier, info, source, access))
         sinks = open_sinks(options, triggers, info, source, more)
@@ -119,10 +120,10 @@ def _open_web(classifier: "Classifier", info: "ModelInfo", source: "Source", acc
     return sink
 
 
-def _open_mqtt(broker: "Broker", info: "ModelInfo", source: "Source") -> "Sink":
+def _open_mqtt(broker: "Broker", info: "ModelInfo") -> "Sink":
     from catsdogs_edge.cam.mqtt import MqttSink  # noqa: PLC0415 - an extra of its own
 
-    return MqttSink(broker, info, source.name)
+    return MqttSink(broker, info)
 
 
 def _list_cameras(*, as_json: bool) -> None:

@@ -55,6 +55,7 @@ class Guard:
         self._telemetry = telemetry
         self._open = open_paths
         self._failures = FailureLimit()
+        self._session, self._cookie = session(access.token), cookie_name(access.token)
         framed_by = " ".join(sorted(access.origins)) or "'none'"
         self._headers = [*_HEADERS, (b"content-security-policy", f"{_NOTHING}frame-ancestors {framed_by}".encode())]
         self._of_pages = [*_HEADERS, (b"content-security-policy", f"{_POLICY}frame-ancestors {framed_by}".encode())]
@@ -124,7 +125,7 @@ class Guard:
         if not token or any(path.match(request.scope["path"]) for path in self._open):
             return None
         # First, and never counted as a guess: it is long, and may be an old one, or come from behind the same proxy
-        if _same(request.cookies.get(cookie_name(token), ""), session(token)):
+        if _same(request.cookies.get(self._cookie, ""), self._session):
             return None
         client = request.client.host if request.client else ""
         if self._failures.is_reached(client):

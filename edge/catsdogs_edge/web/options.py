@@ -10,7 +10,7 @@ import typer
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import AcceptAll, ModelFile, RunsOn, WebOptions
+from catsdogs_edge.options import WEB_ADDRESS, AcceptAll, InferenceThreads, ModelFile, RunsOn, WebOptions
 from catsdogs_edge.runtime.providers import Provider
 
 _SHORTEST_TOKEN = 16  # characters
@@ -22,12 +22,10 @@ class ServeOptions(WebOptions):
 
     address: Annotated[
         str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")
-    ] = "127.0.0.1:8765"
+    ] = WEB_ADDRESS
     model: ModelFile = MODEL
     provider: RunsOn = Provider.AUTO
-    threads: Annotated[
-        int, typer.Option(min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used.")
-    ] = 0
+    threads: InferenceThreads = 0
     accept_all: AcceptAll = False
 
 

@@ -127,7 +127,7 @@ class Garden:
     def __init__(self, port: int, model: Path) -> None:
         self._classifier = Classifier.load(model, threads=1)
         info = ModelInfo.from_classifier(self._classifier, model)
-        self.sink = MqttSink(Broker.parse(f"mqtt://127.0.0.1:{port}/garden"), info, "camera 0")
+        self.sink = MqttSink(Broker.parse(f"mqtt://127.0.0.1:{port}/garden"), info)
         self._rate, self._number = FrameRate(), 0
 
     def show(self, colour: tuple[int, int, int]) -> None:
@@ -249,7 +249,7 @@ def test_a_broker_that_is_off_stops_nothing(familiar: Path) -> None:
 
 def test_a_broker_that_cannot_be_reached_is_said_once(familiar: Path, caplog: pytest.LogCaptureFixture) -> None:
     info = ModelInfo.from_classifier(Classifier.load(familiar, threads=1), familiar)
-    sink = MqttSink(Broker.parse("mqtt://nowhere.invalid/garden"), info, "camera 0")
+    sink = MqttSink(Broker.parse("mqtt://nowhere.invalid/garden"), info)
     wait_until(lambda: "nowhere.invalid cannot be reached" in caplog.text)
     sink.close()
     assert caplog.text.count("cannot be reached") == 1

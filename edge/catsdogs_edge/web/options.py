@@ -54,7 +54,7 @@ class Access:
             raise ValueError("the token holds a line break, or other characters than ASCII: try openssl rand -hex 24")
         if 0 < len(token) < _SHORTEST_TOKEN:
             raise ValueError(
-                f"the token has {len(token)} characters, expected {_SHORTEST_TOKEN} or more, not to be guessed"
+                f"the token has {len(token)} characters, expected {_SHORTEST_TOKEN} or more, or it can be guessed"
             )
         if not token and not is_loopback(host):
             raise ValueError(

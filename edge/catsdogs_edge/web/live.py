@@ -21,6 +21,7 @@ from catsdogs_edge.web.endpoint import (
 from catsdogs_edge.web.hub import Hub, Newest
 
 _HOLD = 10.0  # seconds that a request for a newer frame waits
+_UNWATCHED = 1.0  # seconds that it waits without looking whether the client is still there, which takes two tasks
 _REPEAT = 1.0  # seconds until MJPEG sends the last frame again: browsers show one when the next one arrives
 _BOUNDARY = "catsdogs-frame"
 
@@ -51,7 +52,7 @@ async def frame(request: Request) -> Response:
         newest = hub.newest  # often it is there already, and nobody need be waited for
         is_new = newest is not None and newest.sequence != after
         if not is_new:
-            found = await until_gone(request, hub.next(after, _HOLD))
+            found = await hub.next(after, _UNWATCHED) or await until_gone(request, hub.next(after, _HOLD))
             is_new, newest = found is not None, found or hub.newest
         if newest is None:
             return Response(status_code=204)

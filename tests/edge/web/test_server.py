@@ -2,9 +2,11 @@ import socket
 import time
 from urllib.parse import urlsplit
 
+import h11
 import httpx
 import pytest
 
+from catsdogs_edge.web.server import CoalescingConnection
 from tests.edge.conftest import RED, encode, plain
 
 
@@ -57,3 +59,17 @@ def test_connections_beyond_the_limit_end_and_the_others_are_answered(
     assert plain_client.get("healthz").status_code == 200
     for stream in streams:
         stream.close()
+
+
+def test_the_head_of_an_answer_goes_with_its_body_but_that_of_a_stream_at_once() -> None:
+    for headers, at_once in (([("content-length", "3")], False), ([], True)):
+        connection = CoalescingConnection(h11.SERVER)
+        connection.receive_data(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        connection.next_event()
+        head = connection.send(h11.Response(status_code=200, headers=headers))
+        body = connection.send(h11.Data(data=b"abc"))
+        assert head is not None
+        assert body is not None
+        assert bool(head) is at_once
+        assert (head + body).startswith(b"HTTP/1.1 200")
+        assert b"abc" in body

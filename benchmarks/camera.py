@@ -21,7 +21,7 @@ from rich.table import Table
 
 from benchmarks.processes import machine
 from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.stream import classify_stream
+from catsdogs_edge.cam.stream import classify_stream, deliver
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.capture.live import LiveSource
 from catsdogs_edge.images.drawings import draw
@@ -116,7 +116,7 @@ class _Clock:
 def _watch(classifier: Classifier, images: list[BgrImage], fps: float, frames: int) -> dict[str, float]:
     source = LiveSource(lambda: _Player(images, fps), "a drawn video", fps=fps, may_repeat=True).wait()
     clock = _Clock()
-    classify_stream(classifier, source, [clock], smoothing=0.5, limit=_WARM_UP + frames)
+    deliver(classify_stream(source, classifier), [clock], limit=_WARM_UP + frames)
     cpu = 1000 * (time.process_time() - clock.begun) / frames
     ages = clock.ages[_WARM_UP:]
     return {"p50": np.percentile(ages, 50), "p95": np.percentile(ages, 95), "cpu": cpu, "dropped": clock.dropped}

@@ -1,11 +1,11 @@
 """Runs catsdogs models with ONNX Runtime and OpenCV; needs neither TensorFlow nor Keras.
 
 Example:
-    >>> from pathlib import Path
-    >>> from catsdogs_edge import Classifier, read
-    >>> classifier = Classifier.load(Path("model.int8.onnx"))
-    >>> classifier.classify([read(Path("image.jpg"))])
-    [Prediction(label='cat', probability=0.998, probabilities=(0.998, 0.002), familiarity=0.983)]
+    >>> from catsdogs_edge import Classifier, classify_stream
+    >>> print(Classifier.load().classify("image.jpg"))
+    cat 99.8%
+    >>> for result in classify_stream(0):
+    ...     print(result.label, result.frame.state)
 """
 
 import os
@@ -13,6 +13,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from catsdogs_edge.cam.frame_result import FrameResult
+    from catsdogs_edge.cam.stream import classify_stream
     from catsdogs_edge.cluster.batch_classifier import BatchClassifier
     from catsdogs_edge.errors import CatsDogsError
     from catsdogs_edge.images.decode import decode, read
@@ -21,7 +23,12 @@ if TYPE_CHECKING:
     from catsdogs_edge.model.prediction import Prediction
     from catsdogs_edge.runtime.providers import Provider
 
-__all__ = ["BatchClassifier", "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read"]
+    __version__: str
+
+__all__ = [
+    "BatchClassifier", "CatsDogsError", "Classifier", "Contract", "FrameResult", "Prediction", "Provider",
+    "__version__", "classify_stream", "decode", "read",
+]  # fmt: skip
 
 # OpenCV reads this once, when it is first imported: an image that says it is larger (400 MB of pixels) is a bomb.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**27))
@@ -31,8 +38,10 @@ _MODULES = {
     "CatsDogsError": "errors",
     "Classifier": "model.classifier",
     "Contract": "model.contract",
+    "FrameResult": "cam.frame_result",
     "Prediction": "model.prediction",
     "Provider": "runtime.providers",
+    "classify_stream": "cam.stream",
     "decode": "images.decode",
     "read": "images.decode",
 }
@@ -40,6 +49,8 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Imports a public name when it is first used: OpenCV and ONNX Runtime take a quarter of a second."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("catsdogs")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -5,6 +5,7 @@ import os
 import pkgutil
 import subprocess
 import sys
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -30,10 +31,13 @@ ON_ARROW = ("manifest", "ray_job", "storage")
 
 def test_public_names() -> None:
     assert catsdogs_edge.__all__ == [
-        "BatchClassifier", "CatsDogsError", "Classifier", "Contract", "Prediction", "Provider", "decode", "read",
+        "BatchClassifier", "CatsDogsError", "Classifier", "Contract", "FrameResult", "Prediction", "Provider",
+        "__version__", "classify_stream", "decode", "read",
     ]  # fmt: skip
     for name in catsdogs_edge.__all__:
-        assert getattr(catsdogs_edge, name).__module__.startswith("catsdogs_edge.")
+        if name != "__version__":
+            assert getattr(catsdogs_edge, name).__module__.startswith("catsdogs_edge.")
+    assert catsdogs_edge.__version__ == version("catsdogs")
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

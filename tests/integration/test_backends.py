@@ -48,4 +48,4 @@ def test_what_jax_trained_tensorflow_exports_with_parity(run: Path, scripts: Pat
     image = np.asarray(draw("dog", 700, 120), np.uint8)
     logits = classifier.predict(np.stack([resize(image, SIZE)])).logits
     expected = softmax(logits, trained["temperature"])
-    np.testing.assert_allclose(classifier.classify([image])[0].probabilities, expected[0], atol=1e-6)
+    np.testing.assert_allclose(list(classifier.classify(image).probabilities.values()), expected[0], atol=1e-6)

@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,6 +131,27 @@ def desk(tmp_path: Path, finished: Path) -> Path:
     (tmp_path / "run").symlink_to(finished)
     (tmp_path / "model.int8.onnx").symlink_to(finished / "onnx" / "model.int8.onnx")
     return tmp_path
+
+
+PYTHON = [
+    code
+    for document in DOCUMENTS
+    for code in re.findall(r"^```python\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+    if set(re.findall(r"^(?:from|import) (\w+)", code, re.MULTILINE)) == {"catsdogs_edge"}
+]
+"""What needs other programs, too, has tests of its own: test_recipes.py, tests/edge/web/test_triton.py."""
+
+
+def test_the_readme_shows_python() -> None:
+    assert any("classify_stream" in code for code in PYTHON)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("code", PYTHON)
+def test_the_python_that_a_document_shows_works(code: str, desk: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", code], cwd=desk, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
 
 
 @pytest.mark.slow

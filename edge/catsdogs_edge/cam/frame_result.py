@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from catsdogs_edge.cam.smoothing import SmoothedPrediction
 from catsdogs_edge.capture.frames import Frame
-from catsdogs_edge.model.prediction import Prediction, prediction_columns, prediction_fields
+from catsdogs_edge.model.prediction import Prediction, percent, prediction_columns, prediction_fields
 from catsdogs_edge.output.rows import SCHEMA
 
 
@@ -24,6 +24,16 @@ class FrameResult:
     """From the frame in memory to the prediction: resize and inference; 0 without one."""
     fps: float
     """Classified frames a second, averaged over the last second or so."""
+
+    @property
+    def label(self) -> str:
+        """The smoothed label; empty where the frame was not classified."""
+        return self.smoothed.label if self.smoothed else ""
+
+    def __str__(self) -> str:
+        if self.smoothed is None:
+            return f"{self.frame.state.value}: {self.frame.error}"
+        return f"{self.smoothed.label} {percent(self.smoothed.probability).strip()}"
 
 
 class Sink(Protocol):

@@ -57,7 +57,7 @@ class Smoother:
                 return SmoothedPrediction(NEITHER, 1 - threshold + self._familiar.value)
             if familiarity < threshold and self._which.has_past:
                 return SmoothedPrediction(self._classes[self._which.leader], self._which.value)
-        self._which.add(prediction.probabilities, now)
+        self._which.add([*prediction.probabilities.values()], now)
         return SmoothedPrediction(self._classes[self._which.leader], self._which.value)
 
 

@@ -1,15 +1,15 @@
 """Classifies the frames of a source, one after the other."""
 
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 
 from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.smoothing import Smoother
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.capture.moving_average import MovingAverage, weight_after
-from catsdogs_edge.capture.sources import Source
+from catsdogs_edge.capture.sources import Source, open_source
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.model.classifier import Classifier
 
@@ -48,30 +48,41 @@ class StreamSummary:
 
 
 def classify_stream(
-    classifier: Classifier, source: Source, sinks: Sequence[Sink], *, smoothing: float = 0.0, limit: int | None = None
-) -> StreamSummary:
-    """Classifies frames until the source ends, a sink asks to stop, or `limit` is reached.
+    source: Source | str | int, classifier: Classifier | None = None, *, smoothing: float = 0.5
+) -> Iterator[FrameResult]:
+    """Yields what each frame of a source shows, one after the other.
+
+    A camera does not end, and its silence is a result, too: one without a prediction, whose frame has the state and
+    the reason. Frames that come while a result is looked at are dropped, so that each result is about the newest.
 
     Args:
-        classifier: The model.
-        source: An open source; closed at the end, whatever happens.
-        sinks: Where each frame goes; closed after it, in their order.
-        smoothing: Time constant in seconds; 0 takes each frame for itself.
-        limit: Number of classified frames; None for all.
+        source: A camera's index, a URL, a video, a folder of images; see `open_source`. Closed at the end, or when
+            nobody asks any more.
+        classifier: The model; else the one that comes with catsdogs.
+        smoothing: Time constant of `FrameResult.smoothed` in seconds; 0 takes each frame for itself.
 
     Raises:
-        SourceError: The source holds no frame.
-        OutputError: A sink cannot write.
+        SourceError: The source cannot be opened, or holds no frame.
+        ModelError, ProviderError: See `Classifier`.
     """
-    summary = StreamSummary()
+    classifier = classifier or Classifier.load()
     smoother = Smoother(classifier.contract.classes, smoothing, classifier.threshold)
     rate = FrameRate()
+    with closing(open_source(str(source)) if isinstance(source, str | int) else source) as opened:
+        for frame in opened:
+            yield classify_frame(classifier, smoother, rate, frame)
+
+
+def deliver(results: Iterable[FrameResult], sinks: Sequence[Sink], limit: int | None = None) -> StreamSummary:
+    """Hands results to sinks until they end, a sink asks to stop, or `limit` of them are classified.
+
+    The sinks are closed at the end, in their order, whatever happens. Raises `OutputError` where one cannot write.
+    """
+    summary = StreamSummary()
     with ExitStack() as stack:
         for sink in reversed(sinks):
             stack.callback(sink.close)
-        stack.callback(source.close)
-        for frame in source:
-            result = classify_frame(classifier, smoother, rate, frame)
+        for result in results:
             summary.count(result)
             go_on = [sink.write(result) for sink in sinks]  # all of them, before one ends the loop
             if not all(go_on) or summary.classified == limit:
@@ -85,7 +96,7 @@ def classify_frame(classifier: Classifier, smoother: Smoother, rate: "FrameRate"
         smoother.reset()
         return FrameResult(frame=frame, fps=rate.now)
     start = time.perf_counter()
-    (prediction,) = classifier.classify([frame.rgb])
+    prediction = classifier.classify(frame.rgb)
     latency = 1000 * (time.perf_counter() - start)
     if prediction.problem:
         smoother.reset()

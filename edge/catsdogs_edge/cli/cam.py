@@ -58,7 +58,7 @@ def _cam(options: CamOptions) -> None:
     # isort: split
     from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
-    from catsdogs_edge.cam.stream import classify_stream  # noqa: PLC0415
+    from catsdogs_edge.cam.stream import classify_stream, deliver  # noqa: PLC0415
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
@@ -85,7 +85,8 @@ def _cam(options: CamOptions) -> None:
         if access:
             more.append(lambda: _open_web(classifier, info, source, access))
         sinks = open_sinks(options, triggers, info, source, more)
-        summary = classify_stream(classifier, source, sinks, smoothing=options.smoothing, limit=options.frames)
+        results = classify_stream(source, classifier, smoothing=options.smoothing)
+        summary = deliver(results, sinks, limit=options.frames)
     say(f"{summary.describe()} of {source.name}", err=True)
     raise typer.Exit(summary.exit_code)
 

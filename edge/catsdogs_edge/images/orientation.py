@@ -13,14 +13,16 @@ Orientation: TypeAlias = int
 
 UPRIGHT: Orientation = 1
 
-_TAG = 0x0112  # of the orientation in EXIF (CIPA DC-008)
+ORIENTATION_TAG = 0x0112
+"""Of the orientation in EXIF (CIPA DC-008)."""
+
 _TURNED_LEFT = (1, 8, 3, 6)  # by so many quarters: the rotation of an AVIF (ISO/IEC 23008-12, `irot`)
 _MIRRORED = ({1: 4, 8: 5, 3: 2, 6: 7}, {1: 2, 8: 7, 3: 4, 6: 5})  # and then top to bottom, or left to right (`imir`)
 
 
 def exif_orientation(tiff: bytes) -> Orientation:
     """Reads the orientation from an EXIF segment, which is a small TIFF file; upright where it does not say."""
-    value = tiff_tags(tiff).get(_TAG, UPRIGHT)
+    value = tiff_tags(tiff).get(ORIENTATION_TAG, UPRIGHT)
     return value if 1 <= value <= 8 else UPRIGHT
 
 

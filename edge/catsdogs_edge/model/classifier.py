@@ -1,14 +1,17 @@
 """Runs a self-describing ONNX file on images."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import onnxruntime as ort
 
-from catsdogs_edge.errors import ModelError, ProviderError
-from catsdogs_edge.images.decode import RgbBatch, RgbImage, resize
+from catsdogs_edge.errors import ImageError, ModelError, ProviderError
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.images.inputs import ImageInput, describe_input, load_input
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.contract import NEITHER, Contract, Precision
 from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
@@ -24,6 +27,9 @@ _FLOATS_ONLY = frozenset(
 
 LONGEST_RUN = 60.0
 """Seconds for one batch: a model can hold a loop that does not end."""
+
+MOST_IN_BATCH = 64
+"""Images of one inference; more are classified one batch after the other."""
 
 _NO_FILE = OnnxFile({}, None)
 
@@ -131,15 +137,41 @@ class Classifier:
             for row, score in zip(outputs.probabilities.tolist(), scores, strict=True)
         ]
 
-    def classify(self, images: Sequence[RgbImage]) -> list[Prediction]:
-        """Classifies images of any size as one batch.
+    @overload
+    def classify(self, images: ImageInput) -> Prediction: ...  # type: ignore[overload-overlap] # a str is a path
+
+    @overload
+    def classify(self, images: Iterable[ImageInput]) -> list[Prediction]: ...
+
+    def classify(self, images: ImageInput | Iterable[ImageInput]) -> Prediction | list[Prediction]:
+        """Classifies an image, or several of any sizes: one prediction for one image, a list for all others.
 
         Args:
-            images: uint8 RGB, each of shape (H, W, 3); empty gives an empty list.
+            images: A path, the bytes of an image file, pixels as uint8 RGB (H, W, 3) (OpenCV has BGR: turn them with
+                `cv2.cvtColor`), or an image of Pillow; or any number of these, of which `MOST_IN_BATCH` at a time are
+                in memory.
+
+        Raises:
+            ImageError: One cannot be read or decoded; which one, and why.
+            TypeError: It is nothing that holds an image.
+            ModelError, ProviderError: See `predict`.
         """
-        if not images:
-            return []
-        return self.decide(self.predict(np.stack([resize(image, self.contract.image_size) for image in images])))
+        if isinstance(images, str | bytes | bytearray | memoryview | np.ndarray) or not isinstance(images, Iterable):
+            return self._classify([images])[0]
+        every = iter(images)
+        predictions: list[Prediction] = []
+        while batch := list(islice(every, MOST_IN_BATCH)):
+            predictions += self._classify(batch, len(predictions))
+        return predictions
+
+    def _classify(self, images: Sequence[object], before: int = 0) -> list[Prediction]:
+        pixels = []
+        for number, image in enumerate(images, before):
+            try:
+                pixels.append(load_input(image, self.contract.image_size))
+            except ImageError as error:
+                raise ImageError(f"{describe_input(image, number)}: {error}") from error
+        return self.decide(self.predict(np.stack(pixels)))
 
     def placement(self) -> dict[str, int]:
         """Counts the operators of the graph on each ONNX Runtime provider."""

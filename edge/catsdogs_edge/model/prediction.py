@@ -1,7 +1,7 @@
 """From what a model gives for an image to an answer (one of its classes, or neither), and the fields of its row."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,16 +16,19 @@ class Prediction:
     """Name of the most probable class, or `NEITHER`."""
     probability: float
     """Probability of the label, 0 to 1; for `NEITHER`, 1 less the familiarity."""
-    probabilities: tuple[float, ...]
-    """One for each class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
+    probabilities: Mapping[str, float]
+    """By class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
     familiarity: float | None = None
     """How much the image looks like those that the model learned from, 0 to 1; None if the model has no such score."""
 
     @property
     def problem(self) -> str:
         """Says why this is no answer; empty where it is one."""
-        numbers = (*self.probabilities, self.familiarity or 0.0)
+        numbers = (*self.probabilities.values(), self.familiarity or 0.0)
         return "" if all(map(math.isfinite, numbers)) else "the model's answer is not a finite number"
+
+    def __str__(self) -> str:
+        return f"{self.label} {percent(self.probability).strip()}"
 
 
 def decide(
@@ -35,11 +38,11 @@ def decide(
 
     `threshold` is the least familiarity of what is not `NEITHER`; None: that is never the answer.
     """
-    values = tuple(probabilities)
+    named = dict(zip(classes, probabilities, strict=True))
     if threshold is not None and familiarity is not None and familiarity < threshold:
-        return Prediction(NEITHER, 1 - familiarity, values, familiarity)
-    best = max(range(len(values)), key=values.__getitem__)
-    return Prediction(classes[best], values[best], values, familiarity)
+        return Prediction(NEITHER, 1 - familiarity, named, familiarity)
+    best = max(named, key=named.__getitem__)
+    return Prediction(best, named[best], named, familiarity)
 
 
 def percent(probability: float) -> str:
@@ -60,12 +63,11 @@ def prediction_fields(prediction: Prediction | None, classes: Sequence[str]) -> 
     if prediction is None:
         return dict.fromkeys(("label", "probability", "familiarity", "probabilities"))
     familiarity = prediction.familiarity
-    named = zip(classes, prediction.probabilities, strict=True)
     return {
         "label": prediction.label,
         "probability": round(prediction.probability, 6),
         "familiarity": None if familiarity is None else round(familiarity, 6),
-        "probabilities": {name: round(value, 6) for name, value in named},
+        "probabilities": {name: round(value, 6) for name, value in prediction.probabilities.items()},
     }
 
 

@@ -16,7 +16,7 @@ CLASSES = ("cat", "dog")
 def seen(label: str, second: float) -> FrameResult:
     return FrameResult(
         frame=Frame(number=int(second * 10), rgb=None, position=second),
-        prediction=Prediction(label, 0.9, (0.9, 0.1)),
+        prediction=Prediction(label, 0.9, {"cat": 0.9, "dog": 0.1}),
         smoothed=SmoothedPrediction(label, 0.9),
         fps=10.0,
     )

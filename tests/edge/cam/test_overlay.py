@@ -12,7 +12,7 @@ ORANGE = (0, 159, 230)
 
 
 def result(rgb: RgbImage, probability: float = 0.9) -> FrameResult:
-    prediction = Prediction("cat", probability, (probability, 1 - probability))
+    prediction = Prediction("cat", probability, {"cat": probability, "dog": 1 - probability})
     return FrameResult(
         frame=Frame(number=0, rgb=rgb),
         prediction=prediction,
@@ -38,7 +38,7 @@ def test_the_overlay_leaves_the_frame_alone_and_shows_more_for_more() -> None:
 
 def test_neither_is_said_without_a_bar() -> None:
     frame = np.full((480, 640, 3), 128, np.uint8)
-    nothing = Prediction("neither", 0.97, (0.4, 0.6), 0.03)
+    nothing = Prediction("neither", 0.97, {"cat": 0.4, "dog": 0.6}, 0.03)
     image = Annotator("CPUExecutionProvider").annotate(
         FrameResult(frame=Frame(number=0, rgb=frame), prediction=nothing, latency_ms=12.0, fps=25.0)
     )

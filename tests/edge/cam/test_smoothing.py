@@ -7,7 +7,7 @@ from catsdogs_edge.model.prediction import Prediction
 
 
 def seen(cat: float, familiarity: float | None = None) -> Prediction:
-    return Prediction("", 0.0, (cat, 1 - cat), familiarity)
+    return Prediction("", 0.0, {"cat": cat, "dog": 1 - cat}, familiarity)
 
 
 CAT, DOG = seen(0.95), seen(0.05)

@@ -9,15 +9,15 @@ from catsdogs_edge.errors import ImageError, ModelError, ProviderError
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.runtime.providers import Provider
-from tests.edge.conftest import BLUE, GREY, RED, no_cuda, plain
+from tests.edge.conftest import BLUE, GREY, RED, encode, no_cuda, plain
 from tests.edge.contracts import CONTRACT, FAMILIAR
 
 
 def test_classify_takes_images_of_any_size(tiny: Path) -> None:
     cat, dog = Classifier.load(tiny).classify([plain(RED), plain(BLUE, 1, 300)])
     assert (cat.label, dog.label) == ("cat", "dog")
-    assert cat.probability == max(cat.probabilities) > 0.99
-    assert sum(dog.probabilities) == pytest.approx(1)
+    assert cat.probability == max(cat.probabilities.values()) > 0.99
+    assert sum(dog.probabilities.values()) == pytest.approx(1)
 
 
 def test_what_is_not_familiar_is_neither(familiar: Path) -> None:
@@ -28,7 +28,7 @@ def test_what_is_not_familiar_is_neither(familiar: Path) -> None:
     assert cat.familiarity is not None
     assert grey.familiarity is not None
     assert cat.familiarity > 0.5 > grey.familiarity == 1 - grey.probability
-    assert grey.probabilities == pytest.approx((0.5987, 0.4013), abs=1e-3)
+    assert grey.probabilities == pytest.approx({"cat": 0.5987, "dog": 0.4013}, abs=1e-3)
 
 
 def test_accept_all_answers_with_a_class(familiar: Path) -> None:
@@ -43,6 +43,31 @@ def test_a_model_without_the_score_does_not_make_one_up(tiny: Path) -> None:
     classifier = Classifier.load(tiny)
     assert classifier.classify([plain(GREY)])[0].familiarity is None
     assert classifier.predict(np.zeros((1, 224, 224, 3), np.uint8)).familiarity is None
+
+
+def test_one_image_has_one_prediction_and_several_have_a_list(tiny: Path, tmp_path: Path) -> None:
+    classifier = Classifier.load(tiny)
+    path = tmp_path / "red.png"
+    path.write_bytes(encode(plain(RED)))
+    for image in (path, str(path), path.read_bytes(), plain(RED)):
+        assert classifier.classify(image).label == "cat"
+        assert [found.label for found in classifier.classify([image, plain(BLUE)])] == ["cat", "dog"]
+    several = (plain(BLUE if number == 70 else RED) for number in range(150))  # more than are in memory at a time
+    assert [found.label for found in classifier.classify(several)] == ["cat"] * 70 + ["dog"] + ["cat"] * 79
+    assert [found.label for found in classifier.classify(tmp_path.glob("*.png"))] == ["cat"]
+
+
+def test_the_image_at_fault_is_named(tiny: Path, tmp_path: Path) -> None:
+    classifier = Classifier.load(tiny)
+    missing = tmp_path / "no.jpg"
+    with pytest.raises(ImageError, match=r"no\.jpg: no such file"):
+        classifier.classify(missing)
+    with pytest.raises(ImageError, match=r"^image 70: empty file"):
+        classifier.classify([*[plain(RED)] * 70, b""])
+    with pytest.raises(ImageError, match=r"shape \(2, 9, 9, 3\), expected uint8 of shape \(H, W, 3\)"):
+        classifier.classify(np.zeros((2, 9, 9, 3), np.uint8))
+    with pytest.raises(TypeError, match=r"found builtins\.int"):
+        classifier.classify(3)  # type: ignore[call-overload]
 
 
 def test_no_images_give_no_predictions(tiny: Path) -> None:

@@ -17,9 +17,14 @@ def test_what_is_not_certain_is_not_shown_as_that(probability: float, shown: str
 
 
 def test_an_answer_that_is_no_number_is_a_problem() -> None:
-    assert Prediction("cat", 0.5, (0.5, 0.5), 0.5).problem == ""
-    for numbers, familiarity in (((math.nan, 0.5), 0.5), ((math.inf, 0.5), None), ((0.5, 0.5), math.nan)):
-        assert Prediction("cat", 0.5, numbers, familiarity).problem
+    assert Prediction("cat", 0.5, {"cat": 0.5, "dog": 0.5}, 0.5).problem == ""
+    for cat, familiarity in ((math.nan, 0.5), (math.inf, None), (0.5, math.nan)):
+        assert Prediction("cat", 0.5, {"cat": cat, "dog": 0.5}, familiarity).problem
+
+
+def test_a_prediction_prints_as_its_label_and_how_sure_it_is() -> None:
+    assert str(Prediction("cat", 0.625, {"cat": 0.625, "dog": 0.375})) == "cat 62.5%"
+    assert f"{Prediction('neither', 0.99999, {'cat': 0.5, 'dog': 0.5}, 0.00001)}" == "neither >99.9%"
 
 
 def test_no_class_has_the_name_of_another_column() -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.output.native_stderr import tensorflow_quiet
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.options import ExportOptions
@@ -82,7 +83,13 @@ class EvalOptions:
     """The options of `catsdogs-eval`."""
 
     data: Annotated[Path, typer.Argument(help="Folder with one folder of images for each class.")]
-    model: Annotated[Path, typer.Option(help="ONNX file of catsdogs-export, or the model.keras of a run folder.")]
+    model: Annotated[
+        Path,
+        typer.Option(
+            help="ONNX file of catsdogs-export, or the model.keras of a run folder.",
+            show_default="the one that comes with catsdogs",
+        ),
+    ] = MODEL
     provider: Annotated[Provider, typer.Option(help="Where an ONNX file runs.")] = Provider.AUTO
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False
     other: Annotated[
@@ -94,6 +101,7 @@ class EvalOptions:
 @command(
     _eval_app,
     EvalOptions,
+    "catsdogs-eval data/val",
     "catsdogs-eval data/val --model run/onnx/model.int8.onnx",
     "catsdogs-eval data/val --model run/model.keras --png eval.png --other things/",
 )

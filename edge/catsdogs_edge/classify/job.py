@@ -1,6 +1,7 @@
 """What `catsdogs-classify` does: finds images, classifies them, writes a row for each, sorts them into folders."""
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,12 +13,13 @@ from pathlib import Path
 from catsdogs_edge.classify.attempts import Attempts
 from catsdogs_edge.classify.batching import ImageResult, classify_all
 from catsdogs_edge.classify.options import ClassifyOptions
+from catsdogs_edge.classify.remote import RemoteOriginal
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
 from catsdogs_edge.classify.resume import NOTHING, TAIL, Done
 from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.decode import RgbImage, load_bytes
-from catsdogs_edge.images.discovery import find_images, is_list
+from catsdogs_edge.images.discovery import VIDEO_ENDINGS, find_images, is_list
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.progress import progress
@@ -56,7 +58,12 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         summary.resumed = len(done)
         writer = _Writer(results, sorter, summary)
         stack.callback(writer.flush)
-        originals = (Original(path) for path in found if not writer.is_done(path, done, earlier))
+        addresses = options.addresses
+        originals = (
+            RemoteOriginal.from_address(addresses[path]) if path in addresses else Original(path)
+            for path in found
+            if not writer.is_done(path, done, earlier)
+        )
         workers = options.threads or usable_cpus()
         try:
             for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
@@ -75,19 +82,19 @@ class _Writer:
         self._summary = summary
         self._results = results
         self._sorter = sorter
-        self._waiting: list[tuple[ImageResult[Path], Placed | None]] = []
+        self._waiting: list[tuple[ImageResult[str], Placed | None]] = []
         self._begun = 0.0
 
     def add(self, row: ImageResult[Original]) -> None:
         """Takes one image; without a sorter its row is out at once."""
         if not self._waiting:
             self._begun = time.monotonic()
-        result, placed = ImageResult(row.path.path, row.prediction, row.error), None
+        result, placed = ImageResult(row.path.name, row.prediction, row.error), None
         if self._sorter and row.prediction:
             try:
                 placed = self._sorter.put(row.path, row.prediction.label)
             except ImageError as error:  # it has gone meanwhile
-                result = ImageResult(row.path.path, None, str(error))
+                result = ImageResult(row.path.name, None, str(error))
         self._waiting.append((result, placed))
         if not self._sorter or len(self._waiting) == TAIL or time.monotonic() - self._begun > _LONGEST_WAIT:
             self.flush()
@@ -137,7 +144,7 @@ def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Itera
         return paths
     missing: list[Path] = []
     for path in paths:
-        if os.path.lexists(path):
+        if os.path.lexists(path) or path in options.addresses:
             return chain(missing, [path], paths)
         missing.append(path)
     raise DataError(f"{missing[0]}: no such image or folder" if missing else "no images found")
@@ -149,7 +156,20 @@ def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Ite
 
 def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:
     with attempts.reading(original.path) if attempts else nullcontext():
-        return load_bytes(original.read(), size)
+        try:
+            return load_bytes(original.read(), size)
+        except ImageError as error:
+            raise ImageError(f"{error}{_hint(original.path)}") from error
+
+
+def _hint(path: Path) -> str:
+    """Says which command takes what is no image; nothing where none does."""
+    name = str(path)
+    is_stream = re.match(r"[a-z]+:/", name) is not None and not name.startswith(("http:/", "https:/"))
+    is_camera = re.fullmatch(r"\d{1,2}|cam:.+|/dev/video.*", name) is not None
+    if path.suffix.lower() in VIDEO_ENDINGS or is_stream or is_camera:
+        return f" ({'a camera' if is_camera else 'a stream' if is_stream else 'a video'}: catsdogs-cam classifies it)"
+    return ""
 
 
 def _open_attempts(options: ClassifyOptions) -> Attempts | None:

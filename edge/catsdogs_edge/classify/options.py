@@ -1,5 +1,6 @@
 """What a user can ask `catsdogs-classify` for."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -10,6 +11,11 @@ import typer
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.options import AcceptAll, CsvFile, JsonlFile, ModelFile, RunsOn
 from catsdogs_edge.runtime.providers import Provider
+
+
+def is_address(source: str) -> bool:
+    """Returns whether a source is the address of something on a web server."""
+    return re.match(r"https?://[^/]", source, re.IGNORECASE) is not None
 
 
 class Engine(StrEnum):
@@ -63,6 +69,11 @@ class ClassifyOptions:
     shard_size: Annotated[
         int, typer.Option(min=0, max=10**6, help="With ray: images in a part; 0 for what suits their number.")
     ] = 0
+
+    @property
+    def addresses(self) -> dict[Path, str]:
+        """The sources that lie on a web server, by what a path makes of them: a list may not hold any."""
+        return {Path(source): source for source in self.sources if is_address(source)}
 
     @property
     def sort_to(self) -> Path | None:

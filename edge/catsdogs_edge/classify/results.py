@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from catsdogs_edge.classify.batching import ImageResult
 from catsdogs_edge.classify.resume import ALL_JSON_FIELDS, JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.images.discovery import VIDEO_ENDINGS
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import file_fields, percent, prediction_columns
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
@@ -28,7 +29,7 @@ class Results(Protocol):
         """Empties the file, or goes on in it, once all that is to be opened is open."""
         return
 
-    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+    def write(self, row: ImageResult[str], target: Path | None) -> None:
         """Writes one, with where the image was sorted to, if it was. Raises `OutputError` where the disk is full."""
 
     def sync(self) -> None:
@@ -68,9 +69,9 @@ class FileResults:
         done = resume_jsonl(rows) if resume else NOTHING
         return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
 
-    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+    def write(self, row: ImageResult[str], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
-        path = str(row.path) if row.prediction else redact(str(row.path))  # an address is an error
+        path = row.path if row.prediction else redact(row.path)  # the address of a stream is an error
         fields = file_fields(path, row.prediction, row.error, self._classes)
         sorted_to = {} if target is None else {"sorted_to": str(target)}
         self._rows.write({**fields, **sorted_to, **self._constant})
@@ -82,9 +83,9 @@ class Lines(Results):
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._width = max(map(len, (*labels, "error")))
 
-    def write(self, row: ImageResult[Path], target: Path | None) -> None:
+    def write(self, row: ImageResult[str], target: Path | None) -> None:
         """Prints a line."""
-        where = str(row.path) if target is None else f"{row.path} -> {target}"
+        where = row.path if target is None else f"{row.path} -> {target}"
         if row.prediction is None:
             say(f"{'error':<{self._width}}          {where}: {row.error}", red=True)
         else:
@@ -145,4 +146,5 @@ class ClassifySummary:
         counts = [f"{count} {ending or 'without an ending'}" for ending, count in self.left_out.most_common(3)]
         more = self.left_out.total() - sum(count for _, count in self.left_out.most_common(3))
         heic = " (HEIC: convert them to JPEG first)" if self.left_out.keys() & {".heic", ".heif"} else ""
-        return f"; left out: {', '.join(counts)}{f', {more} others' if more else ''}{heic}"
+        videos = " (videos: catsdogs-cam)" if self.left_out.keys() & VIDEO_ENDINGS else ""
+        return f"; left out: {', '.join(counts)}{f', {more} others' if more else ''}{heic}{videos}"

@@ -61,6 +61,11 @@ class Original:
     id: FileId | None = None
     """Which file was read; None before."""
 
+    @property
+    def name(self) -> str:
+        """How its row calls it."""
+        return str(self.path)
+
     def read(self) -> bytes:
         """Reads the encoded image; raises `ImageError` where it cannot be read."""
         with open_file(self.path) as stream:

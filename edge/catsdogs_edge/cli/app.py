@@ -8,12 +8,13 @@ import inspect
 import io
 import logging
 import os
+import platform
 import re
 import signal
 import sys
 from collections.abc import Callable
 from types import FrameType
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
@@ -35,6 +36,26 @@ _received: list[int] = []  # the signal that ends the command, unless it is Ctrl
 
 # Without them, OpenCV prints its own lines beside ours
 _OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
+
+
+def _show_versions(asked: bool) -> None:
+    """Prints the version, and those of what it runs on, and ends the command."""
+    if asked:
+        from catsdogs_edge.runtime.wheels import versions  # noqa: PLC0415 - 30 ms that only who asks should wait
+
+        lines = [f"{name} {number}" for name, number in versions().items()]
+        lines.append(f"Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+        typer.echo("\n".join(lines))
+        raise typer.Exit
+
+
+VersionOption = Annotated[
+    bool,
+    typer.Option(
+        "--version", help="Show the version, and those of what it runs on.", is_eager=True, callback=_show_versions
+    ),
+]
+"""Every command has it."""
 
 
 def make_app() -> typer.Typer:
@@ -68,12 +89,16 @@ def command(
     """
 
     def decorate(function: Callable[[_Options], None]) -> Callable[[_Options], None]:
-        def run_command(**values: Any) -> None:
+        def run_command(*, version: bool, **values: Any) -> None:
             function(options(**values))
 
+        asked = inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VersionOption)
+        signature = inspect.signature(options)
         run_command.__doc__ = function.__doc__
-        run_command.__annotations__ = get_type_hints(options, include_extras=True)
-        run_command.__signature__ = inspect.signature(options)  # type: ignore[attr-defined]
+        run_command.__annotations__ = get_type_hints(options, include_extras=True) | {"version": VersionOption}
+        run_command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*signature.parameters.values(), asked]
+        )
         app.command(cls=cls, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(run_command)
         return function
 

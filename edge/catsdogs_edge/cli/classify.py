@@ -55,6 +55,8 @@ def _classify(options: ClassifyOptions) -> None:
 def _check_usage(options: ClassifyOptions) -> None:
     """Refuses options that do not go together."""
     to_files = options.csv or options.jsonl or options.copy or options.move
+    if options.sort_to and options.addresses:
+        raise typer.BadParameter("--copy and --move sort files, not what lies on a web server")
     if options.copy and options.move:
         raise typer.BadParameter("either --copy or --move, not both")
     if options.engine is Engine.RAY:

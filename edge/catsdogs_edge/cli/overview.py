@@ -1,58 +1,127 @@
-"""The command `catsdogs`: which commands there are, and the versions of what they run on."""
+"""The command `catsdogs`: all the others under one name, which there are, and the versions of what they run on."""
 
-import platform
-from functools import partial
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
-from typing import Annotated
+from typing import Any, NoReturn
 
 import typer
+import typer.core
+import typer.main
 
-from catsdogs_edge.cli.app import make_app, run
-from catsdogs_edge.runtime.wheels import versions
+from catsdogs_edge.cli.app import VersionOption, make_app, run
 
-# What each command does, and the extra that brings what it needs
-_COMMANDS = {
-    "catsdogs-classify": ("edge", "images and folders of images: cat, dog or neither"),
-    "catsdogs-cam": ("edge", "the same for cameras, streams and videos"),
-    "catsdogs-serve": ("web", "a page and an HTTP API that classify what they are sent"),
-    "catsdogs-bench": ("edge", "latency of each step, threads, folders and memory on this machine"),
-    "catsdogs-doctor": ("edge", "what this machine offers, and a model's own test on it"),
-    "catsdogs-train": ("train", "a network of your own from images"),
-    "catsdogs-export": ("export", "ONNX and INT8 from it, each compared with what it was made from"),
-    "catsdogs-eval": ("export", "accuracy, calibration and speed of a model on labelled images"),
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A command: `catsdogs NAME`, and `catsdogs-NAME`."""
+
+    about: str
+    module: str
+    app: str = "_app"
+    """Its Typer application in that module."""
+    main: str = "main"
+    """Its entry point there."""
+    extra: str
+    """What brings all that it needs."""
+
+
+COMMANDS: Mapping[str, Entry] = {
+    "classify": Entry(
+        about="images and folders of images: cat, dog or neither", module="catsdogs_edge.cli.classify", extra="edge"
+    ),
+    "cam": Entry(about="the same for cameras, streams and videos", module="catsdogs_edge.cli.cam", extra="edge"),
+    "serve": Entry(
+        about="a page and an HTTP API that classify what they are sent", module="catsdogs_edge.cli.serve", extra="web"
+    ),
+    "bench": Entry(
+        about="latency of each step, threads, folders and memory on this machine",
+        module="catsdogs_edge.cli.bench",
+        extra="edge",
+    ),
+    "doctor": Entry(
+        about="what this machine offers, and a model's own test on it", module="catsdogs_edge.cli.doctor", extra="edge"
+    ),
+    "train": Entry(about="a network of your own from images", module="catsdogs_train.cli", extra="train"),
+    "export": Entry(
+        about="ONNX and INT8 from it, each compared with what it was made from",
+        module="catsdogs_export.cli",
+        app="_export_app",
+        extra="export",
+    ),
+    "eval": Entry(
+        about="accuracy, calibration and speed of a model on labelled images",
+        module="catsdogs_export.cli",
+        app="_eval_app",
+        main="eval_main",
+        extra="export",
+    ),
 }
 _NEEDED = {
     "edge": ("cv2", "onnxruntime"),
-    "web": ("starlette", "uvicorn"),
+    "web": ("cv2", "onnxruntime", "starlette", "uvicorn"),
     "train": ("keras",),
     "export": ("tensorflow", "onnx", "tf2onnx"),
 }
 
+
+class _Commands(typer.core.TyperGroup):
+    """Imports a command when it is named: TensorFlow's are not here on a device."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        """Returns their names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> typer.core.TyperCommand | None:  # type: ignore[override]
+        """Returns one of them; None for what is none."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        found = typer.main.get_command(getattr(import_module(entry.module), entry.app))
+        assert isinstance(found, typer.core.TyperCommand)  # noqa: S101 - for mypy
+        return found
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # Typer has a click of its own
+        """Writes them into the help page."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.about) for name, entry in COMMANDS.items()])
+
+
 _app = make_app()
-main = partial(run, _app, extra="edge", quiet=True)
 
 
-@_app.command()
-def _catsdogs(
-    version: Annotated[bool, typer.Option("--version", help="Show the version, and those of what it runs on.")] = False,
-) -> None:
-    """Say which commands there are, and whether what they need is installed.
+def main() -> NoReturn:
+    """Entry point of `catsdogs`: `catsdogs NAME ...` is `catsdogs-NAME ...`."""
+    program, *arguments = sys.argv
+    entry = COMMANDS.get(arguments[0]) if arguments else None
+    completes = "_CATSDOGS_COMPLETE" in os.environ or {"--install-completion", "--show-completion"} & set(arguments)
+    if entry is None or completes:  # completion is that of `catsdogs`, whatever comes after it
+        run(_app, extra="edge", quiet=True)
+    sys.argv = [f"{program.removesuffix('.exe')} {arguments[0]}", *arguments[1:]]
+    getattr(import_module(entry.module), entry.main)()
+    raise AssertionError("an entry point ends the process")
 
-    Each has a --help of its own, with examples.
+
+@_app.callback(cls=_Commands, invoke_without_command=True)
+def _catsdogs(ctx: typer.Context, *, version: VersionOption = False) -> None:
+    """Tell cats, dogs and neither apart: train, export to ONNX, run on a small box.
+
+    Without a command: which there are, and whether what they need is installed. Each has a --help of its own, with
+    examples, and is there as catsdogs-NAME, too.
     """
-    typer.echo(describe_versions() if version else describe_commands())
+    if ctx.invoked_subcommand is None:
+        typer.echo(describe_commands())
 
 
 def describe_commands() -> str:
     """Returns a line for each command."""
     lines = []
-    for name, (extra, what) in _COMMANDS.items():
-        here = all(find_spec(module) for module in _NEEDED[extra])
-        lines.append(f"{name:<18} {what}" + ("" if here else f" (needs pip install 'catsdogs[{extra}]')"))
-    return "\n".join([*lines, "", "Each says more with --help; start with: catsdogs-classify IMAGES"])
-
-
-def describe_versions() -> str:
-    """Returns a line for each wheel that makes a difference, and one for Python."""
-    lines = [f"{name} {number}" for name, number in versions().items()]
-    return "\n".join([*lines, f"Python {platform.python_version()} on {platform.system()} {platform.machine()}"])
+    for name, entry in COMMANDS.items():
+        here = all(find_spec(module) for module in _NEEDED[entry.extra])
+        lines.append(
+            f"catsdogs {name:<9} {entry.about}" + ("" if here else f" (needs pip install 'catsdogs[{entry.extra}]')")
+        )
+    return "\n".join([*lines, "", "Each says more with --help; start with: catsdogs classify IMAGES"])

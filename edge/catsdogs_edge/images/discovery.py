@@ -26,6 +26,11 @@ _OF_SYSTEMS = frozenset(
         "__MACOSX",
     }
 )
+VIDEO_ENDINGS = frozenset(
+    {".3gp", ".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ts", ".webm", ".wmv"}
+)
+"""File name endings, in lower case, of videos: a search through a folder passes them over."""
+
 _PARTS = frozenset({"eval", "test", "testing", "train", "training", "val", "valid", "validation"})  # of a data set
 _LONGEST_NAME = 2**16  # bytes in a list; a path has 4096 at most
 

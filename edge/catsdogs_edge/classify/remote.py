@@ -1,0 +1,105 @@
+"""An image behind an address that the user typed: it is fetched, within limits."""
+
+import base64
+import time
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage, HTTPResponse
+from pathlib import Path
+from typing import IO
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit
+from urllib.request import HTTPRedirectHandler, Request, build_opener
+
+from catsdogs_edge.classify.options import is_address
+from catsdogs_edge.classify.sorter import Original
+from catsdogs_edge.errors import ImageError
+from catsdogs_edge.output.terminal import redact
+
+LARGEST = 64 * 2**20
+"""Most bytes of an image that is fetched."""
+
+SECONDS = 30.0
+"""For all of it, redirections included."""
+
+_CHUNK = 2**16
+
+
+@dataclass(slots=True)
+class RemoteOriginal(Original):
+    """An image on a web server."""
+
+    address: str = ""
+
+    @classmethod
+    def from_address(cls, address: str) -> "RemoteOriginal":
+        """Names an image that is not fetched yet."""
+        return cls(Path(address), address=address)
+
+    @property
+    def name(self) -> str:
+        """The address, without a password."""
+        return redact(self.address)
+
+    def read(self) -> bytes:
+        """Fetches the encoded image; see `fetch`."""
+        return fetch(self.address)
+
+
+def fetch(address: str) -> bytes:
+    """Returns what a web server answers; raises `ImageError` where it does not, or with something else than an image.
+
+    A name and a password in the address go to that server alone, not to where it may send us on.
+    """
+    end = time.monotonic() + SECONDS
+    try:
+        with build_opener(_WebOnly()).open(_request(address), timeout=SECONDS) as answer:
+            kind = answer.headers.get_content_type()
+            if kind.startswith(("multipart/", "video/", "audio/")):
+                raise ImageError(f"a stream ({kind}), expected an image: catsdogs-cam classifies streams")
+            return _read(answer, end)
+    except ImageError:  # a ValueError, too
+        raise
+    except HTTPError as error:
+        raise ImageError(f"the server answers {error.code} ({error.reason})") from error
+    except TimeoutError as error:
+        raise ImageError(f"the server does not answer within {SECONDS:.0f} s") from error
+    except URLError as error:
+        if isinstance(error.reason, TimeoutError):
+            raise ImageError(f"the server does not answer within {SECONDS:.0f} s") from error
+        raise ImageError(f"cannot be fetched: {getattr(error.reason, 'strerror', None) or error.reason}") from error
+    except (HTTPException, OSError, ValueError) as error:
+        raise ImageError(f"cannot be fetched: {error}") from error
+
+
+class _WebOnly(HTTPRedirectHandler):
+    """Follows redirections to other web servers, and to nothing else."""
+
+    def redirect_request(
+        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
+    ) -> Request | None:
+        """Returns the next request; raises `ImageError` for an address that is none of a web server."""
+        if not is_address(newurl):
+            raise ImageError(f"the server sends us on to '{redact(newurl)}', which is no web server")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _request(address: str) -> Request:
+    """Prepares a request; takes name and password out of the address, which urllib does not."""
+    parts = urlsplit(address)
+    user, at, host = parts.netloc.rpartition("@")
+    request = Request(parts._replace(netloc=host, fragment="").geturl(), headers={"Accept": "image/*"})  # noqa: S310 - http and https alone
+    if at:
+        known = base64.b64encode(unquote(user).encode()).decode()
+        request.add_unredirected_header("Authorization", f"Basic {known}")
+    return request
+
+
+def _read(answer: HTTPResponse, end: float) -> bytes:
+    data = bytearray()
+    while chunk := answer.read1(_CHUNK):
+        data += chunk
+        if len(data) > LARGEST:
+            raise ImageError(f"more than {LARGEST >> 20} MB, expected an image")
+        if time.monotonic() > end:
+            raise ImageError(f"it did not arrive within {SECONDS:.0f} s")
+    return bytes(data)

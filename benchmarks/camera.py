@@ -20,12 +20,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
-from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.stream import classify_stream, deliver
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.capture.live import LiveSource
 from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pipeline import classify_stream, deliver
 
 app = typer.Typer(add_completion=False)
 

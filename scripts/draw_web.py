@@ -13,15 +13,14 @@ import cv2
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
-from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.smoothing import Smoother
-from catsdogs_edge.cam.stream import FrameRate, classify_frame
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pipeline import FrameClassifier
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.sink import WebSink
 
@@ -56,12 +55,10 @@ def _watched(classifier: Classifier, info: ModelInfo) -> Iterator[WebSink]:
     """Starts the server, and lets it see a day."""
     sink = WebSink(classifier, info, "camera 0", Access(host="127.0.0.1", port=0))
     try:
-        now, rate = time.time(), FrameRate()
+        now, frames = time.time(), FrameClassifier(classifier, smoothing=0)
         for index, kind in enumerate(_DAY):
             moment = now - 5.8 * 3600 + index * 1400 + 60 * (index % 3)
-            smoother = Smoother(classifier.contract.classes, 0, classifier.threshold)
-            seen = classify_frame(classifier, smoother, rate, Frame(number=index, rgb=_image(kind, index), time=moment))
-            sink.write(seen)
+            sink.write(frames.classify(Frame(number=index, rgb=_image(kind, index), time=moment)))
             if index == 6:
                 sink.write(FrameResult(frame=Frame(number=index, rgb=None, time=moment + 500, state=State.LOST), fps=0))
             time.sleep(_GAP)
@@ -72,11 +69,10 @@ def _watched(classifier: Classifier, info: ModelInfo) -> Iterator[WebSink]:
 
 def _show(classifier: Classifier, sink: WebSink, kind: str, state: State) -> None:
     """Lets the camera see one thing for a while, at its usual rate."""
-    smoother = Smoother(classifier.contract.classes, 0.5, classifier.threshold)
-    rate = FrameRate()
+    frames = FrameClassifier(classifier)
     for number in range(40):
         frame = Frame(number=100 + number, rgb=_image(kind, 0), captured=time.monotonic() - 0.02)
-        sink.write(classify_frame(classifier, smoother, rate, frame))
+        sink.write(frames.classify(frame))
         time.sleep(0.03)
     if state is not State.LIVE:
         error = "no frame for 12 s: is the camera still plugged in?"

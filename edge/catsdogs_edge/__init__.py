@@ -13,8 +13,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from catsdogs_edge.cam.frame_result import FrameResult
-    from catsdogs_edge.cam.stream import classify_stream
     from catsdogs_edge.cluster.batch_classifier import BatchClassifier
     from catsdogs_edge.errors import CatsDogsError
     from catsdogs_edge.images.decode import decode, read
@@ -22,6 +20,8 @@ if TYPE_CHECKING:
     from catsdogs_edge.model.contract import Contract
     from catsdogs_edge.model.prediction import Prediction
     from catsdogs_edge.runtime.providers import Provider
+    from catsdogs_edge.stream.frame_result import FrameResult
+    from catsdogs_edge.stream.pipeline import classify_stream
 
     __version__: str
 
@@ -38,10 +38,10 @@ _MODULES = {
     "CatsDogsError": "errors",
     "Classifier": "model.classifier",
     "Contract": "model.contract",
-    "FrameResult": "cam.frame_result",
+    "FrameResult": "stream.frame_result",
     "Prediction": "model.prediction",
     "Provider": "runtime.providers",
-    "classify_stream": "cam.stream",
+    "classify_stream": "stream.pipeline",
     "decode": "images.decode",
     "read": "images.decode",
 }

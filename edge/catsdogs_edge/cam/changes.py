@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import State
+from catsdogs_edge.stream.frame_result import FrameResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,11 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
 
@@ -37,46 +38,62 @@ class Trigger:
         return tuple(triggers)
 
 
+@dataclass(slots=True)
+class _Lasting:
+    """What a source, or a region of it, shows, and since when."""
+
+    label: str
+    since: float
+    """On the clock of its frames."""
+    done: set[Trigger] = field(default_factory=set)
+
+
 class Events:
     """Runs a shell command once each time that a label has lasted; raises `DataError` for an unknown label.
 
-    It runs beside the camera; while it still does, the event is left out. It finds `CATSDOGS_LABEL`,
-    `CATSDOGS_PROBABILITY` and `CATSDOGS_FRAME` in its environment; what it prints goes to standard error.
+    Each source and each region counts for itself. It runs beside the camera; while it still does, the event is left
+    out. It finds `CATSDOGS_LABEL`, `CATSDOGS_PROBABILITY`, `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC),
+    `CATSDOGS_SOURCE` and `CATSDOGS_REGION` (empty for none) in its environment; what it prints goes to standard error.
     """
 
-    def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str]) -> None:
+    def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str], source: str = "") -> None:
+        """Takes the name of the source, where there is one."""
         for trigger in triggers:
             if trigger.label not in labels:
                 raise DataError(f"the model knows no '{trigger.label}', only {', '.join(labels)}")
         self._triggers = triggers
+        self._source = source
         self._command = command
-        self._label = ""
-        self._since = 0.0
-        self._done: set[Trigger] = set()
+        self._lasting: dict[tuple[str, Region | None], _Lasting] = {}
         self._running: subprocess.Popen[bytes] | None = None
 
     def write(self, result: FrameResult) -> bool:
         """Runs the command if it is due; never asks to stop."""
         self._reap()
-        label = result.smoothed.label if result.smoothed else ""
-        if label != self._label:
-            self._label, self._since, self._done = label, result.frame.clock, set()
-        for trigger in self._triggers:
-            lasted = result.frame.clock - self._since
-            if trigger.label == label and trigger not in self._done and lasted >= trigger.seconds:
-                self._done.add(trigger)
-                self._run(result)
+        for part in result.each():
+            now = part.frame.clock
+            lasting = self._lasting.get((part.source, part.region))
+            if lasting is None or lasting.label != part.label:
+                lasting = self._lasting[part.source, part.region] = _Lasting(part.label, now)
+            for trigger in self._triggers:
+                is_due = trigger.label == part.label and now - lasting.since >= trigger.seconds
+                if is_due and trigger not in lasting.done:
+                    lasting.done.add(trigger)
+                    self._run(part)
         return True
 
     def _run(self, result: FrameResult) -> None:
         if self._running is not None:
-            _log.warning("The command for '%s' is left out: the one before still runs.", self._label)
+            _log.warning("The command for '%s' is left out: the one before still runs.", result.label)
             return
         assert result.smoothed is not None  # noqa: S101 - for mypy; it has a label
         about = {
-            "CATSDOGS_LABEL": self._label,
+            "CATSDOGS_LABEL": result.label,
             "CATSDOGS_PROBABILITY": f"{result.smoothed.probability:.6f}",
             "CATSDOGS_FRAME": str(result.frame.number),
+            "CATSDOGS_TIME": result.frame.iso_time,
+            "CATSDOGS_SOURCE": result.source or self._source,
+            "CATSDOGS_REGION": result.region.name if result.region else "",
         }
         self._running = subprocess.Popen(  # noqa: S602 - the user's own command
             self._command,

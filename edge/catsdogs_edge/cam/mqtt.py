@@ -23,13 +23,13 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from catsdogs_edge.cam.changes import ChangeDetector
-from catsdogs_edge.cam.frame_result import FrameResult, Sink, to_row
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.output.terminal import redact
+from catsdogs_edge.stream.frame_result import FrameResult, Sink, to_row
 
 _log = logging.getLogger(__name__)
 

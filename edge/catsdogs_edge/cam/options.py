@@ -24,13 +24,14 @@ from catsdogs_edge.runtime.providers import Provider
 class CamOptions(WebOptions):
     """The options of `catsdogs-cam`, each declared once."""
 
-    source: Annotated[
-        str,
+    sources: Annotated[
+        list[str] | None,
         typer.Argument(
-            help="Camera: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
-            "pattern, @FILE with names, or '-' for standard input."
+            help="Cameras: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
+            "pattern, @FILE with names, or '-' for standard input. Several share one model.",
+            show_default="0",
         ),
-    ] = "0"
+    ] = None
     model: ModelFile = MODEL
     provider: RunsOn = Provider.AUTO
     threads: InferenceThreads = 0
@@ -39,6 +40,16 @@ class CamOptions(WebOptions):
     raw: Annotated[str | None, typer.Option(metavar="WxH", help="Standard input holds RGB24 frames of this size.")] = (
         None
     )
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]X,Y,W,H",
+            help="Classify only this part of each frame, in pixels or shares; more than once: each for itself.",
+        ),
+    ] = None
+    motion: Annotated[
+        bool, typer.Option("--motion", help="Classify only while something moves there; what is still costs little.")
+    ] = False
     no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False
     jsonl: JsonlFile = None
     csv: CsvFile = None

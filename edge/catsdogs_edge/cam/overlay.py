@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import BgrImage, Frame, State, to_bgr
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import percent
+from catsdogs_edge.stream.frame_result import FrameResult
 
 _WHITE = (255, 255, 255)
 _GREY = (90, 90, 90)
@@ -49,11 +49,17 @@ class Annotator:
 
     def _draw(self, result: FrameResult, *, mirrored: bool = False, note: str = "") -> BgrImage:
         image = cv2.flip(self._last, 1) if mirrored else self._last.copy()
-        if result.prediction is None:
+        if result.smoothed is None:
             image //= 3
         sheet = _Sheet(np.asarray(image, np.uint8))
+        for part in result.regions:
+            sheet.region(part, mirrored=mirrored, is_named=len(result.regions) > 1)
         sheet.bottom(result)
         state, running = result.frame.state, self._provider
+        if result.source:
+            running = f"{result.source}  {running}"
+        if result.moving is False:
+            running += "  nothing moves"
         if result.prediction:
             running += f"  {result.fps:.0f} fps  {result.latency_ms:.0f} ms"
         sheet.top(note or state.value.upper(), _STATES[state], running)
@@ -76,10 +82,10 @@ class _Sheet:
         """Draws the answer, or the reason why there is none."""
         self.image[max(self.height - self.scaled(64), 0) :] //= 4
         margin, base = self.scaled(16), self.height - self.scaled(28)
-        if result.prediction is None:
+        smoothed = result.smoothed
+        if smoothed is None:
             self.text(self.fitted(result.frame.error, self.width - 2 * margin, 0.6), margin, base, 0.6, _WHITE)
             return
-        smoothed = result.smoothed or result.prediction
         if smoothed.label == NEITHER:  # what a camera sees most of the time: nothing to look at
             self.text(NEITHER, margin, base, 1.0, _CALM)
             return
@@ -89,6 +95,23 @@ class _Sheet:
         full = self.width - 2 * margin
         cv2.rectangle(self.image, (margin, upper), (margin + full, lower), _GREY, -1)
         cv2.rectangle(self.image, (margin, upper), (margin + round(full * smoothed.probability), lower), _BAR, -1)
+
+    def region(self, part: FrameResult, *, mirrored: bool, is_named: bool) -> None:
+        """Draws the edge of a region, and its answer where there are others."""
+        if part.region is None:
+            return
+        left, top, right, bottom = part.region.box(self.width, self.height)
+        if mirrored:
+            left, right = self.width - right, self.width - left
+        seen = part.smoothed is not None and part.smoothed.label != NEITHER
+        colour = _BAR if seen else _CALM
+        thickness = max(self.scaled(2), 1)
+        cv2.rectangle(self.image, (left, top), (right - 1, bottom - 1), colour, thickness)
+        if is_named:
+            words = f"{part.region.name}: {part.label}" if part.smoothed else part.region.name
+            words = self.fitted(words, right - left - 2 * self.scaled(8), 0.55)
+            base = min(max(top, self.scaled(32)) + self.scaled(24), bottom - self.scaled(6))
+            self.text(words, left + self.scaled(8), base, 0.55, colour)
 
     def top(self, state: str, colour: tuple[int, int, int], running: str) -> None:
         """Draws the state of the source, and what the model runs on."""

@@ -8,13 +8,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import fit
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
 from catsdogs_edge.output.names import FreeNames, reserve
+from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
 _log = logging.getLogger(__name__)
 

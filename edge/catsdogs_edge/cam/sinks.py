@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 
 from catsdogs_edge.cam.events import Events, Trigger
-from catsdogs_edge.cam.frame_result import FrameResult, Sink, columns, to_row
 from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder
@@ -15,7 +14,10 @@ from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
+from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.runtime.display import why_no_window
+from catsdogs_edge.stream.frame_result import FrameResult, Sink, columns, to_row
+from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
 
@@ -25,12 +27,15 @@ _SECONDS_BETWEEN_STATES = 1.0
 JSON_FIELDS = frozenset({"schema", "time", "frame", "state", "label"})
 """Fields that each row of ours has in JSON Lines."""
 
-ALL_JSON_FIELDS = frozenset({"schema", "probabilities", *columns([])})
+ALL_JSON_FIELDS = frozenset({"schema", "probabilities", *columns([], several=True, regions=True, motion=True)})
 """Fields that it may have."""
 
 
 class RowSink:
-    """A row for each frame; of a camera that is silent, one for each change of state and one a second."""
+    """A row for each frame, or for each region of it.
+
+    Of a camera that is silent, or shows nothing that moves: one when that begins, and one a second.
+    """
 
     def __init__(self, rows: Rows, info: ModelInfo) -> None:
         rows.begin()
@@ -38,26 +43,53 @@ class RowSink:
         self._rows = rows
         self._classes = info.classes
         self._constant = info.row_fields()
-        self._said = ("", 0.0)
+        self._said: dict[tuple[str, Region | None], tuple[str, float]] = {}
 
     def write(self, result: FrameResult) -> bool:
-        """Writes a row; never asks to stop. See `Sink.write`."""
-        state, now = result.frame.state.value, time.monotonic()
-        if result.frame.rgb is not None or result.frame.path:
-            self._said = ("", 0.0)
-        elif self._said[0] == state and now - self._said[1] < _SECONDS_BETWEEN_STATES:
-            return True
-        else:
-            self._said = (state, now)
-        self._rows.write(to_row(result, self._classes) | self._constant)
+        """Writes rows; never asks to stop. See `Sink.write`."""
+        for part in result.each():
+            if self._is_news(part):
+                self._rows.write(to_row(part, self._classes) | self._constant)
         return True
+
+    def _is_news(self, part: FrameResult) -> bool:
+        key, now = (part.source, part.region), time.monotonic()
+        if part.moving is not False and (part.frame.rgb is not None or part.frame.path):
+            self._said.pop(key, None)
+            return True
+        what = part.frame.state.value if part.frame.rgb is None else "still"
+        before, when = self._said.get(key, ("", 0.0))
+        if before == what and now - when < _SECONDS_BETWEEN_STATES:
+            return False
+        self._said[key] = (what, now)
+        return True
+
+
+class PerSource:
+    """Hands each result to the sink of its source, which is opened with the first one."""
+
+    def __init__(self, open_sink: Callable[[str], Sink]) -> None:
+        self._open_sink = open_sink
+        self._sinks: dict[str, Sink] = {}
+
+    def write(self, result: FrameResult) -> bool:
+        """Writes it there; see `Sink.write`."""
+        if result.source not in self._sinks:
+            self._sinks[result.source] = self._open_sink(result.source)
+        return self._sinks[result.source].write(result)
+
+    def close(self) -> None:
+        """Closes all of them."""
+        with ExitStack() as stack:
+            for sink in self._sinks.values():
+                stack.callback(sink.close)
 
 
 def open_sinks(
     options: CamOptions,
     triggers: Sequence[Trigger],
     info: ModelInfo,
-    source: Source,
+    sources: Sequence[Source],
     more: Iterable[Callable[[], Sink]] = (),
 ) -> list[Sink]:
     """Opens what the user asked for, and `more`; if that shows nothing anywhere, JSON Lines on standard output.
@@ -73,8 +105,13 @@ def open_sinks(
     elsewhere = options.csv or options.record or options.save or options.web or options.mqtt
     if not (window or jsonl or elsewhere or triggers):
         jsonl = STANDARD_OUTPUT
+    source, several = sources[0], len(sources) > 1
     annotator = Annotator(info.provider)
     sinks: list[Sink] = []
+
+    def open_window(name: str) -> Sink:
+        return Window(Annotator(info.provider), snapshots=options.save, title=f"catsdogs: {redact(name)}")
+
     with ExitStack() as opened:
 
         def add(sink: Sink) -> None:
@@ -86,16 +123,19 @@ def open_sinks(
         if jsonl:
             add(RowSink(JsonRows(jsonl, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=True, rotates=True), info))
         if options.csv:
-            add(RowSink(CsvRows(options.csv, columns(info.classes), append=True, rotates=True), info))
+            names = columns(info.classes, several=several, regions=bool(options.crop), motion=options.motion)
+            add(RowSink(CsvRows(options.csv, names, append=True, rotates=True), info))
         if options.record:
             add(Recorder(options.record, annotator, source.fps, live=source.live))
         if options.save:
             add(AnnotatedFrames(options.save, annotator))
-        if window:
+        if window and several:
+            add(PerSource(open_window))
+        elif window:
             add(Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save))
         for open_sink in more:
             add(open_sink())
         if options.on:  # last: it waits for its command, when all files are closed
-            add(Events(triggers, options.on[1], info.labels))
+            add(Events(triggers, options.on[1], info.labels, "" if several else source.name))
         opened.pop_all()  # all are open: they stay so
     return sinks

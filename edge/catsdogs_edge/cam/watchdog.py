@@ -4,8 +4,8 @@ import os
 import socket
 import time
 
-from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.capture.live import HANGING
+from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
 _SECONDS = 5.0  # between two words that all is well
 

@@ -6,25 +6,28 @@ from pathlib import Path
 
 import cv2
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import save_image
 from catsdogs_edge.capture.frames import Frame, to_bgr
+from catsdogs_edge.stream.frame_result import FrameResult
 
 _TITLE = "catsdogs"
 _STOP = {ord("q"), 27}
 
 
 class Window:
-    """Shows each frame with the answer drawn on it, not more than `fps` a second (0: as they come).
+    """Shows each frame of a source with the answer drawn on it, not more than `fps` a second (0: as they come).
 
     Keys: q or Escape stops, as closing the window does; space pauses; s saves the frame as it came, without
     what is drawn on it, in `snapshots` or the current folder; m mirrors. Ask `why_no_window` before.
     """
 
-    def __init__(self, annotator: Annotator, *, fps: float = 0.0, snapshots: Path | None = None) -> None:
+    def __init__(
+        self, annotator: Annotator, *, fps: float = 0.0, snapshots: Path | None = None, title: str = _TITLE
+    ) -> None:
         # Qt without a toolbar; the user may resize it.
-        cv2.namedWindow(_TITLE, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
+        self._title = title
+        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._annotator = annotator
         self._interval = 1 / fps if fps else 0.0
         self._snapshots = snapshots or Path()
@@ -43,9 +46,9 @@ class Window:
         """Shows a result until the next is due; returns the key that was pressed, -1 for none."""
         image = self._annotator.annotate(result, mirrored=self._mirrored)
         if not self._sized and result.frame.rgb is not None:
-            cv2.resizeWindow(_TITLE, image.shape[1], image.shape[0])
+            cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
             self._sized = True
-        cv2.imshow(_TITLE, image)
+        cv2.imshow(self._title, image)
         now = time.monotonic()
         key = cv2.waitKey(max(1, round(1000 * min(self._due - now, 1.0))))
         self._due = max(self._due, now) + self._interval
@@ -54,7 +57,7 @@ class Window:
     def _pause(self, result: FrameResult) -> int:
         """Shows the same until space is pressed again, or stop."""
         while self._open():
-            cv2.imshow(_TITLE, self._annotator.annotate(result, mirrored=self._mirrored, note="PAUSED"))
+            cv2.imshow(self._title, self._annotator.annotate(result, mirrored=self._mirrored, note="PAUSED"))
             key = self._handle(cv2.waitKey(50), result.frame)
             if key == ord(" ") or key in _STOP:
                 return key
@@ -68,9 +71,8 @@ class Window:
             save_image(to_bgr(frame.rgb), self._snapshots / name)
         return key
 
-    @staticmethod
-    def _open() -> bool:
-        return cv2.getWindowProperty(_TITLE, cv2.WND_PROP_VISIBLE) >= 1
+    def _open(self) -> bool:
+        return cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) >= 1
 
     def close(self) -> None:
         """Closes the window."""

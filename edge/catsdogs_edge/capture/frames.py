@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import StrEnum
 from time import monotonic
 from time import time as wall_clock
@@ -63,6 +64,11 @@ class Frame:
     """The image file; empty for all others."""
     error: str = ""
     """Why this frame must not be classified; empty where it may be."""
+
+    @property
+    def iso_time(self) -> str:
+        """When it was captured: ISO 8601, UTC, to the millisecond."""
+        return datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
 
     @property
     def clock(self) -> float:

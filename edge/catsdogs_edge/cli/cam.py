@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,11 @@ from catsdogs_edge.options import WEB_ADDRESS
 from catsdogs_edge.output.terminal import redact, say
 
 if TYPE_CHECKING:
-    from catsdogs_edge.cam.frame_result import Sink
     from catsdogs_edge.cam.mqtt import Broker
     from catsdogs_edge.capture.sources import Source
     from catsdogs_edge.model.classifier import Classifier
     from catsdogs_edge.model.info import ModelInfo
+    from catsdogs_edge.stream.frame_result import Sink
     from catsdogs_edge.web.options import Access
 
 _app = make_app()
@@ -40,6 +40,8 @@ class _Command(OptionalValue):
     "catsdogs-cam cam:C920 --no-window --jsonl -",
     "catsdogs-cam rtsp://user:password@10.0.0.5/live --no-window --csv seen.csv",
     "catsdogs-cam 0 --on cat:2s ./open-the-flap",
+    "catsdogs-cam 0 --crop flap=200,120,240,240 --crop bowl=0.6,0.5,0.3,0.4 --motion",
+    "catsdogs-cam 0 rtsp://10.0.0.5/live --no-window --csv seen.csv",
     "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
     "catsdogs-cam 0 --no-window --web",
     "catsdogs-cam 0 --no-window --web 0.0.0.0:8765 --token-file token --mqtt mqtt://home.local/garden",
@@ -58,15 +60,18 @@ def _cam(options: CamOptions) -> None:
     # isort: split
     from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
-    from catsdogs_edge.cam.stream import classify_stream, deliver  # noqa: PLC0415
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
+    from catsdogs_edge.stream.pipeline import classify_streams, deliver  # noqa: PLC0415
+    from catsdogs_edge.stream.regions import Region  # noqa: PLC0415
 
     try:
         raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
         triggers = Trigger.parse_all(options.on[0]) if options.on else ()
+        regions = Region.parse_all(options.crop or ())
+        _check_several(options)
         access, broker = _check_access(options), _check_broker(options)
     except DataError:  # a ValueError, too
         raise
@@ -76,19 +81,37 @@ def _cam(options: CamOptions) -> None:
         options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
     )
     info = ModelInfo.from_classifier(classifier, options.model)
-    check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, options.source])
-    with closing(open_source(options.source, raw=raw, size=size)) as source:
-        say(f"{source.name}; {info.describe()}", err=True)
+    names = options.sources or ["0"]
+    check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, *names])
+    with ExitStack() as opened:
+        sources = []
+        for name in names:
+            sources.append(source := open_source(name, raw=raw, size=size))
+            opened.callback(source.close)
+        all_names = ", ".join(source.name for source in sources)
+        say(f"{all_names}; {info.describe()}", err=True)
         more: list[Callable[[], Sink]] = []
         if broker:
             more.append(lambda: _open_mqtt(broker, info))
         if access:
             more.append(lambda: _open_web(classifier, info, source, access))
-        sinks = open_sinks(options, triggers, info, source, more)
-        results = classify_stream(source, classifier, smoothing=options.smoothing)
+        sinks = open_sinks(options, triggers, info, sources, more)
+        results = classify_streams(
+            sources, classifier, smoothing=options.smoothing, regions=regions, motion=options.motion
+        )
         summary = deliver(results, sinks, limit=options.frames)
-    say(f"{summary.describe()} of {source.name}", err=True)
+    say(f"{summary.describe()} of {all_names}", err=True)
     raise typer.Exit(summary.exit_code)
+
+
+def _check_several(options: CamOptions) -> None:
+    """Refuses what several sources cannot share; raises `ValueError`."""
+    sources = options.sources or ["0"]
+    if len(sources) > 1:
+        if options.record or options.save or options.web or options.mqtt or options.raw:
+            raise ValueError("--record, --save, --web, --mqtt and --raw take one source, not several")
+        if len(set(sources)) < len(sources) or "-" in sources:
+            raise ValueError("several sources must differ, and none may be '-'")
 
 
 def _check_access(options: CamOptions) -> "Access | None":

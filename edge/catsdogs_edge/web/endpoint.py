@@ -17,9 +17,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from catsdogs_edge.cam.frame_result import FrameResult, to_row
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult, to_row
 from catsdogs_edge.web.history import History
 from catsdogs_edge.web.hub import Hub
 from catsdogs_edge.web.inference import InferenceQueue

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from catsdogs_edge.cam.changes import ChangeDetector
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.contract import NEITHER
+from catsdogs_edge.stream.frame_result import FrameResult
 
 MOST_EVENTS = 500
 MOST_IMAGE_BYTES = 48 * 2**20

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.stream.frame_result import FrameResult
 
 MOST_VIEWERS = 32
 """Requests that wait for frames at a time; one more is refused."""

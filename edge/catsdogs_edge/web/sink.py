@@ -1,9 +1,9 @@
 """Shows what a camera sees to browsers and programs: one sink more of `catsdogs-cam`."""
 
-from catsdogs_edge.cam.frame_result import FrameResult, Sink
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.endpoint import Camera
 from catsdogs_edge.web.history import History

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.web.history import Event
 from catsdogs_edge.web.hub import Hub
 

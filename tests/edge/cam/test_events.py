@@ -4,11 +4,11 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.cam.events import Events, Trigger
-from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.smoothing import SmoothedPrediction
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.prediction import Prediction
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.smoothing import SmoothedPrediction
 
 CLASSES = ("cat", "dog")
 

@@ -12,14 +12,13 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.cam.mqtt import Broker, MqttSink
-from catsdogs_edge.cam.smoothing import Smoother
-from catsdogs_edge.cam.stream import FrameRate, classify_frame
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.decode import decode
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pipeline import FrameClassifier
 from tests.edge.conftest import BLUE, RED, plain
 from tests.edge.streams import free_port, wait_for_server
 from tests.edge.web.conftest import wait_until
@@ -128,13 +127,12 @@ class Garden:
         self._classifier = Classifier.load(model, threads=1)
         info = ModelInfo.from_classifier(self._classifier, model)
         self.sink = MqttSink(Broker.parse(f"mqtt://127.0.0.1:{port}/garden"), info)
-        self._rate, self._number = FrameRate(), 0
+        self._number = 0
 
     def show(self, colour: tuple[int, int, int]) -> None:
         self._number += 1
-        smoother = Smoother(self._classifier.contract.classes, 0, self._classifier.threshold)
         frame = Frame(number=self._number, rgb=plain(colour))
-        assert self.sink.write(classify_frame(self._classifier, smoother, self._rate, frame))
+        assert self.sink.write(FrameClassifier(self._classifier, smoothing=0).classify(frame))
 
     def lose(self) -> None:
         self._number += 1

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from catsdogs_edge.cam.frame_result import FrameResult
 from catsdogs_edge.cam.overlay import Annotator, _Sheet
-from catsdogs_edge.cam.smoothing import SmoothedPrediction
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.prediction import Prediction
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.smoothing import SmoothedPrediction
 
 ORANGE = (0, 159, 230)
 
@@ -40,7 +40,13 @@ def test_neither_is_said_without_a_bar() -> None:
     frame = np.full((480, 640, 3), 128, np.uint8)
     nothing = Prediction("neither", 0.97, {"cat": 0.4, "dog": 0.6}, 0.03)
     image = Annotator("CPUExecutionProvider").annotate(
-        FrameResult(frame=Frame(number=0, rgb=frame), prediction=nothing, latency_ms=12.0, fps=25.0)
+        FrameResult(
+            frame=Frame(number=0, rgb=frame),
+            prediction=nothing,
+            smoothed=SmoothedPrediction("neither", 0.97),
+            latency_ms=12.0,
+            fps=25.0,
+        )
     )
     assert not np.all(image == ORANGE, axis=2).any()
     assert np.any(image[430:] > 150)

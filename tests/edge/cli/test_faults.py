@@ -14,8 +14,8 @@ from typing import IO
 import cv2
 import pytest
 
-from catsdogs_edge.cam.frame_result import columns
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_edge.stream.frame_result import columns
 from tests.edge.conftest import RED, encode, plain, write_video
 from tests.edge.streams import free_port, needs_ffmpeg, serve_http
 

@@ -2,10 +2,10 @@ import math
 
 import pytest
 
-from catsdogs_edge.cam.frame_result import columns
 from catsdogs_edge.classify.resume import JSON_FIELDS
 from catsdogs_edge.model.contract import RESERVED, problems_of_classes
 from catsdogs_edge.model.prediction import Prediction, percent, prediction_columns
+from catsdogs_edge.stream.frame_result import columns
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from catsdogs_edge.cam import frame_result, sinks
+from catsdogs_edge.cam import sinks
 from catsdogs_edge.classify import resume
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.output.rows import CsvRows, JsonRows
+from catsdogs_edge.stream import frame_result
 
 CLASSES = ("cat", "dog")
 IMAGE_COLUMNS = ["path", "label", "probability", "familiarity", *CLASSES, "error"]

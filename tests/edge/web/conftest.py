@@ -11,13 +11,12 @@ import httpx
 import numpy as np
 import pytest
 
-from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.smoothing import Smoother
-from catsdogs_edge.cam.stream import FrameRate, classify_frame
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pipeline import FrameClassifier
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
@@ -56,8 +55,7 @@ class FakeCamera:
         self.hub = sink._hub
         self.history = sink._history
         self._classifier = classifier
-        self._smoother = Smoother(classifier.contract.classes, 0, classifier.threshold)
-        self._rate = FrameRate()
+        self._frames = FrameClassifier(classifier, smoothing=0)
         self.number = 0
         self.label = "cat"
         self._stopping = threading.Event()
@@ -67,7 +65,7 @@ class FakeCamera:
         """Lets the camera see something."""
         rgb = noisy(label, self.number) if rgb is None else rgb
         moment = time.time() if moment is None else moment
-        return self._write(classify_frame(self._classifier, self._smoother, self._rate, self._frame(rgb, moment)))
+        return self._write(self._frames.classify(self._frame(rgb, moment)))
 
     def lose(self, state: State = State.LOST, error: str = "the cable is out") -> None:
         """Lets the camera say that it sees nothing."""

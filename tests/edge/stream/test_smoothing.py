@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from catsdogs_edge.cam.smoothing import MARGIN, Smoother
 from catsdogs_edge.model.prediction import Prediction
+from catsdogs_edge.stream.smoothing import MARGIN, Smoother
 
 
 def seen(cat: float, familiarity: float | None = None) -> Prediction:

@@ -3,13 +3,13 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from catsdogs_edge.cam.smoothing import SmoothedPrediction
 from catsdogs_edge.capture.frames import Frame
 from catsdogs_edge.model.prediction import Prediction, percent, prediction_columns, prediction_fields
 from catsdogs_edge.output.rows import SCHEMA
+from catsdogs_edge.stream.regions import Region
+from catsdogs_edge.stream.smoothing import SmoothedPrediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +24,18 @@ class FrameResult:
     """From the frame in memory to the prediction: resize and inference; 0 without one."""
     fps: float
     """Classified frames a second, averaged over the last second or so."""
+    moving: bool | None = None
+    """False where nothing moves: the smoothed answer is that of before, and there is no prediction; None: not asked."""
+    source: str = ""
+    """Which of several sources; empty where there is one."""
+    region: Region | None = None
+    """The part of the frame that was classified; None for all of it."""
+    regions: tuple["FrameResult", ...] = ()
+    """One for each region of the frame, if there are any: this one says what the first says that sees a class."""
+
+    def each(self) -> tuple["FrameResult", ...]:
+        """Returns what was found in the frame: this, or one result for each region."""
+        return self.regions or (self,)
 
     @property
     def label(self) -> str:
@@ -47,11 +59,12 @@ class Sink(Protocol):
         return
 
 
-def columns(classes: Sequence[str]) -> list[str]:
-    """Returns the columns of a CSV of results."""
+def columns(classes: Sequence[str], *, several: bool = False, regions: bool = False, motion: bool = False) -> list[str]:
+    """Returns the columns of a CSV of results; there are more for several sources, for regions, and with motion."""
     before = ["time", "frame", "state", "age_ms", "dropped"]
     after = ["smoothed_label", "smoothed_probability", "latency_ms", "position_s", "path", "error", "provider", "model"]
-    return [*before, *prediction_columns(classes), *after]
+    more = [name for name, asked in (("source", several), ("region", regions), ("moving", motion)) if asked]
+    return [*before, *prediction_columns(classes), *after, *more]
 
 
 def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
@@ -60,13 +73,13 @@ def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
     The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
     number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
     nobody looked at; those of `prediction_fields`; `smoothed_label`, `smoothed_probability`; `latency_ms` of the
-    model; `position_s` in a video; `path` of an image; `error`, why there is no label. `ModelInfo.row_fields` adds
-    `provider` and `model`.
+    model; `position_s` in a video; `path` of an image; `error`, why there is no label; and, where they were asked for,
+    `source`, `region` (its name) and `moving`. `ModelInfo.row_fields` adds `provider` and `model`.
     """
     frame, prediction, smoothed = result.frame, result.prediction, result.smoothed
     return {
         "schema": SCHEMA,
-        "time": datetime.fromtimestamp(frame.time, UTC).isoformat(timespec="milliseconds"),
+        "time": frame.iso_time,
         "frame": frame.number,
         "state": frame.state.value,
         "age_ms": round(1000 * (time.monotonic() - frame.captured), 1),
@@ -78,4 +91,7 @@ def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
         "position_s": None if frame.position is None else round(frame.position, 3),
         "path": frame.path or None,
         "error": frame.error or None,
+        **({"source": result.source} if result.source else {}),
+        **({"region": result.region.name} if result.region else {}),
+        **({} if result.moving is None else {"moving": result.moving}),
     }

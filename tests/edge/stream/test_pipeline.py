@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 import catsdogs_edge
-from catsdogs_edge.cam.frame_result import FrameResult
-from catsdogs_edge.cam.stream import classify_stream, deliver
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.errors import SourceError
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pipeline import classify_stream, deliver
 from tests.edge.conftest import BLUE, RED, plain
 
 

@@ -1,0 +1,1 @@
+"""What lies between frames and results: regions, motion, inference, smoothing."""

@@ -5,16 +5,24 @@ import os
 import re
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.output.files import write_errors
+from catsdogs_edge.output.quota import timed_name
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "": 1.0}
+_QUALITY = 90
+_KEPT = 10  # snapshots
 _LAST_WAIT = 10.0  # seconds that a running command gets when the camera ends
 
 
@@ -52,8 +60,9 @@ class Events:
     """Runs a shell command once each time that a label has lasted; raises `DataError` for an unknown label.
 
     Each source and each region counts for itself. It runs beside the camera; while it still does, the event is left
-    out. It finds `CATSDOGS_LABEL`, `CATSDOGS_PROBABILITY`, `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC),
-    `CATSDOGS_SOURCE` and `CATSDOGS_REGION` (empty for none) in its environment; what it prints goes to standard error.
+    out. What it prints goes to standard error. It finds in its environment: `CATSDOGS_LABEL`, `CATSDOGS_PROBABILITY`,
+    `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC), `CATSDOGS_SOURCE`, `CATSDOGS_REGION` (empty for none), and
+    `CATSDOGS_SNAPSHOT`, a JPEG of the frame that stays until the camera ends.
     """
 
     def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str], source: str = "") -> None:
@@ -65,6 +74,8 @@ class Events:
         self._source = source
         self._command = command
         self._lasting: dict[tuple[str, Region | None], _Lasting] = {}
+        self._folder: TemporaryDirectory[str] | None = None
+        self._snapshots: deque[Path] = deque()
         self._running: subprocess.Popen[bytes] | None = None
 
     def write(self, result: FrameResult) -> bool:
@@ -88,6 +99,7 @@ class Events:
             return
         assert result.smoothed is not None  # noqa: S101 - for mypy; it has a label
         about = {
+            "CATSDOGS_SNAPSHOT": str(self._snapshot(result)),
             "CATSDOGS_LABEL": result.label,
             "CATSDOGS_PROBABILITY": f"{result.smoothed.probability:.6f}",
             "CATSDOGS_FRAME": str(result.frame.number),
@@ -105,6 +117,19 @@ class Events:
             start_new_session=True,  # Ctrl-C ends the camera, not a door that is opening
         )
 
+    def _snapshot(self, result: FrameResult) -> Path | str:
+        """Writes the frame as JPEG, in a place of this process; the last ones are kept."""
+        if result.frame.rgb is None:
+            return ""
+        self._folder = self._folder or TemporaryDirectory(prefix="catsdogs-", ignore_cleanup_errors=True)
+        path = Path(self._folder.name) / f"{timed_name(result.frame.time, result.label)}-{result.frame.number}.jpg"
+        with write_errors(path):
+            path.write_bytes(encode_jpeg(result.frame.rgb, _QUALITY))
+        self._snapshots.append(path)
+        while len(self._snapshots) > _KEPT:
+            self._snapshots.popleft().unlink(missing_ok=True)
+        return path
+
     def _reap(self) -> None:
         if self._running is not None and (code := self._running.poll()) is not None:
             self._running = None
@@ -118,5 +143,6 @@ class Events:
                 self._running.wait(_LAST_WAIT)
             except subprocess.TimeoutExpired:
                 _log.warning("The command still runs, and is left alone: %s", self._command)
-                return
             self._reap()
+        if self._folder:
+            self._folder.cleanup()

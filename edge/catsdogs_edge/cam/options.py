@@ -1,6 +1,7 @@
 """What a user can ask `catsdogs-cam` for."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,18 @@ from catsdogs_edge.options import (
     WebOptions,
 )
 from catsdogs_edge.runtime.providers import Provider
+
+
+class SaveWhen(StrEnum):
+    """Which frames are saved."""
+
+    ALL = "all"
+    CHANGES = "changes"
+    """The first of each label."""
+    EVENTS = "events"
+    """The first of each visit: of a label that is a class."""
+    UNSURE = "unsure"
+    """Those whose answer is not sure, one a second."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +67,28 @@ class CamOptions(WebOptions):
     jsonl: JsonlFile = None
     csv: CsvFile = None
     record: Annotated[
-        Path | None, typer.Option(help="Record a video, with the answers drawn on it: .mkv, .mp4, .avi or .webm.")
+        Path | None,
+        typer.Option(
+            help="Record a video, with the answers drawn on it: .mkv, .mp4, .avi or .webm; into a folder, one of ten "
+            "minutes after the other."
+        ),
     ] = None
-    save: Annotated[Path | None, typer.Option(help="Save each frame, with the answer drawn on it, in here.")] = None
+    save: Annotated[Path | None, typer.Option(help="Save frames, with the answer drawn on them, in here.")] = None
+    save_when: Annotated[
+        SaveWhen, typer.Option(help="Which: all, where the label changes, where a visit begins, or what is not sure.")
+    ] = SaveWhen.ALL
+    clips: Annotated[
+        Path | None, typer.Option(help="Write a video (.webm) and an image (.jpg) of each visit into this folder.")
+    ] = None
+    clip_before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip before the visit.")] = 3.0
+    clip_after: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip after the visit.")] = 3.0
+    quota: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Most that the folders of --clips and --record hold each: 500MB, 20GB, or 14d for days.",
+        ),
+    ] = None
     on: Annotated[
         tuple[str, str] | None,
         typer.Option(
@@ -76,9 +108,44 @@ class CamOptions(WebOptions):
             help="Tell an MQTT broker, and Home Assistant with it: mqtt://user:password@host/NAME-OF-THE-CAMERA.",
         ),
     ] = None
+    visits: Annotated[
+        Path | None, typer.Option(help="Write who came, and when, to this .csv, or .json; a summary is printed anyway.")
+    ] = None
     smoothing: Annotated[
         float, typer.Option(min=0, help="Average over about this many seconds; 0 takes each frame for itself.")
     ] = 0.5
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None
     list: Annotated[bool, typer.Option("--list", help="Show the cameras, after trying each.")] = False
     json: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False
+
+    @property
+    def records_into_folder(self) -> bool:
+        """Whether --record names a folder: one that is there, or a name without an ending."""
+        return self.record is not None and (self.record.is_dir() or not self.record.suffix)
+
+    @property
+    def has_output(self) -> bool:
+        """Whether there is something else to show for it than a window and JSON Lines."""
+        outputs = (self.csv, self.record, self.save, self.clips, self.visits, self.web, self.mqtt, self.on)
+        return any(output is not None for output in outputs)
+
+    @property
+    def files(self) -> tuple[Path | None, ...]:
+        """What is written to."""
+        return self.csv, self.jsonl, self.record, self.save, self.clips, self.visits
+
+    def check(self) -> None:
+        """Raises `ValueError` for what does not go together."""
+        if self.quota and not (self.clips or self.records_into_folder):
+            raise ValueError("--quota goes with --clips, or with a folder to --record into")
+        if self.save_when is not SaveWhen.ALL and not self.save:
+            raise ValueError("--save-when goes with --save")
+        of_server = (self.token_file, self.allow_host, self.allow_origin, self.tls_cert, self.tls_key)
+        if not self.web and (any(of_server) or self.trust_proxy):
+            raise ValueError("--token-file, --allow-host, --allow-origin, --tls-* and --trust-proxy go with --web")
+        sources = self.sources or ["0"]
+        if len(sources) > 1:
+            if self.record or self.save or self.web or self.mqtt or self.raw:
+                raise ValueError("--record, --save, --web, --mqtt and --raw take one source, not several")
+            if len(set(sources)) < len(sources) or "-" in sources:
+                raise ValueError("several sources must differ, and none may be '-'")

@@ -62,7 +62,8 @@ class Annotator:
             running += "  nothing moves"
         if result.prediction:
             running += f"  {result.fps:.0f} fps  {result.latency_ms:.0f} ms"
-        sheet.top(note or state.value.upper(), _STATES[state], running)
+        is_file = state is State.LIVE and result.frame.is_recorded
+        sheet.top(note or ("FILE" if is_file else state.value.upper()), _STATES[state], running)
         return sheet.image
 
 

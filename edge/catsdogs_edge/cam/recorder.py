@@ -1,19 +1,25 @@
 """Keeps what was seen: as a video, and as images."""
 
 import logging
+import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from catsdogs_edge.cam.changes import ChangeDetector
+from catsdogs_edge.cam.options import SaveWhen
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import fit
+from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
 from catsdogs_edge.output.names import FreeNames, reserve
+from catsdogs_edge.output.quota import Quota, timed_name
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
 _log = logging.getLogger(__name__)
@@ -23,6 +29,15 @@ _FPS = 25.0  # of the video where the source promises none
 _LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
 _LEAST_SHARE = 0.9  # of the frames that must be in the file at the end
 _SECONDS_TO_GROW = 30.0  # FFmpeg keeps some frames before it writes them
+_SECONDS_BETWEEN_LOOKS = 1.0  # at the size of a folder
+_SECONDS_BETWEEN_UNSURE = 1.0
+
+SEGMENT_SECONDS = 600.0
+"""Of a recording into a folder: a file."""
+
+UNSURE = 0.8
+"""Probability of an answer below which it is worth a look."""
+
 _ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
 
 
@@ -129,18 +144,68 @@ class Recorder:
             raise OutputError(f"{self._path} does not hold {frames}: is there a quota, or a limit on files?")
 
 
-class AnnotatedFrames(Sink):
-    """Each classified frame as a JPEG with the answer drawn on it: `000012-cat.jpg`, or `beach-cat.jpg` of a file."""
+class Segments:
+    """A recording without an end: videos of ten minutes each, of which the oldest go when the quota is reached."""
 
-    def __init__(self, folder: Path, annotator: Annotator) -> None:
+    def __init__(self, quota: Quota, annotator: Annotator, fps: float, *, live: bool) -> None:
+        """Takes what `Recorder` takes, and a folder with its quota in place of a name."""
+        self._quota = quota
+        self._open_file = partial(Recorder, annotator=annotator, fps=fps, live=live)
+        self._recorder: Recorder | None = None
+        self._path = Path()
+        self._begun = self._next_look = 0.0
+
+    def write(self, result: FrameResult) -> bool:
+        """Adds a frame; never asks to stop. Raises `OutputError` as `Recorder.write` does."""
+        now = result.frame.clock
+        if self._recorder and not 0 <= now - self._begun < SEGMENT_SECONDS:
+            self._recorder.close()
+            self._recorder = None
+        if self._recorder is None:
+            self._path = self._quota.folder / f"{timed_name(result.frame.time, 'record')}.mkv"
+            self._recorder = self._open_file(self._path)
+            self._begun = now
+        if time.monotonic() >= self._next_look:
+            self._quota.make_room(keep=self._path)
+            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        return self._recorder.write(result)
+
+    def close(self) -> None:
+        """Ends the last file; see `Recorder.close`."""
+        if self._recorder:
+            self._recorder.close()
+
+
+class AnnotatedFrames(Sink):
+    """Frames as JPEGs with the answer drawn on them: `000012-cat.jpg`, or `beach-cat.jpg` of a file."""
+
+    def __init__(self, folder: Path, annotator: Annotator, when: SaveWhen = SaveWhen.ALL) -> None:
+        """Takes the folder, and which frames are saved."""
         make_folder(folder)
         self._folder = folder
+        self._when = when
+        self._changes = ChangeDetector()
+        self._next_unsure = -math.inf
         self._names = FreeNames()
         self._annotator = annotator
 
+    def _wants(self, result: FrameResult) -> bool:
+        change = self._changes.add(result)
+        if result.smoothed is None or result.prediction is None:
+            return False
+        if self._when is SaveWhen.UNSURE:
+            now = result.frame.clock
+            if result.prediction.probability >= UNSURE or now < self._next_unsure:
+                return False
+            self._next_unsure = now + _SECONDS_BETWEEN_UNSURE if not result.frame.path else -math.inf
+            return True
+        if self._when is SaveWhen.ALL:
+            return True
+        return change is not None and (self._when is SaveWhen.CHANGES or change.label != NEITHER)
+
     def write(self, result: FrameResult) -> bool:
         """Saves a frame; never asks to stop. See `Sink.write`."""
-        if result.smoothed is not None:
+        if result.smoothed is not None and self._wants(result):
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
             names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
             with write_errors(self._folder):

@@ -2,22 +2,30 @@
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from pathlib import Path
+from typing import TypeAlias
 
+from catsdogs_edge.cam.clips import Clips
 from catsdogs_edge.cam.events import Events, Trigger
 from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cam.overlay import Annotator
-from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder
+from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder, Segments
 from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.output.files import check_writable, make_folder
+from catsdogs_edge.output.quota import Limit, Quota
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
 from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.runtime.display import why_no_window
 from catsdogs_edge.stream.frame_result import FrameResult, Sink, columns, to_row
 from catsdogs_edge.stream.regions import Region
+
+Opener: TypeAlias = Callable[[], Sink]
+"""Opens a sink."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +98,8 @@ def open_sinks(
     triggers: Sequence[Trigger],
     info: ModelInfo,
     sources: Sequence[Source],
-    more: Iterable[Callable[[], Sink]] = (),
+    more: Iterable[Opener] = (),
+    limit: Limit | None = None,
 ) -> list[Sink]:
     """Opens what the user asked for, and `more`; if that shows nothing anywhere, JSON Lines on standard output.
 
@@ -102,40 +111,77 @@ def open_sinks(
         _log.info("No window: %s.", reason)
         window = False
     jsonl = options.jsonl
-    elsewhere = options.csv or options.record or options.save or options.web or options.mqtt
-    if not (window or jsonl or elsewhere or triggers):
+    if not (window or jsonl or options.has_output):
         jsonl = STANDARD_OUTPUT
-    source, several = sources[0], len(sources) > 1
     annotator = Annotator(info.provider)
     sinks: list[Sink] = []
-
-    def open_window(name: str) -> Sink:
-        return Window(Annotator(info.provider), snapshots=options.save, title=f"catsdogs: {redact(name)}")
-
     with ExitStack() as opened:
-
-        def add(sink: Sink) -> None:
-            sinks.append(sink)
-            opened.callback(sink.close)
-
         if watchdog := Watchdog.from_environment():
-            add(watchdog)
-        if jsonl:
-            add(RowSink(JsonRows(jsonl, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=True, rotates=True), info))
-        if options.csv:
-            names = columns(info.classes, several=several, regions=bool(options.crop), motion=options.motion)
-            add(RowSink(CsvRows(options.csv, names, append=True, rotates=True), info))
-        if options.record:
-            add(Recorder(options.record, annotator, source.fps, live=source.live))
-        if options.save:
-            add(AnnotatedFrames(options.save, annotator))
-        if window and several:
-            add(PerSource(open_window))
-        elif window:
-            add(Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save))
-        for open_sink in more:
-            add(open_sink())
-        if options.on:  # last: it waits for its command, when all files are closed
-            add(Events(triggers, options.on[1], info.labels, "" if several else source.name))
+            sinks.append(watchdog)
+        for open_sink in (
+            *_rows(options, info, jsonl, several=len(sources) > 1),
+            *_recordings(options, annotator, sources, limit),
+            *(_windows(options, annotator, info, sources) if window else ()),
+            *more,
+            *_events(options, triggers, info, sources),  # last: it waits for its command, when all files are closed
+        ):
+            sinks.append(open_sink())
+            opened.callback(sinks[-1].close)
         opened.pop_all()  # all are open: they stay so
     return sinks
+
+
+def _rows(options: CamOptions, info: ModelInfo, jsonl: Path | None, *, several: bool) -> Iterator[Opener]:
+    if jsonl:
+        yield lambda: RowSink(
+            JsonRows(jsonl, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=True, rotates=True), info
+        )
+    if csv := options.csv:
+        names = columns(info.classes, several=several, regions=bool(options.crop), motion=options.motion)
+        yield lambda: RowSink(CsvRows(csv, names, append=True, rotates=True), info)
+
+
+def _recordings(
+    options: CamOptions, annotator: Annotator, sources: Sequence[Source], limit: Limit | None
+) -> Iterator[Opener]:
+    fps, live = sources[0].fps, sources[0].live
+    if record := options.record:
+        if options.records_into_folder:
+            yield lambda: Segments(_open_quota(record, limit), annotator, fps, live=live)
+        else:
+            yield lambda: Recorder(record, annotator, fps, live=live)
+    if save := options.save:
+        yield lambda: AnnotatedFrames(save, annotator, options.save_when)
+    if clips := options.clips:
+        yield lambda: _open_clips(options, _open_quota(clips, limit), several=len(sources) > 1)
+
+
+def _open_clips(options: CamOptions, quota: Quota, *, several: bool) -> Sink:
+    def open_sink(source: str) -> Clips:
+        return Clips(quota, before=options.clip_before, after=options.clip_after, source=redact(source))
+
+    return PerSource(open_sink) if several else open_sink("")
+
+
+def _open_quota(folder: Path, limit: Limit | None) -> Quota:
+    make_folder(folder)
+    check_writable(folder)
+    return Quota(folder, limit)
+
+
+def _windows(options: CamOptions, annotator: Annotator, info: ModelInfo, sources: Sequence[Source]) -> Iterator[Opener]:
+    def open_window(name: str) -> Window:
+        return Window(Annotator(info.provider), snapshots=options.save, title=f"catsdogs: {redact(name)}")
+
+    source = sources[0]
+    if len(sources) > 1:
+        yield lambda: PerSource(open_window)
+    else:
+        yield lambda: Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save)
+
+
+def _events(
+    options: CamOptions, triggers: Sequence[Trigger], info: ModelInfo, sources: Sequence[Source]
+) -> Iterator[Opener]:
+    if on := options.on:
+        yield lambda: Events(triggers, on[1], info.labels, sources[0].name if len(sources) == 1 else "")

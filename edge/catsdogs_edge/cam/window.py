@@ -13,13 +13,16 @@ from catsdogs_edge.stream.frame_result import FrameResult
 
 _TITLE = "catsdogs"
 _STOP = {ord("q"), 27}
+_NEXT = {ord(" "), ord("n"), 13, 10, 81, 82, 83, 84}  # space, Return, and the arrows as OpenCV's GTK and Qt number them
+_LOOK = 50  # milliseconds between two looks at the keys, while an image stays
 
 
 class Window:
     """Shows each frame of a source with the answer drawn on it, not more than `fps` a second (0: as they come).
 
     Keys: q or Escape stops, as closing the window does; space pauses; s saves the frame as it came, without
-    what is drawn on it, in `snapshots` or the current folder; m mirrors. Ask `why_no_window` before.
+    what is drawn on it, in `snapshots` or the current folder; m mirrors. An image file stays until space, Return or
+    an arrow is pressed. Ask `why_no_window` before.
     """
 
     def __init__(
@@ -38,7 +41,10 @@ class Window:
     def write(self, result: FrameResult) -> bool:
         """Shows a result; returns False when a key or the closed window says stop."""
         key = self._show(result)
-        if key == ord(" "):
+        if result.frame.path:
+            while self._open() and key not in _STOP | _NEXT:
+                key = self._show(result)
+        elif key == ord(" "):
             key = self._pause(result)
         return self._open() and key not in _STOP
 
@@ -50,7 +56,7 @@ class Window:
             self._sized = True
         cv2.imshow(self._title, image)
         now = time.monotonic()
-        key = cv2.waitKey(max(1, round(1000 * min(self._due - now, 1.0))))
+        key = cv2.waitKey(_LOOK if result.frame.path else max(1, round(1000 * min(self._due - now, 1.0))))
         self._due = max(self._due, now) + self._interval
         return self._handle(key, result.frame)
 

@@ -71,6 +71,11 @@ class Frame:
         return datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
 
     @property
+    def is_recorded(self) -> bool:
+        """Whether it comes from a video or an image file."""
+        return bool(self.path) or self.position is not None
+
+    @property
     def clock(self) -> float:
         """Seconds on the clock of the scene: the position in a video, else when it was captured."""
         return self.captured if self.position is None else self.position

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,15 @@ from catsdogs_edge.options import WEB_ADDRESS
 from catsdogs_edge.output.terminal import redact, say
 
 if TYPE_CHECKING:
+    from catsdogs_edge.cam.events import Trigger
     from catsdogs_edge.cam.mqtt import Broker
+    from catsdogs_edge.capture.frames import Size
     from catsdogs_edge.capture.sources import Source
     from catsdogs_edge.model.classifier import Classifier
     from catsdogs_edge.model.info import ModelInfo
+    from catsdogs_edge.output.quota import Limit
     from catsdogs_edge.stream.frame_result import Sink
+    from catsdogs_edge.stream.regions import Region
     from catsdogs_edge.web.options import Access
 
 _app = make_app()
@@ -43,6 +48,8 @@ class _Command(OptionalValue):
     "catsdogs-cam 0 --crop flap=200,120,240,240 --crop bowl=0.6,0.5,0.3,0.4 --motion",
     "catsdogs-cam 0 rtsp://10.0.0.5/live --no-window --csv seen.csv",
     "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
+    "catsdogs-cam visit.mp4 --no-window --visits visits.csv",
+    "catsdogs-cam 0 --no-window --clips clips/ --quota 5GB",
     "catsdogs-cam 0 --no-window --web",
     "catsdogs-cam 0 --no-window --web 0.0.0.0:8765 --token-file token --mqtt mqtt://home.local/garden",
     cls=_Command,
@@ -55,78 +62,96 @@ def _cam(options: CamOptions) -> None:
     """
     if options.list:
         _list_cameras(as_json=options.json)
-    from catsdogs_edge.capture.frames import Size  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
-
-    # isort: split
-    from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
+    plan = _read(options)
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
+    from catsdogs_edge.cam.visits import Visits  # noqa: PLC0415
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
     from catsdogs_edge.stream.pipeline import classify_streams, deliver  # noqa: PLC0415
-    from catsdogs_edge.stream.regions import Region  # noqa: PLC0415
 
-    try:
-        raw, size = (Size.parse(text) if text else None for text in (options.raw, options.size))
-        triggers = Trigger.parse_all(options.on[0]) if options.on else ()
-        regions = Region.parse_all(options.crop or ())
-        _check_several(options)
-        access, broker = _check_access(options), _check_broker(options)
-    except DataError:  # a ValueError, too
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(redact(str(error))) from error
     classifier = Classifier.load(
         options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
     )
     info = ModelInfo.from_classifier(classifier, options.model)
     names = options.sources or ["0"]
-    check_outputs([options.csv, options.jsonl, options.record, options.save], [options.model, *names])
+    check_outputs(options.files, [options.model, *names])
     with ExitStack() as opened:
         sources = []
         for name in names:
-            sources.append(source := open_source(name, raw=raw, size=size))
-            opened.callback(source.close)
-        all_names = ", ".join(source.name for source in sources)
-        say(f"{all_names}; {info.describe()}", err=True)
-        more: list[Callable[[], Sink]] = []
-        if broker:
+            sources.append(open_source(name, raw=plan.raw, size=plan.size))
+            opened.callback(sources[-1].close)
+        watched = ", ".join(source.name for source in sources)
+        say(f"{watched}; {info.describe()}", err=True)
+        visits = Visits(sources[0].name if len(sources) == 1 else "", options.visits)
+        more: list[Callable[[], Sink]] = [lambda: visits]
+        if broker := plan.broker:
             more.append(lambda: _open_mqtt(broker, info))
-        if access:
-            more.append(lambda: _open_web(classifier, info, source, access))
-        sinks = open_sinks(options, triggers, info, sources, more)
+        if access := plan.access:
+            more.append(lambda: _open_web(classifier, info, sources[0], access))
+        sinks = open_sinks(options, plan.triggers, info, sources, more, plan.limit)
         results = classify_streams(
-            sources, classifier, smoothing=options.smoothing, regions=regions, motion=options.motion
+            sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )
-        summary = deliver(results, sinks, limit=options.frames)
-    say(f"{summary.describe()} of {all_names}", err=True)
+        try:
+            summary = deliver(results, sinks, limit=options.frames)
+        finally:  # at Ctrl-C, too
+            for line in visits.describe():
+                say(line, err=True)
+    say(f"{summary.describe()} of {watched}", err=True)
     raise typer.Exit(summary.exit_code)
 
 
-def _check_several(options: CamOptions) -> None:
-    """Refuses what several sources cannot share; raises `ValueError`."""
-    sources = options.sources or ["0"]
-    if len(sources) > 1:
-        if options.record or options.save or options.web or options.mqtt or options.raw:
-            raise ValueError("--record, --save, --web, --mqtt and --raw take one source, not several")
-        if len(set(sources)) < len(sources) or "-" in sources:
-            raise ValueError("several sources must differ, and none may be '-'")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """What the options say, once it is read."""
+
+    raw: "Size | None"
+    size: "Size | None"
+    triggers: "tuple[Trigger, ...]"
+    regions: "tuple[Region, ...]"
+    limit: "Limit | None"
+    access: "Access | None"
+    broker: "Broker | None"
 
 
-def _check_access(options: CamOptions) -> "Access | None":
-    """Returns who may ask the server, if there is to be one; raises `ValueError` for what does not go together."""
+def _read(options: CamOptions) -> _Plan:
+    """Reads the options, and ends the command where they are wrong, before anything is opened."""
+    from catsdogs_edge.capture.frames import Size  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
+
+    # isort: split
+    from catsdogs_edge.cam.events import Trigger  # noqa: PLC0415
+    from catsdogs_edge.output.quota import Limit  # noqa: PLC0415
+    from catsdogs_edge.stream.regions import Region  # noqa: PLC0415
+
+    try:
+        options.check()
+        return _Plan(
+            raw=Size.parse(options.raw) if options.raw else None,
+            size=Size.parse(options.size) if options.size else None,
+            triggers=Trigger.parse_all(options.on[0]) if options.on else (),
+            regions=Region.parse_all(options.crop or ()),
+            limit=Limit.parse(options.quota) if options.quota else None,
+            access=_read_access(options),
+            broker=_read_broker(options),
+        )
+    except DataError:  # a ValueError, too
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(redact(str(error))) from error
+
+
+def _read_access(options: CamOptions) -> "Access | None":
+    """Returns who may ask the server, if there is to be one; raises `ValueError` for what is no address."""
     if not options.web:
-        given = (options.token_file, options.allow_host, options.allow_origin, options.tls_cert, options.tls_key)
-        if any(given) or options.trust_proxy:
-            raise ValueError("--token-file, --allow-host, --allow-origin, --tls-* and --trust-proxy go with --web")
         return None
     from catsdogs_edge.web.options import Access  # noqa: PLC0415 - only where there is a server
 
     return Access.from_options(options.web, options, dict(os.environ))
 
 
-def _check_broker(options: CamOptions) -> "Broker | None":
+def _read_broker(options: CamOptions) -> "Broker | None":
     """Returns the MQTT broker, if there is to be one; raises `ValueError` for what is no address."""
     if not options.mqtt:
         return None

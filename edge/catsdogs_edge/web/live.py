@@ -39,8 +39,24 @@ def describe(shown: Box, watched: Camera, newest: Newest) -> str:
             "state": state.value,
             "reason": reason or None,
             "row": shown.row(newest.result),
+            **_regions(newest),
         }
     )
+
+
+def _regions(newest: Newest) -> dict[str, list[dict[str, object]]]:
+    """Returns where the regions of a frame lie, in its pixels, and what is to be seen there; nothing without any."""
+    rgb = newest.result.frame.rgb
+    if rgb is None or not newest.result.regions:
+        return {}
+    parts = [(part, part.region) for part in newest.result.regions if part.region]
+    height, width = rgb.shape[:2]
+    return {
+        "regions": [
+            {"name": region.name, "label": part.label or None, "box": region.box(width, height)}
+            for part, region in parts
+        ]
+    }
 
 
 async def frame(request: Request) -> Response:

@@ -4,9 +4,10 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tests.edge.conftest import GREY, RED, plain, write_video
+from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
 
 
 def cam(scripts: Path, env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -23,7 +24,7 @@ def test_json_lines_on_standard_output(scripts: Path, no_display: dict[str, str]
     assert rows[0]["probability"] == rows[0]["probabilities"]["cat"] > 0.99
     assert rows[0]["schema"] == 1
     assert all(row["latency_ms"] > 0 for row in rows)
-    first, last = done.stderr.splitlines()
+    first, *_, last = done.stderr.splitlines()
     remark = "it has no familiarity score, so it cannot say 'neither'"
     assert first.endswith(f"tiny.onnx (fp32) on CPUExecutionProvider; {remark}")
     assert last.startswith("10 frames of")
@@ -217,3 +218,80 @@ def test_a_command_that_runs_long_does_not_hold_up_the_video(
     done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--record", out, "--on", "cat:0s", command)
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == (tmp_path / "copy.mp4").read_bytes()
+
+
+def test_regions_are_rows_of_their_own(scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path) -> None:
+    halves = np.concatenate([plain(RED, 120, 80), plain(BLUE, 120, 80)], axis=1)
+    video = write_video(tmp_path / "two.avi", [halves] * 5)
+    out = tmp_path / "rows.csv"
+    regions = ["--crop", "left=0,0,0.5,1", "--crop", "right=80,0,80,120"]
+    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--csv", out, *regions)
+    assert done.returncode == 0, done.stderr
+    with out.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(row["frame"], row["region"], row["label"]) for row in rows[:4]] == [
+        ("0", "left", "cat"), ("0", "right", "dog"), ("1", "left", "cat"), ("1", "right", "dog"),
+    ]  # fmt: skip
+    assert "5 frames of" in done.stderr
+
+
+def test_several_sources_share_a_model_and_say_whose_a_row_is(
+    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+) -> None:
+    cats = write_video(tmp_path / "cats.avi", [plain(RED, 120, 160)] * 6)
+    dogs = write_video(tmp_path / "dogs.avi", [plain(BLUE, 120, 160)] * 9)
+    seen = tmp_path / "events"
+    done = cam(
+        scripts, no_display, cats, dogs, "--model", tiny, "--no-window", "--jsonl", "-", "--visits", tmp_path / "v.csv",
+        "--on", "dog:100ms", f'echo "$CATSDOGS_LABEL $CATSDOGS_SOURCE $CATSDOGS_TIME" >> {seen}',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    for video, label, count in ((cats, "cat", 6), (dogs, "dog", 9)):
+        own = [row for row in rows if row["source"] == str(video)]
+        assert [row["frame"] for row in own] == list(range(count))
+        assert {row["label"] for row in own} == {label}
+    assert f"15 frames of {cats}, {dogs}" in done.stderr
+    label, source, moment = seen.read_text().split()
+    assert (label, source, moment[-6:]) == ("dog", str(dogs), "+00:00")
+    with (tmp_path / "v.csv").open(newline="") as stream:
+        assert {row["source"] for row in csv.DictReader(stream)} == {str(cats), str(dogs)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["a.avi", "b.avi", "--web"], "take one source, not several"),
+        (["a.avi", "b.avi", "--record", "x.mkv"], "take one source, not several"),
+        (["a.avi", "a.avi"], "several sources must differ"),
+        (["a.avi", "--crop", "0,0,1"], "is no region, expected"),
+        (["a.avi", "--crop", "0,0,1,1", "--crop", "0,0,1,1"], "several regions need different names"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(
+    options: list[str], message: str, scripts: Path, no_display: dict[str, str], tiny: Path
+) -> None:
+    done = cam(scripts, no_display, *options, "--model", tiny, "--no-window")
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_a_source_that_is_missing_beside_one_that_is_there_is_said(
+    scripts: Path, no_display: dict[str, str], tiny: Path, video: Path
+) -> None:
+    done = cam(scripts, no_display, video, "no.mp4", "--model", tiny, "--no-window")
+    assert done.returncode == 1
+    assert "no.mp4: no such video or image" in done.stderr
+
+
+def test_a_still_stream_is_classified_while_something_moves(
+    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "still.avi", [plain(RED, 120, 160)] * 250)
+    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--motion")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert 20 <= sum(row["label"] == "cat" for row in rows) <= 40  # for a second or so
+    assert rows[-1]["moving"] is False
+    assert rows[-1]["smoothed_label"] == "cat"
+    assert "in which nothing moved" in done.stderr

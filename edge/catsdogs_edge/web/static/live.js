@@ -17,9 +17,11 @@ function setState(state, text = "") {
   if (state !== shown.state) {
     shown.state = state;
     $("state").dataset.state = state;
-    $("state").textContent = STATES[state] ?? state;
   }
-  const isLive = state === "live" && shown.row?.label != null;
+  const isFile = state === "live" && (shown.row?.position_s != null || shown.row?.path);
+  const word = isFile ? "file" : (STATES[state] ?? state);
+  if ($("state").textContent !== word) $("state").textContent = word;
+  const isLive = state === "live" && shown.row?.smoothed_label != null;
   $("frame").classList.toggle("dim", !isLive);
   $("veil").hidden = isLive;
   $("caption").hidden = !isLive;
@@ -43,10 +45,10 @@ function setState(state, text = "") {
 function showRow(row, fps, state, reason) {
   shown.row = row;
   setState(state, reason ?? row.error ?? "");
-  if (row.label == null || state !== "live") return;
+  if (row.smoothed_label == null || state !== "live") return;
   const classes = shown.box.model.classes;
-  const label = row.smoothed_label ?? row.label;
-  const probability = row.smoothed_probability ?? row.probability;
+  const label = row.smoothed_label;
+  const probability = row.smoothed_probability;
   if (label !== shown.label) {
     shown.label = label;
     $("spoken").textContent = label;
@@ -62,7 +64,7 @@ function showRow(row, fps, state, reason) {
   $("bars").classList.toggle("faint", !known);
   $("caption").style.setProperty("--mark", mark);
   $("caption").replaceChildren(label, ...(known ? [element("span", { textContent: percent(probability) })] : []));
-  shown.bars.show(row.probabilities);
+  if (row.probabilities) shown.bars.show(row.probabilities); // none while nothing moves
   if (row.familiarity != null) {
     const meter = $("familiarity");
     meter.hidden = false;
@@ -87,6 +89,17 @@ async function drawImage(answer) {
   shown.hasImage = true;
 }
 
+function drawRegions(regions) {
+  const unit = Math.max(Math.min(canvas.height, canvas.width * 0.75), 240) / 480;
+  pen.lineWidth = 2 * unit;
+  pen.font = `${16 * unit}px system-ui, sans-serif`;
+  for (const { name, label, box: [left, top, right, bottom] } of regions) {
+    pen.strokeStyle = pen.fillStyle = label == null || !shown.box.model.classes.includes(label) ? "#aaaaaa" : "#e69f00";
+    pen.strokeRect(left, top, right - left, bottom - top);
+    if (name) pen.fillText(label == null ? name : `${name}: ${label}`, left + 8 * unit, top + 22 * unit, right - left - 16 * unit);
+  }
+}
+
 // Where the camera was lost before this page was opened, its last image tells what it saw.
 async function showLastImage() {
   const answer = await ask("snapshot.jpg?drawn=0", LIMITED);
@@ -96,10 +109,11 @@ async function showLastImage() {
 async function showFrame(answer) {
   const words = answer.headers.get("X-Catsdogs");
   if (!words) return;
-  const { sequence, event, fps, row, now, since, state, reason } = JSON.parse(words);
+  const { sequence, event, fps, row, now, since, state, reason, regions } = JSON.parse(words);
   shown.since = since == null ? 0 : now - since;
   shown.after = sequence;
   if (answer.status === 200) await drawImage(answer);
+  if (answer.status === 200) drawRegions(regions ?? []);
   showRow(row, fps, state, reason);
   if (!shown.hasImage && answer.status !== 200) await showLastImage();
   if (event !== shown.event) {

@@ -1,0 +1,249 @@
+"""A short video of each visit, from some seconds before it began, that any browser plays."""
+
+import contextlib
+import logging
+import os
+import queue
+import threading
+from collections import deque
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.model.contract import NEITHER
+from catsdogs_edge.output.quota import Quota, timed_name, unfinished
+from catsdogs_edge.stream.frame_result import FrameResult
+
+_log = logging.getLogger(__name__)
+
+LONGEST = 60.0
+"""Seconds of a clip; a longer visit has several."""
+
+_MOST_WAITING = 600  # frames that wait for the encoder; more are left out
+_LEAST_FPS, _MOST_FPS = 1.0, 30.0
+_QUALITY = 85
+_FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
+_LAST_WAIT = 30.0  # seconds that the encoder gets when the camera ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Shot:
+    """A frame as JPEG: of as many as fit into some seconds, pixels would take hundreds of megabytes."""
+
+    clock: float
+    jpeg: bytes
+
+
+class Clips:
+    """Writes `20261127-073012-cat.webm` (VP8), and a `.jpg` of its surest frame, for each visit of a class.
+
+    Frames are as they came, nothing is drawn on them. Another thread encodes: the camera does not wait. A clip has its
+    name once it is whole.
+    """
+
+    def __init__(self, quota: Quota, *, before: float, after: float, source: str = "") -> None:
+        """Takes the folder with its quota, and the seconds before and after a visit; `source` becomes part of names."""
+        self._before, self._after = before, after
+        self._source = source
+        self._recent: deque[_Shot] = deque()
+        self._open: _Open | None = None
+        self._encoder = _Encoder(quota)
+
+    def write(self, result: FrameResult) -> bool:
+        """Takes a result; never asks to stop. Raises `OutputError` where a clip could not be written."""
+        self._encoder.check()
+        frame = result.frame
+        if frame.rgb is None:
+            return True
+        shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
+        present = [part for part in result.each() if part.label not in {"", NEITHER}]
+        if self._open is None and present:
+            self._begin(present[0])
+        if self._open is None:
+            self._remember(shot)
+            return True
+        self._encoder.put(shot)
+        best = max((part.smoothed.probability for part in present if part.smoothed), default=0.0)
+        if best > self._open.best:
+            self._open.best, self._open.snapshot = best, shot.jpeg
+        if present:
+            self._open.last_seen = shot.clock
+        if shot.clock - self._open.last_seen > self._after or shot.clock - self._open.begun >= LONGEST:
+            self._end()
+        return True
+
+    def _remember(self, shot: _Shot) -> None:
+        self._recent.append(shot)
+        while shot.clock - self._recent[0].clock > self._before or shot.clock < self._recent[0].clock:
+            self._recent.popleft()
+
+    def _begin(self, first: FrameResult) -> None:
+        fps = first.fps
+        if len(self._recent) > 1:
+            fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
+        region = first.region.name if first.region else ""
+        name = timed_name(first.frame.time, self._source, region, first.label)
+        self._open = _Open(begun=first.frame.clock, last_seen=first.frame.clock)
+        self._encoder.begin(f"{name}.webm", min(max(fps, _LEAST_FPS), _MOST_FPS))
+        for shot in self._recent:
+            self._encoder.put(shot)
+        self._recent.clear()
+
+    def _end(self) -> None:
+        if self._open:
+            self._encoder.end(self._open.snapshot)
+            self._open = None
+
+    def close(self) -> None:
+        """Ends the clip that goes on, and waits for the encoder; raises `OutputError` where a clip was not written."""
+        self._end()
+        self._encoder.close()
+
+
+@dataclass(slots=True)
+class _Open:
+    """A clip that goes on."""
+
+    begun: float
+    last_seen: float
+    best: float = 0.0
+    snapshot: bytes = b""
+
+
+class _Encoder:
+    """A thread that turns JPEGs into videos, one after the other."""
+
+    def __init__(self, quota: Quota) -> None:
+        self._quota = quota
+        self._work: queue.Queue[tuple[str, float] | _Shot | bytes | None] = queue.Queue()
+        self._error: OutputError | None = None
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._run, name="catsdogs-clips", daemon=True)
+        self._thread.start()
+
+    def begin(self, name: str, fps: float) -> None:
+        """Begins a video."""
+        self._work.put((name, fps))
+
+    def put(self, shot: _Shot) -> None:
+        """Adds a frame, unless too many wait: the one before it lasts longer then."""
+        if self._work.qsize() < _MOST_WAITING:
+            self._work.put(shot)
+        else:
+            self._left_out += 1
+
+    def end(self, snapshot: bytes) -> None:
+        """Ends the video, and gives it a JPEG to be shown for it."""
+        self._work.put(snapshot)
+
+    def check(self) -> None:
+        """Raises the error that the thread has met."""
+        if self._error:
+            raise self._error
+
+    def close(self) -> None:
+        """Waits until all is written; raises `OutputError` where it is not."""
+        self._work.put(None)
+        self._thread.join(_LAST_WAIT)
+        if self._left_out:
+            _log.warning("%d frames are missing in clips: this machine encodes too slowly.", self._left_out)
+        if self._thread.is_alive():
+            raise OutputError(f"{self._quota.folder}: the last clip was not whole after {_LAST_WAIT:.0f} s")
+        self.check()
+
+    def _run(self) -> None:
+        video: _Video | None = None
+        try:
+            while (item := self._work.get()) is not None:
+                if isinstance(item, tuple):
+                    video = _Video(self._quota, *item)
+                elif isinstance(item, _Shot):
+                    if video:
+                        video.write(item)
+                elif video:
+                    video.finish(item)
+                    video = None
+        except OutputError as error:
+            self._error = error
+        except OSError as error:
+            self._error = OutputError(f"{self._quota.folder} cannot be written: {error.strerror}")
+        finally:
+            if video:
+                video.abandon()
+
+
+class _Video:
+    """A WebM that is being written, under another name."""
+
+    def __init__(self, quota: Quota, name: str, fps: float) -> None:
+        self._quota = quota
+        self._path = _free(quota.folder / name)
+        self._temporary = unfinished(self._path)
+        self._fps = fps
+        self._writer: cv2.VideoWriter | None = None
+        self._start = 0.0
+        self._size = (0, 0)
+        self._written = 0
+
+    def write(self, shot: _Shot) -> None:
+        """Adds a frame for as long as it lasts: a video has a steady rate, and a camera has not."""
+        bgr = np.asarray(simplejpeg.decode_jpeg(shot.jpeg, "BGR"), np.uint8)
+        if self._writer is None:
+            self._size, self._start = (bgr.shape[1] & ~1, bgr.shape[0] & ~1), shot.clock  # VP8 takes even sizes
+            self._writer = cv2.VideoWriter(
+                str(self._temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._fps, self._size
+            )
+            if not self._writer.isOpened():
+                raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
+        if (bgr.shape[1], bgr.shape[0]) != self._size:
+            bgr = np.asarray(cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA), np.uint8)
+        until = round((shot.clock - self._start) * self._fps) + 1
+        while self._written < until:
+            self._writer.write(bgr)
+            self._written += 1
+            if self._written % _FRAMES_BETWEEN_LOOKS == 1:
+                self._quota.make_room()
+
+    def finish(self, snapshot: bytes) -> None:
+        """Gives the video its name once it is whole; raises `OutputError` where it is not."""
+        if self._writer is None:
+            return
+        self._writer.release()
+        self._writer = None
+        if not _is_whole(self._temporary, self._written):
+            self.abandon()
+            raise OutputError(f"{self._path} does not hold its {self._written} frames: is the disk full, or a quota?")
+        self._quota.make_room(len(snapshot), keep=self._temporary)
+        image = self._path.with_suffix(".jpg")
+        beside = unfinished(image)
+        beside.write_bytes(snapshot)
+        beside.replace(image)
+        self._temporary.replace(self._path)
+
+    def abandon(self) -> None:
+        """Removes what is not whole."""
+        if self._writer:
+            self._writer.release()
+            self._writer = None
+        with contextlib.suppress(OSError):  # the disk may have gone
+            self._temporary.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path, frames: int) -> bool:
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count >= frames
+
+
+def _free(path: Path) -> Path:
+    """Returns the name, or the next one that is free: two visits may begin in one second."""
+    names = (path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, 1000)))
+    return next(name for name in names if not os.path.lexists(name))

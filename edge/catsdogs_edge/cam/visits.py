@@ -1,0 +1,259 @@
+"""Who came, when, and for how long: what is left of a video, or of a day at the cat flap."""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.model.contract import NEITHER
+from catsdogs_edge.model.prediction import percent
+from catsdogs_edge.output.files import atomic_file, make_folder
+from catsdogs_edge.output.json_text import to_json
+from catsdogs_edge.output.rows import CsvRows
+from catsdogs_edge.output.terminal import redact
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.regions import Region
+
+COLUMNS = ("label", "start", "end", "seconds", "start_s", "end_s", "best_probability", "frames", "source", "region")
+"""Of a CSV of visits. `start` and `end`: ISO 8601, UTC; `start_s` and `end_s`: position in a video; `best_probability`:
+of any frame of the visit; `frames`: that were classified."""
+
+_LONGEST_GAP = 2.0  # seconds between two frames that still count as seen: a camera that is away for longer saw nothing
+_MOST_KEPT = 1000  # visits that are shown at the end; a file has all of them
+_MOST_SHOWN = 20
+
+
+@dataclass(slots=True, kw_only=True)
+class Visit:
+    """A stretch of time in which one source, or a region of it, showed one class."""
+
+    label: str
+    source: str
+    region: str
+    start: float
+    """Seconds since 1970 (UTC)."""
+    end: float
+    start_s: float | None
+    """Position in a video, in seconds; None for a camera."""
+    end_s: float | None
+    best_probability: float
+    """Of the label, in any frame: 0 to 1."""
+    frames: int = 1
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        if self.start_s is not None and self.end_s is not None:
+            return self.end_s - self.start_s
+        return self.end - self.start
+
+    def fields(self) -> dict[str, Any]:
+        """Returns it as a row; see `COLUMNS`."""
+        return {
+            "label": self.label,
+            "start": _iso(self.start),
+            "end": _iso(self.end),
+            "seconds": round(self.seconds, 3),
+            "start_s": None if self.start_s is None else round(self.start_s, 3),
+            "end_s": None if self.end_s is None else round(self.end_s, 3),
+            "best_probability": round(self.best_probability, 6),
+            "frames": self.frames,
+            "source": redact(self.source) or None,
+            "region": self.region or None,
+        }
+
+    def moments(self) -> tuple[str, str]:
+        """Returns when it began and ended, for people: in the video, or by the clock."""
+        if self.start_s is not None and self.end_s is not None:
+            return _position(self.start_s), _position(self.end_s)
+        return tuple(f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S}" for moment in (self.start, self.end))  # type: ignore[return-value]
+
+
+@dataclass(slots=True)
+class _View:
+    """What one source, or a region of it, shows."""
+
+    label: str = ""
+    clock: float = 0.0
+    visit: Visit | None = None
+    seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+
+class Visits:
+    """Counts seconds and visits while results pass by; writes visits to a file as they end.
+
+    A visit is a stretch of one smoothed label; `neither` is none.
+    """
+
+    def __init__(self, source: str, path: Path | None = None) -> None:
+        """Opens a `.csv` to add rows to, or a `.json` that holds all visits of this run, written anew after each.
+
+        `source` is the name of the only source. Raises `DataError` for another ending, `OutputError` where it cannot be
+        written.
+        """
+        if path and path.suffix.lower() not in {".csv", ".json"}:
+            raise DataError(f"{path}: visits are written to .csv or .json")
+        self._source = source
+        self._views: dict[tuple[str, Region | None], _View] = {}
+        self._rows = CsvRows(path, COLUMNS, append=True, rotates=True) if path and _is_csv(path) else None
+        self._json = None if path is None or self._rows else path
+        self._all: list[dict[str, Any]] = []
+        self._kept: deque[Visit] = deque(maxlen=_MOST_KEPT)
+        self.count: Counter[str] = Counter()
+        self.frames: Counter[str] = Counter()
+        if self._rows:
+            self._rows.begin()
+        if self._json:
+            make_folder(self._json.parent)
+            self._write_json()
+
+    def write(self, result: FrameResult) -> bool:
+        """Takes a result; never asks to stop. Raises `OutputError` where a visit cannot be written."""
+        for part in result.each():
+            self._add(part)
+        return True
+
+    def _add(self, part: FrameResult) -> None:
+        if part.frame.path:  # images have nothing to do with one another
+            self.frames[part.label] += part.prediction is not None
+            return
+        view = self._views.setdefault((part.source, part.region), _View())
+        gap = part.frame.clock - view.clock
+        is_seen = bool(view.label) and 0 <= gap <= _LONGEST_GAP
+        if is_seen:
+            view.seconds[view.label] += gap
+        if part.prediction is not None:
+            self.frames[part.label] += 1
+        if view.visit and (part.label != view.label or not is_seen):
+            self._end(view, part if is_seen else None)
+        if part.label and part.label != NEITHER:
+            self._go_on(view, part)
+        view.label, view.clock = part.label, part.frame.clock
+
+    def _go_on(self, view: _View, part: FrameResult) -> None:
+        frame = part.frame
+        smoothed, prediction = part.smoothed, part.prediction
+        best = smoothed.probability if smoothed else 0.0
+        if prediction:
+            best = prediction.probabilities.get(part.label, best)
+        if view.visit is None:
+            view.visit = Visit(
+                label=part.label,
+                source=part.source or self._source,
+                region=part.region.name if part.region else "",
+                start=frame.time,
+                end=frame.time,
+                start_s=frame.position,
+                end_s=frame.position,
+                best_probability=best,
+            )
+            return
+        visit = view.visit
+        visit.end, visit.end_s = frame.time, frame.position
+        visit.best_probability = max(visit.best_probability, best)
+        visit.frames += prediction is not None
+
+    def _end(self, view: _View, last: FrameResult | None) -> None:
+        visit, view.visit = view.visit, None
+        assert visit is not None  # noqa: S101 - for mypy
+        if last is not None:  # until then, it was there
+            visit.end, visit.end_s = last.frame.time, last.frame.position
+        self.count[visit.label] += 1
+        self._kept.append(visit)
+        if self._rows:
+            self._rows.write(visit.fields())
+        if self._json:
+            self._all.append(visit.fields())
+            self._write_json()
+
+    def _write_json(self) -> None:
+        assert self._json is not None  # noqa: S101 - for mypy
+        document = {"labels": self._by_label(), "visits": self._all}
+        with atomic_file(self._json) as temporary:
+            temporary.write_text(to_json(document, indent=2) + "\n", encoding="utf-8")
+
+    def close(self) -> None:
+        """Ends the visits that go on, and closes the file."""
+        for view in self._views.values():
+            if view.visit:
+                self._end(view, None)
+        if self._json:
+            self._write_json()
+        if self._rows:
+            self._rows.close()
+
+    def _by_label(self) -> dict[str, dict[str, Any]]:
+        seconds: defaultdict[str, float] = defaultdict(float)
+        for view in self._views.values():
+            for label, duration in view.seconds.items():
+                seconds[label] += duration
+        labels = sorted({*+self.frames, *seconds}, key=lambda label: (label == NEITHER, label))
+        return {
+            label: {
+                "frames": self.frames[label],
+                "seconds": round(seconds[label], 3),
+                "visits": None if label == NEITHER else self.count[label],
+            }
+            for label in labels
+        }
+
+    def describe(self) -> Iterator[str]:
+        """Yields the lines of two tables: labels, and the last visits."""
+        labels = self._by_label()
+        if not self._views:
+            yield from _table(("label", "images"), [(label, str(row["frames"])) for label, row in labels.items()])
+            return
+        rows: list[tuple[str, ...]] = []
+        for label, row in labels.items():
+            visits = "" if row["visits"] is None else str(row["visits"])
+            rows.append((label, str(row["frames"]), f"{row['seconds']:.1f}", visits))
+        yield from _table(("label", "frames", "seconds", "visits"), rows)
+        shown = list(self._kept)[-_MOST_SHOWN:]
+        if not shown:
+            return
+        yield ""
+        places = {(visit.source, visit.region) for visit in self._kept}
+        yield from _table(
+            ("label", "from", "to", "best", *(("where",) if len(places) > 1 else ())),
+            [
+                (
+                    visit.label,
+                    *visit.moments(),
+                    percent(visit.best_probability).strip(),
+                    *((": ".join(filter(None, (redact(visit.source), visit.region))),) if len(places) > 1 else ()),
+                )
+                for visit in shown
+            ],
+        )
+        more = self.count.total() - len(shown)
+        if more:
+            yield f"and {more} before these; --visits FILE has all"
+
+
+def _table(names: Iterable[str], rows: list[tuple[str, ...]]) -> Iterator[str]:
+    """Yields lines with columns of equal width: the first to the left, all others to the right."""
+    every = [tuple(names), *rows]
+    widths = [max(map(len, column)) for column in zip(*every, strict=True)]
+    for row in every:
+        first, *rest = (
+            text.ljust(width) if not index else text.rjust(width)
+            for index, (text, width) in enumerate(zip(row, widths, strict=True))
+        )
+        yield "  ".join(["", first, *rest]).rstrip()
+
+
+def _is_csv(path: Path) -> bool:
+    return path.suffix.lower() == ".csv"
+
+
+def _iso(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+
+
+def _position(seconds: float) -> str:
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"

@@ -1,0 +1,109 @@
+"""Keeps a folder of recordings within bounds: the oldest go first."""
+
+import contextlib
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from catsdogs_edge.errors import OutputError
+
+HEADROOM = 2**20
+"""Bytes that a recording may grow by until its folder is looked at again."""
+
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+_LEAST = 5 * 10**6
+_A_DAY = 86_400.0
+_OURS = re.compile(r"(\.catsdogs-(?P<process>\d+)-)?\d{8}-\d{6}-.*\.(webm|jpg|mkv|mp4|avi)")
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """How much is kept: bytes, or days."""
+
+    bytes: int | None = None
+    days: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "Limit":
+        """Reads `500MB`, `20GB` or `14d`; raises `ValueError` for something else."""
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(MB|GB|TB|d)", text.strip(), re.IGNORECASE)
+        if not match or not float(match[1]):
+            raise ValueError(f"'{text}' is no quota, expected a size such as 500MB or 20GB, or days such as 14d")
+        if match[2].lower() == "d":
+            return cls(days=float(match[1]))
+        size = int(float(match[1]) * _UNITS[match[2].upper()])
+        if size < _LEAST:
+            raise ValueError(f"the quota '{text}' is too small, expected 5MB or more")
+        return cls(bytes=size)
+
+
+def timed_name(moment: float, *words: str) -> str:
+    """Returns a name that begins with the local time (seconds since 1970), as all that a quota counts: no ending."""
+    signs = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words)))[:100].strip("._-")
+    return f"{datetime.fromtimestamp(moment).astimezone():%Y%m%d-%H%M%S}-{signs or 'x'}"
+
+
+def unfinished(path: Path) -> Path:
+    """Returns the name under which this process writes a file that is not whole yet."""
+    return path.with_name(f".catsdogs-{os.getpid()}-{path.name}")
+
+
+class Quota:
+    """A folder, and how much of what `timed_name` has named may be in it; nothing else is counted or touched."""
+
+    def __init__(self, folder: Path, limit: Limit | None) -> None:
+        """Removes what a process that was killed has left unfinished; the folder must exist."""
+        self.folder = folder
+        self._limit = limit or Limit()
+        self._lock = threading.Lock()
+        for _, path, _ in self._files():
+            match = _OURS.fullmatch(path.name)
+            if match and match["process"] and not _is_running(int(match["process"])):
+                path.unlink(missing_ok=True)
+
+    def make_room(self, more: int = HEADROOM, *, keep: Path | None = None) -> None:
+        """Removes the oldest, but not `keep`, until `more` bytes fit; raises `OutputError` where they cannot."""
+        with self._lock:
+            files = sorted(self._files())
+            total = sum(size for _, _, size in files) + more
+            oldest = time.time() - self._limit.days * _A_DAY if self._limit.days else 0.0
+            for changed, path, size in files:
+                too_much = self._limit.bytes is not None and total > self._limit.bytes
+                if not (too_much or changed < oldest):
+                    return
+                if path.name.startswith(".") or path == keep:  # it is being written
+                    continue
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    raise OutputError(f"{path} cannot be removed for the quota: {error.strerror}") from error
+                total -= size
+            if self._limit.bytes is not None and total > self._limit.bytes:
+                most = f"{self._limit.bytes / 10**6:g} MB"
+                raise OutputError(f"the quota of {self.folder}, {most}, is too small for a single recording")
+
+    def _files(self) -> Iterator[tuple[float, Path, int]]:
+        """Yields when each of ours was last written, its path and size."""
+        with os.scandir(self.folder) as entries:
+            for entry in entries:
+                if _OURS.fullmatch(entry.name):
+                    with contextlib.suppress(FileNotFoundError):  # removed meanwhile
+                        status = entry.stat(follow_symlinks=False)
+                        yield status.st_mtime, Path(entry.path), status.st_size
+
+
+def _is_running(process: int) -> bool:
+    if os.name == "nt":  # there, signal 0 would end it
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

@@ -241,7 +241,7 @@ def compare_files(reference: ModelOnImages[Predictor], candidate: ModelOnImages[
     classes = reference.model.contract.classes
     labels = [classes[best] for best in outputs.logits.argmax(axis=1)]
     agreement = float(np.mean([found.label == label for found, label in zip(predictions, labels, strict=True)]))
-    worst = _difference(outputs.probabilities, np.array([found.probabilities for found in predictions]))
+    worst = _difference(outputs.probabilities, np.array([[*found.probabilities.values()] for found in predictions]))
     if outputs.familiarity is not None:
         familiarity = np.array([found.familiarity for found in predictions], np.float32)
         worst = max(worst, _difference(outputs.familiarity, familiarity))

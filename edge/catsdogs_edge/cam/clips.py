@@ -5,6 +5,7 @@ import logging
 import os
 import queue
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ _MOST_WAITING = 600  # frames that wait for the encoder; more are left out
 _LEAST_FPS, _MOST_FPS = 1.0, 30.0
 _QUALITY = 85
 _FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
+_A_WHILE = 0.05  # seconds until the encoder has done some
 _LAST_WAIT = 30.0  # seconds that the encoder gets when the camera ends
 
 
@@ -46,13 +48,16 @@ class Clips:
     name once it is whole.
     """
 
-    def __init__(self, quota: Quota, *, before: float, after: float, source: str = "") -> None:
-        """Takes the folder with its quota, and the seconds before and after a visit; `source` becomes part of names."""
+    def __init__(self, quota: Quota, *, before: float, after: float, live: bool, source: str = "") -> None:
+        """Takes the folder with its quota, and the seconds before and after a visit; `source` becomes part of names.
+
+        Of a `live` source, frames are left out where the encoder does not keep up; a file waits for it.
+        """
         self._before, self._after = before, after
         self._source = source
         self._recent: deque[_Shot] = deque()
         self._open: _Open | None = None
-        self._encoder = _Encoder(quota)
+        self._encoder = _Encoder(quota, live=live)
 
     def write(self, result: FrameResult) -> bool:
         """Takes a result; never asks to stop. Raises `OutputError` where a clip could not be written."""
@@ -118,8 +123,9 @@ class _Open:
 class _Encoder:
     """A thread that turns JPEGs into videos, one after the other."""
 
-    def __init__(self, quota: Quota) -> None:
+    def __init__(self, quota: Quota, *, live: bool) -> None:
         self._quota = quota
+        self._live = live
         self._work: queue.Queue[tuple[str, float] | _Shot | bytes | None] = queue.Queue()
         self._error: OutputError | None = None
         self._left_out = 0
@@ -132,10 +138,13 @@ class _Encoder:
 
     def put(self, shot: _Shot) -> None:
         """Adds a frame, unless too many wait: the one before it lasts longer then."""
-        if self._work.qsize() < _MOST_WAITING:
-            self._work.put(shot)
-        else:
-            self._left_out += 1
+        while self._work.qsize() >= _MOST_WAITING:
+            if self._live:
+                self._left_out += 1
+                return
+            self.check()
+            time.sleep(_A_WHILE)
+        self._work.put(shot)
 
     def end(self, snapshot: bytes) -> None:
         """Ends the video, and gives it a JPEG to be shown for it."""

@@ -153,14 +153,16 @@ def _recordings(
     if save := options.save:
         yield lambda: AnnotatedFrames(save, annotator, options.save_when)
     if clips := options.clips:
-        yield lambda: _open_clips(options, _open_quota(clips, limit), several=len(sources) > 1)
+        yield lambda: _open_clips(options, _open_quota(clips, limit), sources)
 
 
-def _open_clips(options: CamOptions, quota: Quota, *, several: bool) -> Sink:
+def _open_clips(options: CamOptions, quota: Quota, sources: Sequence[Source]) -> Sink:
+    live = any(source.live for source in sources)
+
     def open_sink(source: str) -> Clips:
-        return Clips(quota, before=options.clip_before, after=options.clip_after, source=redact(source))
+        return Clips(quota, before=options.clip_before, after=options.clip_after, live=live, source=redact(source))
 
-    return PerSource(open_sink) if several else open_sink("")
+    return PerSource(open_sink) if len(sources) > 1 else open_sink("")
 
 
 def _open_quota(folder: Path, limit: Limit | None) -> Quota:

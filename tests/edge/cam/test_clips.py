@@ -1,0 +1,231 @@
+import importlib.util
+import re
+import shutil
+import subprocess
+import threading
+import time
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from catsdogs_edge.cam.clips import Clips
+from catsdogs_edge.capture.frames import Frame, State
+from catsdogs_edge.errors import OutputError
+from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.output.quota import Limit, Quota
+from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.regions import Region
+from catsdogs_edge.stream.smoothing import SmoothedPrediction
+from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
+
+CHROMIUM = shutil.which("chromium")
+RATE = 10
+NOISE = np.random.default_rng(0).integers(0, 60, (240, 320, 3), np.uint8)
+
+
+def picture(colour: tuple[int, int, int], number: int = 0) -> RgbImage:
+    """Pixels that a codec cannot shrink to nothing."""
+    return np.asarray(np.roll(NOISE, number * 7, axis=1) + plain(colour, 240, 320) // 2, np.uint8)
+
+
+def seen(label: str, second: float, probability: float = 0.9, *, moment: float = 0.0) -> FrameResult:
+    colour = {"cat": RED, "dog": BLUE}.get(label, GREY)
+    frame = Frame(
+        number=round(second * RATE), rgb=picture(colour, round(second * RATE)), position=second, time=moment + second
+    )
+    return FrameResult(frame=frame, smoothed=SmoothedPrediction(label, probability), fps=float(RATE))
+
+
+def play(clips: Clips, label: str, start: float, seconds: float) -> float:
+    for number in range(round(seconds * RATE)):
+        assert clips.write(seen(label, start + number / RATE))
+    return start + seconds
+
+
+def open_clips(folder: Path, size: int | None = None, before: float = 1.0, after: float = 1.0) -> Clips:
+    folder.mkdir(exist_ok=True)
+    return Clips(Quota(folder, Limit(bytes=size) if size else None), before=before, after=after, live=False)
+
+
+def length(video: Path) -> float:
+    """Seconds of a video; all of it can be decoded."""
+    capture = cv2.VideoCapture(str(video), cv2.CAP_FFMPEG)
+    count = 0
+    while capture.read()[0]:
+        count += 1
+    return count / capture.get(cv2.CAP_PROP_FPS)
+
+
+def test_a_clip_begins_before_a_visit_and_ends_after_it(tmp_path: Path) -> None:
+    clips = open_clips(tmp_path)
+    now = play(clips, "neither", 0, 4)
+    now = play(clips, "cat", now, 2)
+    now = play(clips, "neither", now, 4)
+    now = play(clips, "dog", now, 1)
+    clips.close()
+    found = sorted(path.name for path in tmp_path.iterdir())
+    assert [re.sub(r"^\d{8}-\d{6}-", "", name) for name in found] == ["cat.jpg", "cat.webm", "dog.jpg", "dog.webm"]
+    cat, dog = sorted(tmp_path.glob("*.webm"))
+    assert length(cat) == pytest.approx(4, abs=0.35)  # one before, two, one after
+    assert length(dog) == pytest.approx(2, abs=0.35)  # the camera ended
+    image = cv2.imread(str(cat.with_suffix(".jpg")))
+    assert image is not None
+    assert image[..., 2].mean() > image[..., 0].mean() + 20  # red, which is the cat
+
+
+def test_a_short_break_is_one_clip_and_a_long_visit_has_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = open_clips(tmp_path)
+    now = play(clips, "cat", 0, 1)
+    now = play(clips, "neither", now, 0.6)
+    now = play(clips, "cat", now, 1)
+    play(clips, "neither", now, 2)
+    clips.close()
+    assert len(list(tmp_path.glob("*.webm"))) == 1
+    monkeypatch.setattr("catsdogs_edge.cam.clips.LONGEST", 2.0)
+    clips = open_clips(tmp_path / "long")
+    play(clips, "cat", 0, 3)
+    clips.close()
+    assert len(list((tmp_path / "long").glob("*.webm"))) == 2
+
+
+def test_a_source_that_is_lost_ends_nothing_before_its_time(tmp_path: Path) -> None:
+    clips = open_clips(tmp_path)
+    play(clips, "cat", 0, 1)
+    clips.write(FrameResult(frame=Frame(number=0, rgb=None, state=State.LOST, error="gone"), fps=0))
+    play(clips, "cat", 1.5, 1)
+    clips.close()
+    (clip,) = tmp_path.glob("*.webm")
+    assert length(clip) == pytest.approx(2.5, abs=0.35)  # as long as it took
+
+
+def test_the_region_and_the_source_are_in_the_name(tmp_path: Path) -> None:
+    region = Region.parse("flap=0,0,1,1")
+    clips = Clips(Quota(tmp_path, None), before=1, after=1, live=True, source="rtsp://h/garden")
+    result = seen("cat", 0)
+    part = FrameResult(frame=result.frame, smoothed=result.smoothed, fps=10, region=region)
+    clips.write(FrameResult(frame=result.frame, smoothed=result.smoothed, fps=10, region=region, regions=(part,)))
+    clips.close()
+    assert [path.name[16:] for path in sorted(tmp_path.glob("*.webm"))] == ["rtsp_h_garden-flap-cat.webm"]
+
+
+def test_the_folder_never_holds_more_than_its_quota_and_the_newest_stay(tmp_path: Path) -> None:
+    most, watched, ended = 5_000_000, [0], threading.Event()
+
+    def watch() -> None:
+        while not ended.is_set():
+            sizes = []
+            for path in tmp_path.iterdir():
+                try:
+                    sizes.append(path.stat().st_size)
+                except FileNotFoundError:
+                    continue
+            watched.append(sum(sizes))
+            time.sleep(0.002)
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    clips = open_clips(tmp_path, most, before=0.2, after=0.2)
+    now = 0.0
+    for number in range(30):
+        label = "cat" if number % 2 else "dog"
+        for step in range(6):
+            clips.write(seen(label, now + step / RATE, moment=100_000))
+        now = play(clips, "neither", now + 0.6, 0.6)
+    clips.close()
+    ended.set()
+    thread.join()
+    assert 2_000_000 < max(watched) <= most
+    left = sorted(path.name for path in tmp_path.glob("*.webm"))
+    assert 3 < len(left) < 30
+    assert all(length(path) > 0.5 for path in tmp_path.glob("*.webm"))
+
+
+def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    folder = tmp_path / "clips"
+    clips = open_clips(folder)
+    folder.rmdir()
+    with pytest.raises(OutputError, match="clips"):
+        play(clips, "cat", 0, 2)
+        clips.close()
+
+
+def test_kill_9_leaves_whole_clips_and_the_next_start_tidies_up(
+    scripts: Path, no_display: dict[str, str], familiar: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clips"
+    command: list[str | Path] = [scripts / "catsdogs-cam", "-", "--raw", "320x240", "--model", familiar, "--no-window"]
+    command += ["--clips", folder, "--clip-before", "0.2", "--clip-after", "0.2", "--smoothing", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display) as process:
+        assert process.stdin is not None
+        for number in range(400):
+            colour = RED if number % 20 < 8 else GREY
+            process.stdin.write(plain(colour, 240, 320).tobytes())
+            process.stdin.flush()
+            time.sleep(0.05)
+            hidden = list(folder.glob(".catsdogs-*")) if folder.exists() else []
+            if hidden and len(list(folder.glob("*.webm"))) > 2:
+                break
+        process.kill()
+    whole = list(folder.glob("[0-9]*.webm"))
+    assert len(whole) > 1
+    assert all(length(path) > 0.2 for path in whole)
+    assert list(folder.glob(".catsdogs-*"))
+    video = write_video(tmp_path / "v.avi", [plain(GREY, 240, 320)] * 3)
+    subprocess.run(
+        [scripts / "catsdogs-cam", video, "--model", familiar, "--clips", folder], check=True, env=no_display
+    )
+    assert not list(folder.glob(".catsdogs-*"))
+    assert len(list(folder.glob("[0-9]*.webm"))) == len(whole)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium (on Debian: apt install chromium)")
+@pytest.mark.skipif(importlib.util.find_spec("playwright") is None, reason="needs Playwright (extra test-web)")
+def test_a_hundred_visits_under_a_quota_play_in_a_browser(tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright  # noqa: PLC0415 - it may be missing
+
+    clips = open_clips(tmp_path, 20_000_000, before=0.3, after=0.3)
+    now, largest = 0.0, 0
+    for number in range(100):
+        label = "cat" if number % 2 else "dog"
+        for step in range(8):
+            clips.write(seen(label, now + step / RATE, moment=100_000))
+        now = play(clips, "neither", now + 0.8, 0.8)
+        largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir() if path.exists()))
+    clips.close()
+    assert 15_000_000 < largest <= 20_000_000
+    kept = sorted(tmp_path.glob("*.webm"))
+    assert len(kept) < 100
+    assert len({path.with_suffix(".jpg").exists() for path in kept}) == 1
+    handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, sync_playwright() as playwright:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        page.goto(f"http://127.0.0.1:{server.server_address[1]}/")
+        for path in kept:
+            seconds = page.evaluate(
+                """async (name) => {
+                    const video = document.createElement("video");
+                    video.muted = true;
+                    video.playbackRate = 16;
+                    video.src = name;
+                    await video.play();
+                    await new Promise((done, fail) => {
+                        video.onended = done;
+                        video.onerror = () => fail(video.error);
+                    });
+                    return [video.duration, video.videoWidth];
+                }""",
+                path.name,
+            )
+            assert seconds[0] == pytest.approx(length(path), abs=0.2), path.name
+            assert seconds[1] == 320
+        browser.close()
+        server.shutdown()

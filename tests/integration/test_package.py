@@ -14,6 +14,7 @@ import pytest
 import typer.main
 
 from catsdogs_edge.cli.cam import _app as _cam_app
+from catsdogs_edge.options import WEB_ADDRESS
 
 HOUSE = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
@@ -84,7 +85,12 @@ def test_the_unit_starts_what_is_there(tmp_path: Path) -> None:
     (start,) = re.findall(r"^ExecStart=(.*)$", unit, re.MULTILINE)
     program, *arguments = shlex.split(start)
     assert Path(program).name == "catsdogs-cam"
-    typer.main.get_command(_cam_app).make_context("catsdogs-cam", arguments)
+    assert arguments == ["--config", "/etc/catsdogs-cam.toml"]
+    context = typer.main.get_command(_cam_app).make_context(
+        "catsdogs-cam", ["--config", str(HOUSE / "docs" / "catsdogs-cam.toml")]
+    )
+    assert context.params["web"] == WEB_ADDRESS
+    assert context.params["no_window"] is True
     assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.cli.app
     if analyze := shutil.which("systemd-analyze"):
         copy = tmp_path / "catsdogs-cam.service"

@@ -43,6 +43,8 @@ class CamOptions(WebOptions):
             help="Cameras: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
             "pattern, @FILE with names, or '-' for standard input. Several share one model.",
             show_default="0",
+            envvar="CATSDOGS_SOURCES",
+            show_envvar=False,
         ),
     ] = None
     model: ModelFile = MODEL

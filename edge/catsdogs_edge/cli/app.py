@@ -13,12 +13,14 @@ import re
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 from typer.core import TyperCommand
 
+from catsdogs_edge.cli.config import PREFIX, ConfigFile, PrintConfig, to_toml
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
@@ -80,26 +82,51 @@ class OptionalValue(TyperCommand):
 
 
 def command(
-    app: typer.Typer, options: type[_Options], *examples: str, cls: type[TyperCommand] | None = None
+    app: typer.Typer,
+    options: type[_Options],
+    *examples: str,
+    cls: type[TyperCommand] | None = None,
+    is_configurable: bool = False,
 ) -> Callable[[Callable[[_Options], None]], Callable[[_Options], None]]:
     """Makes a function that takes a dataclass of options the command of an app; `examples` end its help page.
 
     The fields are declared as Typer wants its parameters: `Annotated`, with `typer.Option` or `typer.Argument`. So each
-    option stands in one place.
+    option stands in one place. What is `is_configurable` takes them from a file and the environment, too.
     """
 
     def decorate(function: Callable[[_Options], None]) -> Callable[[_Options], None]:
-        def run_command(*, version: bool, **values: Any) -> None:
-            function(options(**values))
+        def run_command(
+            context: typer.Context,
+            *,
+            version: bool,
+            config: Path | None = None,
+            print_config: bool = False,
+            **values: Any,
+        ) -> None:
+            read = options(**values)
+            if print_config:
+                typer.echo("\n".join(to_toml(read, context)))
+            else:
+                function(read)
 
-        asked = inspect.Parameter("version", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=VersionOption)
+        more: list[tuple[str, Any, Any]] = [("version", VersionOption, False)]
+        if is_configurable:
+            more += [("config", ConfigFile, None), ("print_config", PrintConfig, False)]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        asked = [inspect.Parameter(name, keyword, default=default, annotation=kind) for name, kind, default in more]
         signature = inspect.signature(options)
         run_command.__doc__ = function.__doc__
-        run_command.__annotations__ = get_type_hints(options, include_extras=True) | {"version": VersionOption}
+        run_command.__annotations__ = get_type_hints(options, include_extras=True) | {
+            "context": typer.Context,
+            **{name: kind for name, kind, _ in more},
+        }
         run_command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*signature.parameters.values(), asked]
+            parameters=[context, *signature.parameters.values(), *asked]
         )
-        app.command(cls=cls, epilog="\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples))(run_command)
+        epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
+        settings = {"auto_envvar_prefix": PREFIX} if is_configurable else {}
+        app.command(cls=cls, epilog=epilog, context_settings=settings)(run_command)
         return function
 
     return decorate

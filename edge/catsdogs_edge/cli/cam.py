@@ -50,9 +50,12 @@ class _Command(OptionalValue):
     "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
     "catsdogs-cam visit.mp4 --no-window --visits visits.csv",
     "catsdogs-cam 0 --no-window --clips clips/ --quota 5GB",
+    "catsdogs-cam 0 --no-window --print-config > cam.toml",
+    "catsdogs-cam --config cam.toml",
     "catsdogs-cam 0 --no-window --web",
     "catsdogs-cam 0 --no-window --web 0.0.0.0:8765 --token-file token --mqtt mqtt://home.local/garden",
     cls=_Command,
+    is_configurable=True,
 )
 def _cam(options: CamOptions) -> None:
     """Classify what a camera, a stream or a video shows, frame by frame.

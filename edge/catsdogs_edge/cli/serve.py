@@ -24,6 +24,7 @@ _LOOK = 1.0  # seconds between two looks at whether the server still runs
     "catsdogs-serve 127.0.0.1:9000 --model run/onnx/model.int8.onnx",
     "catsdogs-serve 0.0.0.0:8765 --token-file token --allow-host box.local",
     "curl --data-binary @image.jpg http://127.0.0.1:8765/api/v1/classify",
+    is_configurable=True,
 )
 def _serve(options: ServeOptions) -> None:
     """Serve a page and an HTTP API that classify the images that they are sent.

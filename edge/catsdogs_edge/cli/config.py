@@ -1,0 +1,106 @@
+"""Options from a TOML file and from the environment, for commands that run for months."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import fields
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.terminal import redact
+
+PREFIX = "CATSDOGS"
+"""The environment variable of an option is this, an underscore, and its name in capitals."""
+
+_NOT_CONFIGURED = frozenset({"config", "print_config", "version", "list", "json", "help"})
+
+
+def _load(context: typer.Context, value: Path | None) -> Path | None:
+    """Makes what a file says the defaults of a command."""
+    if value is not None:
+        parameters = {each.name: each for each in context.command.params if each.name not in _NOT_CONFIGURED}
+        found = read_config(value, parameters)
+        several = {name for name, each in parameters.items() if getattr(each, "multiple", False) or each.nargs != 1}
+        if alone := getattr(context.command, "option", ""):  # an option that may stand alone, or be false
+            name = alone.removeprefix("--")
+            if isinstance(found.get(name), bool):
+                found[name] = context.command.otherwise if found[name] else None  # type: ignore[attr-defined]
+        context.default_map = {
+            name: [entry] if name in several and not isinstance(entry, list) else entry for name, entry in found.items()
+        }
+    return value
+
+
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Take options from this TOML file, each by its name; those of the command and CATSDOGS_... go first.",
+        is_eager=True,
+        callback=_load,
+    ),
+]
+PrintConfig = Annotated[
+    bool, typer.Option("--print-config", help="Print all options as such a file, as they are now, and do nothing else.")
+]
+
+
+def read_config(path: Path, names: Iterable[str | None]) -> dict[str, Any]:
+    """Reads a TOML file with one entry for each option, named as the option is, without its dashes in front.
+
+    Raises `DataError` for a file that is missing or no TOML, and for an entry that is no option.
+    """
+    import difflib  # noqa: PLC0415 - only who has such a file should wait for these
+    import tomllib  # noqa: PLC0415
+
+    try:
+        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise DataError(f"{path} is no TOML: {error}") from error
+    known = {name.replace("_", "-"): name for name in names if name}
+    found = {}
+    for key, value in entries.items():
+        name = known.get(key.replace("_", "-"))
+        if name is None:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"did you mean '{near[0]}'?" if near else "--print-config shows all"
+            raise DataError(f"{path} has '{key}', which is no option: {hint}")
+        if not _is_simple(value):
+            raise DataError(f"{path}: '{key}' is {value!r}, expected a text, a number, true, false, or a list of texts")
+        found[name] = value
+    return found
+
+
+def _is_simple(value: object) -> bool:
+    if isinstance(value, list):
+        return all(isinstance(entry, str | int | float) for entry in value)
+    return isinstance(value, str | int | float)
+
+
+def to_toml(options: Any, context: typer.Context) -> Iterator[str]:
+    """Yields lines: each option with what it does; what nobody has set is commented out. Passwords are left out."""
+    parameters = {each.name: each for each in context.command.params}
+    own = type(options).__annotations__
+    for field in sorted(fields(options), key=lambda field: field.name not in own):
+        if field.name in _NOT_CONFIGURED:
+            continue
+        about = " ".join(str(getattr(parameters[field.name], "help", "") or "").split())
+        value = _plain(getattr(options, field.name))
+        is_default = value == _plain(field.default)
+        text = "" if value is None else redact(json.dumps(value, ensure_ascii=False))
+        yield f"# {about}"
+        yield f"{'# ' if is_default else ''}{field.name.replace('_', '-')} = {text}".rstrip()
+        yield ""
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, list | tuple):
+        return [_plain(entry) for entry in value]
+    return str(value) if isinstance(value, Path) else value

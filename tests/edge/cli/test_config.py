@@ -1,0 +1,97 @@
+import json
+import os
+import subprocess
+import tomllib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.cam.options import CamOptions
+
+
+def cam(scripts: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [scripts / "catsdogs-cam", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | environment,
+    )
+
+
+def printed(scripts: Path, *arguments: str | Path, **environment: str) -> dict[str, object]:
+    done = cam(scripts, *arguments, "--print-config", **environment)
+    assert done.returncode == 0, done.stderr
+    return tomllib.loads(done.stdout)
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "cam.toml"
+    path.write_text(text)
+    return path
+
+
+def test_what_is_typed_goes_before_the_environment_and_that_before_the_file(scripts: Path, tmp_path: Path) -> None:
+    file = write(tmp_path, 'smoothing = 1.5\nquota = "9GB"\nclips = "c"\nframes = 3\n')
+    found = printed(scripts, "--config", file, "--frames", "7", CATSDOGS_FRAMES="5", CATSDOGS_QUOTA="14d")
+    assert found == {"smoothing": 1.5, "quota": "14d", "clips": "c", "frames": 7}
+
+
+def test_every_option_can_stand_in_the_file_as_it_is_printed(scripts: Path, tmp_path: Path) -> None:
+    said = cam(scripts, "--print-config").stdout
+    names = {
+        line.partition(" =")[0].removeprefix("# ") for line in said.splitlines() if " =" in line and "-" not in line[:1]
+    }
+    options = {field.name.replace("_", "-") for field in fields(CamOptions)} - {"list", "json"}
+    assert options <= names
+    typed = ["a.mp4", "b.mp4", "--crop", "x=0,0,1,1", "--crop", "y=0,0,1,1", "--motion", "--on", "cat:2s", "./open"]
+    typed += ["--provider", "cpu", "--save-when", "events", "--clip-before", "2", "--csv", "seen.csv", "--no-window"]
+    once = printed(scripts, *typed)
+    assert once["sources"] == ["a.mp4", "b.mp4"]
+    assert once["on"] == ["cat:2s", "./open"]
+    again = printed(scripts, "--config", write(tmp_path, cam(scripts, *typed, "--print-config").stdout))
+    assert again == once
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("smothing = 1", "has 'smothing', which is no option: did you mean 'smoothing'?"),
+        ("xyzzy = 1", "has 'xyzzy', which is no option: --print-config shows all"),
+        ("list = true", "has 'list', which is no option"),
+        ("[cam]\nframes = 1", "has 'cam', which is no option"),
+        ("smoothing = {a = 1}", "expected a text, a number, true, false, or a list of texts"),
+        ("smoothing", "is no TOML"),
+    ],
+)
+def test_a_file_that_is_wrong_is_one_line(text: str, message: str, scripts: Path, tmp_path: Path) -> None:
+    done = cam(scripts, "--config", write(tmp_path, text))
+    assert done.returncode == 1
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_value_that_is_wrong_is_wrong_usage(scripts: Path, tmp_path: Path) -> None:
+    done = cam(scripts, "--config", write(tmp_path, 'smoothing = "x"'))
+    assert done.returncode == 2
+    assert "Invalid value for '--smoothing'" in done.stderr
+    assert cam(scripts, "--config", tmp_path / "no.toml").returncode == 1
+
+
+def test_web_may_be_true_false_or_an_address(scripts: Path, tmp_path: Path) -> None:
+    for text, expected in (("true", "127.0.0.1:8765"), ('"127.0.0.1:1"', "127.0.0.1:1"), ("false", None)):
+        assert printed(scripts, "--config", write(tmp_path, f"web = {text}")).get("web") == expected
+
+
+def test_a_password_is_not_printed(scripts: Path) -> None:
+    done = cam(scripts, "rtsp://me:secret@10.0.0.5/live", "--print-config")
+    assert "secret" not in done.stdout
+
+
+def test_a_stream_is_watched_as_the_file_says(scripts: Path, tmp_path: Path, video: Path, tiny: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    text = f'sources = "{video}"\nmodel = "{tiny}"\nno-window = true\njsonl = "{rows}"\nframes = 4\ncrop = "0,0,1,1"\n'
+    done = cam(scripts, "--config", write(tmp_path, text))
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["label"] for line in rows.read_text().splitlines()] == ["cat"] * 4

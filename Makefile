@@ -74,8 +74,11 @@ clean: ## Remove the environments and everything that was built
 # What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs no library of
 # the system. The demo's environment is small; tests, Ray and the tools of developers are added when they are needed.
 $(FULL)/stamp: EXTRAS := edge-headless,export,train,test
+$(FULL)/stamp: SIZE := 3 GB
 $(EDGE)/stamp: EXTRAS := edge-headless,web
+$(EDGE)/stamp: SIZE := 400 MB
 $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt
+	@echo "An environment is installed into $(@D): about $(SIZE) on disk, a third of that to download"
 	$(PYTHON) -m venv --clear $(@D)
 	$(@D)/bin/python $(PIP) -e '.[$(EXTRAS)]'
 	touch $@

@@ -43,6 +43,7 @@ def _leave(end: BaseException) -> NoReturn:
 @command(
     _app,
     Settings,
+    "catsdogs-train --dataset cats-vs-dogs --out run",
     "catsdogs-train pets/ --out run",
     "catsdogs-train data/train --val data/val --out run --epochs 5 --other things/",
     "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all",
@@ -58,6 +59,8 @@ def _train(settings: Settings) -> None:
     OUT gets model.keras of the best epoch, report.md with images of how it went, and what they were made from.
     Files that are no images, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
+    if not (settings.data or settings.dataset):
+        raise typer.BadParameter("name folders or zip files with images, or --dataset cats-vs-dogs")
     if settings.teacher and settings.weights != "imagenet":
         raise typer.BadParameter("either --weights or --teacher, which brings its own")
     if settings.teacher and not settings.tuning_epochs:

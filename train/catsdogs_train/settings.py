@@ -55,14 +55,27 @@ def _check_optional(number: float | None) -> float | None:
     return None if number is None else _check_number(number)
 
 
+class Dataset(StrEnum):
+    """A public set of images that `--dataset` names."""
+
+    CATS_VS_DOGS = "cats-vs-dogs"
+    """Microsoft's copy of Kaggle's 25,000 images; those that are damaged are left out, as always."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The options of `catsdogs-train`, each declared once."""
 
     data: Annotated[
-        list[Path],
-        typer.Argument(help="Folders or zip files: a folder of images for each class, or files called cat.0.jpg."),
-    ]
+        list[Path] | None,
+        typer.Argument(
+            help="Folders or zip files: a folder of images for each class, or files called cat.0.jpg.",
+            show_default=False,
+        ),
+    ] = None
+    dataset: Annotated[
+        Dataset | None, typer.Option(help="Take images that need no account: 825 MB are downloaded, once.")
+    ] = None
     out: Annotated[Path, typer.Option(help="Run folder to write.")]
     weights: Annotated[
         str,
@@ -244,6 +257,6 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
-        in_files = {"data", "val", "drop", "other", "out", "weights", "teacher", "unlabelled"}
+        in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled"}
         free = in_files | {"max_drop", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

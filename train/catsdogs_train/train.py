@@ -16,6 +16,7 @@ from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER, has_neither, problems_of_classes
 from catsdogs_edge.output.files import check_writable
 from catsdogs_train.backend import use_own_settings
+from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample, Split, make_split
@@ -140,7 +141,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     if teacher and distribution.shard.hosts > 1:
         raise DataError("--teacher works on one host: let it train alone")
     split = make_split(
-        settings.data,
+        [*(settings.data or ()), *([download(settings.dataset)] if settings.dataset else ())],
         val=settings.val,
         train_size=settings.train_size,
         val_size=settings.val_size,

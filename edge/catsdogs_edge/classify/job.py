@@ -4,7 +4,7 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import chain
@@ -37,7 +37,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     """
     with ExitStack() as stack:
         summary = ClassifySummary()
-        found = _first_that_exists(_find(options, summary.left_out), options)
+        found = iter(()) if options.watch else _first_that_exists(_find(options, summary.left_out), options)
         results = _open_results(options, info)
         for result in results:
             stack.callback(result.close)
@@ -52,23 +52,33 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         earlier = dict(done.moved)
         if sorter and sorter.moves:
             sorter.tidy(done.moved)
-        # What comes through a pipe cannot be found twice, so not be counted first.
+        # What comes through a pipe cannot be found twice, so not be counted first; what is still to come, never.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
+        can_count = can_count and not options.watch
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
         summary.resumed = len(done)
         writer = _Writer(results, sorter, summary)
         stack.callback(writer.flush)
         addresses = options.addresses
-        originals = (
-            RemoteOriginal.from_address(addresses[path]) if path in addresses else Original(path)
-            for path in found
-            if not writer.is_done(path, done, earlier)
-        )
         workers = options.threads or usable_cpus()
-        try:
+
+        def classify(paths: Iterable[Path]) -> None:
+            originals = (
+                RemoteOriginal.from_address(addresses[path]) if path in addresses else Original(path)
+                for path in paths
+                if not writer.is_done(path, done, earlier)
+            )
             for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
                 writer.add(row)
                 step(1)
+
+        try:
+            if options.watch:
+                for finished in _watch(stack, options):
+                    classify(finished)
+                    writer.flush()
+            else:
+                classify(found)
         except KeyboardInterrupt as interrupt:
             interrupt.args = (summary,)
             raise
@@ -152,6 +162,13 @@ def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Itera
 
 def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Iterator[Path]:
     return find_images(options.sources, null=options.null, without=options.sort_to, left_out=left_out)
+
+
+def _watch(stack: ExitStack, options: ClassifyOptions) -> Iterable[list[Path]]:
+    from catsdogs_edge.classify.watch import open_watch  # noqa: PLC0415 - an extra of its own
+
+    say("Waiting for images; Ctrl-C ends", err=True)
+    return open_watch(stack, [Path(source) for source in options.sources], options.sort_to)
 
 
 def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:

@@ -54,6 +54,9 @@ class ClassifyOptions:
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the output file: leave out the images that it holds.")
     ] = False
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Then wait for new images in the folders, finished ones, until Ctrl-C.")
+    ] = False
     copy: Annotated[Path | None, typer.Option(help="Copy each image into a folder for its label in here.")] = None
     move: Annotated[Path | None, typer.Option(help="Move it there instead; nothing is ever overwritten.")] = None
     null: Annotated[

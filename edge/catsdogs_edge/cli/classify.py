@@ -28,6 +28,7 @@ main = partial(run, _app, extra="edge", quiet=True)
     "catsdogs-classify holiday/",
     "catsdogs-classify holiday/ --csv labels.csv --resume",
     "catsdogs-classify holiday/ --move sorted/",
+    "catsdogs-classify uploads/ --watch --move sorted/",
     "catsdogs-classify '**/*.jpg' --model run/onnx/model.int8.onnx",
     "find / -name '*.jpg' -print0 | catsdogs-classify - --null --jsonl labels.jsonl",
     "catsdogs-classify archive.parquet --engine ray --parts s3://bucket/labels --resume",
@@ -59,6 +60,8 @@ def _check_usage(options: ClassifyOptions) -> None:
         raise typer.BadParameter("--copy and --move sort files, not what lies on a web server")
     if options.copy and options.move:
         raise typer.BadParameter("either --copy or --move, not both")
+    if options.watch and options.engine is Engine.RAY:
+        raise typer.BadParameter("--watch works on this machine, without --engine ray")
     if options.engine is Engine.RAY:
         if options.parts is None or to_files:
             raise typer.BadParameter("--engine ray writes to --parts alone, without --csv, --jsonl, --copy and --move")

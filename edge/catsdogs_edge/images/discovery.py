@@ -95,7 +95,7 @@ def expand(path: Path, without: Path | None = None, left_out: Counter[str] | Non
         if without and Path(folder).resolve() == without:
             subfolders.clear()
             continue
-        subfolders[:] = sorted(filter(_is_searched, subfolders))
+        subfolders[:] = sorted(filter(is_searched, subfolders))
         for name in subfolders:
             if Path(folder, name).is_symlink():
                 _log.info("%s is a link to a folder, and left out", Path(folder, name))
@@ -149,7 +149,7 @@ def _decode(name: bytes, end: bytes, source: str) -> str:
 def class_folders(root: Path) -> list[Path]:
     """Returns the folders in a folder, sorted, but those of the system and of our own trainings, which it names."""
     folders = []
-    for path in sorted(path for path in root.iterdir() if path.is_dir() and _is_searched(path.name)):
+    for path in sorted(path for path in root.iterdir() if path.is_dir() and is_searched(path.name)):
         if (path / "run.json").is_file() or (path / "checkpoint" / "settings.json").is_file():
             _log.info("%s is the run folder of a training, and left out", path)
         else:
@@ -157,7 +157,8 @@ def class_folders(root: Path) -> list[Path]:
     return folders
 
 
-def _is_searched(folder: str) -> bool:
+def is_searched(folder: str) -> bool:
+    """Returns whether a search goes into a folder of that name."""
     return not folder.startswith(".") and folder not in _OF_SYSTEMS
 
 

@@ -1,6 +1,7 @@
 """The network: uint8 RGB in, ImageNet mean subtracted inside, ResNet50, one output neuron for each class."""
 
 import contextlib
+import logging
 import re
 import sys
 import warnings
@@ -15,6 +16,8 @@ import keras
 from catsdogs_edge.errors import DataError
 from catsdogs_train.network.precision import dtype_policy_scope
 from catsdogs_train.settings import ComputeDtype, Unfreeze
+
+_log = logging.getLogger(__name__)
 
 IMAGENET_MEAN = (123.68, 116.779, 103.939)
 """Mean of red, green and blue over ImageNet, as the published ResNet50 weights expect it.
@@ -136,6 +139,7 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     if weights == "none":
         return resnet50(weights=None)
     if weights == "imagenet":
+        _log.info("ImageNet's weights: 95 MB are downloaded, unless Keras has them in its cache")
         try:
             with contextlib.redirect_stdout(sys.stderr):  # Keras prints its progress
                 backbone = resnet50()

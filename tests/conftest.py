@@ -33,12 +33,22 @@ SHARED = ROOT.parent / "shared"
 
 _A_DAY = 86_400  # seconds
 
-LONGEST = ("test_real_images.py", "test_resume.py", "test_distribution.py", "test_documents.py")
-"""Slow files that come first, or one of pytest's processes would wait for the other at the end."""
+LONGEST = (
+    "test_real_images.py",
+    "test_other_engines.py",
+    "test_resume.py",
+    "test_distribution.py",
+    "test_documents.py",
+)
+"""Slow files that come first, in this order, or one of pytest's processes would wait for the other at the end.
+
+The second makes what `published` holds, while the first needs nothing of it.
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    order = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
 
 
 def pytest_report_header() -> list[str]:

@@ -126,10 +126,10 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
 def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:
     labels = classify(scripts, shared / "data" / "inbox", MODEL, tmp_path / "inbox.csv", "--accept-all")
     assert sum(name.startswith(label) for name, label in labels.items()) >= 0.985 * 200  # it has seen these
-    every = shared / "data" / "val" / "*" / "*7.jpg"  # and not these: every tenth
+    every = shared / "data" / "val" / "*" / "*[13579]7.jpg"  # and not these: every twentieth
     labels = classify(scripts, every, MODEL, tmp_path / "val.csv", "--accept-all")
-    assert len(labels) == 500
-    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.98 * 500
+    assert len(labels) == 250
+    assert sum(name.startswith(label) for name, label in labels.items()) >= 0.98 * 250
     judged = divide(shared / "data" / "other", tmp_path, each=12)["judged"]
     labels = classify(scripts, judged, MODEL, tmp_path / "things.csv")
     assert sum(label == "neither" for label in labels.values()) >= 0.95 * len(labels)

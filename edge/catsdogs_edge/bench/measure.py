@@ -22,7 +22,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
 from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_edge.runtime.children import python
-from catsdogs_edge.runtime.cpu import Cpu, usable_cpus
+from catsdogs_edge.runtime.cpu import Cpu, busy_share, usable_cpus
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.wheels import versions
 
@@ -51,6 +51,8 @@ class Bench(Struct, frozen=True, kw_only=True):
     date: str
     """The start: ISO 8601, UTC."""
     machine: str
+    busy: float | None = None
+    """Share of the CPUs that other programs used right before or after, 0 to 1; None where the system does not say."""
     versions: dict[str, str]
     source: str
     """The folder of the images, or `drawings`."""
@@ -97,6 +99,7 @@ def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, 
         )
         for path, item in zip(models, opened, strict=True)
     ]
+    busy = [busy_share()]
     del opened  # idle threads would take time from what is measured
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -108,8 +111,16 @@ def measure(models: Sequence[Path], provider: Provider, images: Path | None, *, 
             for model in found:
                 _measure_once(model, provider, folder, count, cores)
     source = "drawings" if images is None else str(images)
+    busy.append(busy_share())
     return Bench(
-        date=date, machine=machine, versions=versions(), source=source, images=count, rounds=rounds, models=found
+        date=date,
+        machine=machine,
+        busy=max((share for share in busy if share is not None), default=None),
+        versions=versions(),
+        source=source,
+        images=count,
+        rounds=rounds,
+        models=found,
     )
 
 

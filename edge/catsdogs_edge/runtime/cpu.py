@@ -3,6 +3,7 @@
 import math
 import os
 import platform
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,3 +76,32 @@ def _numbers(file: Path) -> tuple[int, ...]:
     """Reads whole numbers; none where there is no such file, or it says `max`."""
     words = file.read_text(encoding="ascii").split() if file.is_file() else []
     return tuple(map(int, words)) if all(word.lstrip("-").isdecimal() for word in words) else ()
+
+
+def busy_share(seconds: float = 1.0, listing: Path = Path("/proc/stat")) -> float | None:
+    """Waits, and returns the share of this process's CPUs, 0 to 1, that was at work meanwhile; None off Linux.
+
+    What a host takes away from a virtual machine counts as work.
+    """
+    before = _ticks(listing)
+    if before is None:
+        return None
+    time.sleep(seconds)
+    busy, total = (after - earlier for after, earlier in zip(_ticks(listing) or before, before, strict=True))
+    return busy / total if total else 0.0
+
+
+def _ticks(listing: Path) -> tuple[int, int] | None:
+    """Reads how long the CPUs that may be used have worked, and have been there, in ticks of the kernel."""
+    if not listing.is_file() or not hasattr(os, "sched_getaffinity"):
+        return None
+    usable = {f"cpu{number}" for number in os.sched_getaffinity(0)}
+    busy = total = 0
+    for line in listing.read_text(encoding="ascii").splitlines():
+        name, *numbers = line.split()
+        if name in usable:
+            # user, nice, system, idle, iowait, irq, softirq, steal (proc_stat(5)); guest time is in user time already
+            times = list(map(int, numbers[:8]))
+            busy += sum(times) - times[3] - times[4]
+            total += sum(times)
+    return busy, total

@@ -14,10 +14,12 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from catsdogs_edge.capture.sources import OPENING
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.contract import NEITHER
-from catsdogs_edge.output.quota import Quota, timed_name, unfinished
+from catsdogs_edge.output.files import sync
+from catsdogs_edge.output.quota import HEADROOM, Quota, timed_name, unfinished
 from catsdogs_edge.stream.frame_result import FrameResult
 
 _log = logging.getLogger(__name__)
@@ -29,6 +31,9 @@ _MOST_WAITING = 600  # frames that wait for the encoder; more are left out
 _LEAST_FPS, _MOST_FPS = 1.0, 30.0
 _QUALITY = 85
 _FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
+_LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
+_USUAL_FPS = 10.0
+_SECONDS_BETWEEN_LOOKS = 300.0  # at a folder to which nobody adds
 _A_WHILE = 0.05  # seconds until the encoder has done some
 _LAST_WAIT = 30.0  # seconds that the encoder gets when the camera ends
 
@@ -48,11 +53,16 @@ class Clips:
     name once it is whole.
     """
 
-    def __init__(self, quota: Quota, *, before: float, after: float, live: bool, source: str = "") -> None:
+    def __init__(
+        self, quota: Quota, *, before: float, after: float, live: bool, fps: float = 0.0, source: str = ""
+    ) -> None:
         """Takes the folder with its quota, and the seconds before and after a visit; `source` becomes part of names.
 
-        Of a `live` source, frames are left out where the encoder does not keep up; a file waits for it.
+        Of a `live` source, frames are left out where the encoder does not keep up; a file waits for it. `fps` is the
+        rate that the source promises, 0 for none.
         """
+        self._quota, self._fps = quota, fps
+        self._next_look = 0.0
         self._before, self._after = before, after
         self._source = source
         self._recent: deque[_Shot] = deque()
@@ -63,6 +73,11 @@ class Clips:
         """Takes a result; never asks to stop. Raises `OutputError` where a clip could not be written."""
         self._encoder.check()
         frame = result.frame
+        if self._open and not 0 <= frame.clock - self._open.last_seen <= self._after:  # it was lost, or has jumped
+            self._end()
+        if time.monotonic() >= self._next_look:
+            self._quota.make_room(0)  # what is too old goes, too, where nobody comes any more
+            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         if frame.rgb is None:
             return True
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
@@ -78,7 +93,7 @@ class Clips:
             self._open.best, self._open.snapshot = best, shot.jpeg
         if present:
             self._open.last_seen = shot.clock
-        if shot.clock - self._open.last_seen > self._after or shot.clock - self._open.begun >= LONGEST:
+        if shot.clock - self._open.begun >= LONGEST:
             self._end()
         return True
 
@@ -88,15 +103,14 @@ class Clips:
             self._recent.popleft()
 
     def _begin(self, first: FrameResult) -> None:
-        fps = first.fps
+        fps = self._fps or _USUAL_FPS
         if len(self._recent) > 1:
             fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
         region = first.region.name if first.region else ""
         name = timed_name(first.frame.time, self._source, region, first.label)
         self._open = _Open(begun=first.frame.clock, last_seen=first.frame.clock)
         self._encoder.begin(f"{name}.webm", min(max(fps, _LEAST_FPS), _MOST_FPS))
-        for shot in self._recent:
-            self._encoder.put(shot)
+        self._encoder.put(*self._recent)
         self._recent.clear()
 
     def _end(self) -> None:
@@ -126,8 +140,8 @@ class _Encoder:
     def __init__(self, quota: Quota, *, live: bool) -> None:
         self._quota = quota
         self._live = live
-        self._work: queue.Queue[tuple[str, float] | _Shot | bytes | None] = queue.Queue()
-        self._error: OutputError | None = None
+        self._work: queue.Queue[tuple[str, float] | list[_Shot] | bytes | None] = queue.Queue()
+        self._error: Exception | None = None
         self._left_out = 0
         self._thread = threading.Thread(target=self._run, name="catsdogs-clips", daemon=True)
         self._thread.start()
@@ -136,15 +150,15 @@ class _Encoder:
         """Begins a video."""
         self._work.put((name, fps))
 
-    def put(self, shot: _Shot) -> None:
-        """Adds a frame, unless too many wait: the one before it lasts longer then."""
+    def put(self, *shots: _Shot) -> None:
+        """Adds frames, unless too many wait: the one before them lasts longer then."""
         while self._work.qsize() >= _MOST_WAITING:
             if self._live:
-                self._left_out += 1
+                self._left_out += len(shots)
                 return
             self.check()
             time.sleep(_A_WHILE)
-        self._work.put(shot)
+        self._work.put(list(shots))
 
     def end(self, snapshot: bytes) -> None:
         """Ends the video, and gives it a JPEG to be shown for it."""
@@ -171,16 +185,18 @@ class _Encoder:
             while (item := self._work.get()) is not None:
                 if isinstance(item, tuple):
                     video = _Video(self._quota, *item)
-                elif isinstance(item, _Shot):
-                    if video:
-                        video.write(item)
+                elif isinstance(item, list):
+                    for shot in item:
+                        if video:
+                            video.write(shot)
                 elif video:
                     video.finish(item)
                     video = None
-        except OutputError as error:
+        except OSError as error:  # an OutputError, too
+            is_ours = isinstance(error, OutputError)
+            self._error = error if is_ours else OutputError(f"{self._quota.folder} cannot be written: {error.strerror}")
+        except Exception as error:  # noqa: BLE001 - a bug: raised again, in the thread of the camera
             self._error = error
-        except OSError as error:
-            self._error = OutputError(f"{self._quota.folder} cannot be written: {error.strerror}")
         finally:
             if video:
                 video.abandon()
@@ -195,15 +211,15 @@ class _Video:
         self._temporary = unfinished(self._path)
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
-        self._start = 0.0
+        self._last = self._length = 0.0
         self._size = (0, 0)
-        self._written = 0
+        self._written = self._bytes = 0
 
     def write(self, shot: _Shot) -> None:
         """Adds a frame for as long as it lasts: a video has a steady rate, and a camera has not."""
         bgr = np.asarray(simplejpeg.decode_jpeg(shot.jpeg, "BGR"), np.uint8)
         if self._writer is None:
-            self._size, self._start = (bgr.shape[1] & ~1, bgr.shape[0] & ~1), shot.clock  # VP8 takes even sizes
+            self._size, self._last = (bgr.shape[1] & ~1, bgr.shape[0] & ~1), shot.clock  # VP8 takes even sizes
             self._writer = cv2.VideoWriter(
                 str(self._temporary), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*"VP80"), self._fps, self._size
             )
@@ -211,12 +227,24 @@ class _Video:
                 raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
         if (bgr.shape[1], bgr.shape[0]) != self._size:
             bgr = np.asarray(cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        until = round((shot.clock - self._start) * self._fps) + 1
-        while self._written < until:
+        self._length += min(max(shot.clock - self._last, 0.0), _LONGEST_GAP)
+        self._last = shot.clock
+        until = round(self._length * self._fps) + 1
+        while self._written < until and not self._is_full:
             self._writer.write(bgr)
             self._written += 1
             if self._written % _FRAMES_BETWEEN_LOOKS == 1:
-                self._quota.make_room()
+                self._look()
+
+    @property
+    def _is_full(self) -> bool:
+        """Whether it takes a good part of the quota: the rest of the visit is left out."""
+        return self._quota.largest is not None and self._bytes > self._quota.largest
+
+    def _look(self) -> None:
+        size = self._temporary.stat().st_size
+        self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._temporary)
+        self._bytes = size
 
     def finish(self, snapshot: bytes) -> None:
         """Gives the video its name once it is whole; raises `OutputError` where it is not."""
@@ -231,8 +259,11 @@ class _Video:
         image = self._path.with_suffix(".jpg")
         beside = unfinished(image)
         beside.write_bytes(snapshot)
+        sync(beside)
+        sync(self._temporary)
         beside.replace(image)
         self._temporary.replace(self._path)
+        sync(self._path.parent)
 
     def abandon(self) -> None:
         """Removes what is not whole."""
@@ -244,7 +275,8 @@ class _Video:
 
 
 def _is_whole(path: Path, frames: int) -> bool:
-    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    with OPENING:
+        capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
     count = 0
     while capture.grab():
         count += 1

@@ -13,7 +13,6 @@ from tempfile import TemporaryDirectory
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.jpeg import encode_jpeg
-from catsdogs_edge.output.files import write_errors
 from catsdogs_edge.output.quota import timed_name
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
@@ -62,7 +61,7 @@ class Events:
     Each source and each region counts for itself. It runs beside the camera; while it still does, the event is left
     out. What it prints goes to standard error. It finds in its environment: `CATSDOGS_LABEL`, `CATSDOGS_PROBABILITY`,
     `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC), `CATSDOGS_SOURCE`, `CATSDOGS_REGION` (empty for none), and
-    `CATSDOGS_SNAPSHOT`, a JPEG of the frame that stays until the camera ends.
+    `CATSDOGS_SNAPSHOT`, a JPEG of the frame; the last ten stay until the camera ends.
     """
 
     def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str], source: str = "") -> None:
@@ -121,10 +120,14 @@ class Events:
         """Writes the frame as JPEG, in a place of this process; the last ones are kept."""
         if result.frame.rgb is None:
             return ""
-        self._folder = self._folder or TemporaryDirectory(prefix="catsdogs-", ignore_cleanup_errors=True)
-        path = Path(self._folder.name) / f"{timed_name(result.frame.time, result.label)}-{result.frame.number}.jpg"
-        with write_errors(path):
+        try:
+            self._folder = self._folder or TemporaryDirectory(prefix="catsdogs-", ignore_cleanup_errors=True)
+            path = Path(self._folder.name) / f"{timed_name(result.frame.time, result.label)}-{result.frame.number}.jpg"
+            path.parent.mkdir(exist_ok=True)  # the system tidies such places up
             path.write_bytes(encode_jpeg(result.frame.rgb, _QUALITY))
+        except OSError as error:  # the command is what matters
+            _log.warning("There is no snapshot for the command: %s", error)
+            return ""
         self._snapshots.append(path)
         while len(self._snapshots) > _KEPT:
             self._snapshots.popleft().unlink(missing_ok=True)

@@ -117,8 +117,10 @@ class CamOptions(WebOptions):
         float, typer.Option(min=0, help="Average over about this many seconds; 0 takes each frame for itself.")
     ] = 0.5
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after this many frames.")] = None
-    list: Annotated[bool, typer.Option("--list", help="Show the cameras, after trying each.")] = False
-    json: Annotated[bool, typer.Option("--json", help="With --list: print JSON.")] = False
+    list: Annotated[
+        bool, typer.Option("--list", help="Show the cameras, after trying each.", allow_from_autoenv=False)
+    ] = False
+    json: Annotated[bool, typer.Option("--json", help="With --list: print JSON.", allow_from_autoenv=False)] = False
 
     @property
     def records_into_folder(self) -> bool:

@@ -99,7 +99,7 @@ class _Sheet:
 
     def region(self, part: FrameResult, *, mirrored: bool, is_named: bool) -> None:
         """Draws the edge of a region, and its answer where there are others."""
-        if part.region is None:
+        if part.region is None or not part.region.fits(self.width, self.height):  # such as of a damaged frame
             return
         left, top, right, bottom = part.region.box(self.width, self.height)
         if mirrored:

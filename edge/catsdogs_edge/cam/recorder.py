@@ -14,12 +14,13 @@ from catsdogs_edge.cam.changes import ChangeDetector
 from catsdogs_edge.cam.options import SaveWhen
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage
+from catsdogs_edge.capture.sources import OPENING
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import fit
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
 from catsdogs_edge.output.names import FreeNames, reserve
-from catsdogs_edge.output.quota import Quota, timed_name
+from catsdogs_edge.output.quota import HEADROOM, Quota, timed_name
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
 _log = logging.getLogger(__name__)
@@ -134,7 +135,8 @@ class Recorder:
             return
         self._writer.release()
         self._writer = None
-        capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+        with OPENING:
+            capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
         late = max(int(_LEAST_SHARE * self._written) - 2, 0)  # its header promises all of them, whatever has arrived
         capture.set(cv2.CAP_PROP_POS_FRAMES, late)
         is_whole = capture.read()[0] and capture.get(cv2.CAP_PROP_POS_FRAMES) > late
@@ -152,21 +154,24 @@ class Segments:
         self._quota = quota
         self._open_file = partial(Recorder, annotator=annotator, fps=fps, live=live)
         self._recorder: Recorder | None = None
-        self._path = Path()
+        self._path, self._bytes = Path(), 0
         self._begun = self._next_look = 0.0
 
     def write(self, result: FrameResult) -> bool:
         """Adds a frame; never asks to stop. Raises `OutputError` as `Recorder.write` does."""
         now = result.frame.clock
-        if self._recorder and not 0 <= now - self._begun < SEGMENT_SECONDS:
+        is_large = self._quota.largest is not None and self._bytes > self._quota.largest
+        if self._recorder and (is_large or not 0 <= now - self._begun < SEGMENT_SECONDS):
             self._recorder.close()
             self._recorder = None
         if self._recorder is None:
             self._path = self._quota.folder / f"{timed_name(result.frame.time, 'record')}.mkv"
             self._recorder = self._open_file(self._path)
-            self._begun = now
+            self._begun, self._bytes = now, 0
         if time.monotonic() >= self._next_look:
-            self._quota.make_room(keep=self._path)
+            size = self._path.stat().st_size if self._path.exists() else 0
+            self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._path)
+            self._bytes = size
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         return self._recorder.write(result)
 
@@ -205,7 +210,7 @@ class AnnotatedFrames(Sink):
 
     def write(self, result: FrameResult) -> bool:
         """Saves a frame; never asks to stop. See `Sink.write`."""
-        if result.smoothed is not None and self._wants(result):
+        if self._wants(result) and result.smoothed is not None:
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
             names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
             with write_errors(self._folder):

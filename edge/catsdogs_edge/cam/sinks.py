@@ -15,8 +15,9 @@ from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder, Segments
 from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
+from catsdogs_edge.errors import OutputError
 from catsdogs_edge.model.info import ModelInfo
-from catsdogs_edge.output.files import check_writable, make_folder
+from catsdogs_edge.output.files import check_writable, is_utf8, make_folder
 from catsdogs_edge.output.quota import Limit, Quota
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
 from catsdogs_edge.output.terminal import redact
@@ -160,12 +161,21 @@ def _open_clips(options: CamOptions, quota: Quota, sources: Sequence[Source]) ->
     live = any(source.live for source in sources)
 
     def open_sink(source: str) -> Clips:
-        return Clips(quota, before=options.clip_before, after=options.clip_after, live=live, source=redact(source))
+        return Clips(
+            quota,
+            before=options.clip_before,
+            after=options.clip_after,
+            live=live,
+            fps=sources[0].fps,
+            source=redact(source),
+        )
 
     return PerSource(open_sink) if len(sources) > 1 else open_sink("")
 
 
 def _open_quota(folder: Path, limit: Limit | None) -> Quota:
+    if not is_utf8(folder):
+        raise OutputError(f"{folder}: OpenCV takes no name that is not UTF-8: take another one")
     make_folder(folder)
     check_writable(folder)
     return Quota(folder, limit)

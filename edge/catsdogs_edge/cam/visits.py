@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import percent
 from catsdogs_edge.output.files import atomic_file, make_folder
-from catsdogs_edge.output.json_text import to_json
+from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_edge.output.rows import CsvRows
 from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.stream.frame_result import FrameResult
@@ -24,6 +24,7 @@ of any frame of the visit; `frames`: that were classified."""
 _LONGEST_GAP = 2.0  # seconds between two frames that still count as seen: a camera that is away for longer saw nothing
 _MOST_KEPT = 1000  # visits that are shown at the end; a file has all of them
 _MOST_SHOWN = 20
+_MOST_IN_JSON = 10_000  # visits: it is written anew with each
 
 
 @dataclass(slots=True, kw_only=True)
@@ -89,10 +90,10 @@ class Visits:
     """
 
     def __init__(self, source: str, path: Path | None = None) -> None:
-        """Opens a `.csv` to add rows to, or a `.json` that holds all visits of this run, written anew after each.
+        """Opens a `.csv` to add rows to, or a `.json` that holds the visits of this run, written anew after each.
 
         `source` is the name of the only source. Raises `DataError` for another ending, `OutputError` where it cannot be
-        written.
+        written, or holds something else.
         """
         if path and path.suffix.lower() not in {".csv", ".json"}:
             raise DataError(f"{path}: visits are written to .csv or .json")
@@ -100,7 +101,7 @@ class Visits:
         self._views: dict[tuple[str, Region | None], _View] = {}
         self._rows = CsvRows(path, COLUMNS, append=True, rotates=True) if path and _is_csv(path) else None
         self._json = None if path is None or self._rows else path
-        self._all: list[dict[str, Any]] = []
+        self._all: deque[dict[str, Any]] = deque(maxlen=_MOST_IN_JSON)
         self._kept: deque[Visit] = deque(maxlen=_MOST_KEPT)
         self.count: Counter[str] = Counter()
         self.frames: Counter[str] = Counter()
@@ -108,7 +109,7 @@ class Visits:
             self._rows.begin()
         if self._json:
             make_folder(self._json.parent)
-            self._write_json()
+            _check_ours(self._json)
 
     def write(self, result: FrameResult) -> bool:
         """Takes a result; never asks to stop. Raises `OutputError` where a visit cannot be written."""
@@ -171,7 +172,7 @@ class Visits:
 
     def _write_json(self) -> None:
         assert self._json is not None  # noqa: S101 - for mypy
-        document = {"labels": self._by_label(), "visits": self._all}
+        document = {"labels": self._by_label(), "visits": list(self._all)}
         with atomic_file(self._json) as temporary:
             temporary.write_text(to_json(document, indent=2) + "\n", encoding="utf-8")
 
@@ -243,6 +244,18 @@ def _table(names: Iterable[str], rows: list[tuple[str, ...]]) -> Iterator[str]:
             for index, (text, width) in enumerate(zip(row, widths, strict=True))
         )
         yield "  ".join(["", first, *rest]).rstrip()
+
+
+def _check_ours(path: Path) -> None:
+    """Refuses to replace a file that holds something else; raises `OutputError`."""
+    if not path.exists():
+        return
+    try:
+        is_ours = from_json(path.read_bytes(), dict[str, Any]).keys() == {"labels", "visits"}
+    except (OSError, ValueError):
+        is_ours = False
+    if not is_ours:
+        raise OutputError(f"{path} holds something else than visits: choose another name")
 
 
 def _is_csv(path: Path) -> bool:

@@ -17,6 +17,7 @@ class Watchdog(Sink):
         """Takes the value of `NOTIFY_SOCKET`."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self._next = 0.0
+        self._hanging: set[str] = set()
         self._send("READY=1")
 
     @classmethod
@@ -28,7 +29,11 @@ class Watchdog(Sink):
     def write(self, result: FrameResult) -> bool:
         """Says that all is well, every few seconds; never asks to stop."""
         now = time.monotonic()
-        if now >= self._next and HANGING not in result.frame.error:
+        if HANGING in result.frame.error:
+            self._hanging.add(result.source)
+        else:
+            self._hanging.discard(result.source)
+        if now >= self._next and not self._hanging:
             self._next = now + _SECONDS
             self._send("WATCHDOG=1")
         return True

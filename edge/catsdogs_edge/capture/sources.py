@@ -4,6 +4,7 @@ import logging
 import os
 import stat
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +28,9 @@ _log = logging.getLogger(__name__)
 
 SCHEMES = frozenset({"http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp"})
 """What a URL of a stream may begin with; FFmpeg knows others that open files or start programs."""
+
+OPENING = threading.Lock()
+"""Held while OpenCV's FFmpeg opens something: what it may open is said in the environment, which all threads share."""
 
 _PROTOCOLS = ",".join(sorted(SCHEMES | {"crypto", "rtmpt", "tls"}))
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
@@ -56,7 +60,7 @@ class Source(Protocol):
         return
 
 
-def open_source(source: str, *, raw: Size | None = None, size: Size | None = None) -> Source:
+def open_source(source: str, *, raw: Size | None = None, size: Size | None = None, may_be_away: bool = False) -> Source:
     """Opens whatever a user may name; a camera or stream has delivered its first frame then.
 
     Args:
@@ -66,6 +70,7 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
             variable, or the first line of that file, holds it.
         raw: Standard input holds RGB24 frames of this size, one after the other.
         size: That a camera is asked for; it may deliver another.
+        may_be_away: Do not wait for a camera or stream: it may be lost at first, and is opened when it is there.
 
     Raises:
         SourceError: It cannot be opened.
@@ -78,9 +83,10 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
             raise SourceError(f"raw frames come from standard input: found '{source}', expected '-'")
         return RawFrames(sys.stdin.buffer, raw)
     if source.startswith("cam:") or (source.isdecimal() and len(source) < 6) or _is_device(source):
-        return LiveSource(lambda: open_camera(source, size), f"camera {source}").wait()
+        camera = LiveSource(lambda: open_camera(source, size), f"camera {source}")
+        return camera if may_be_away else camera.wait()
     if "://" in source:
-        return _open_stream(source)
+        return _open_stream(source, may_be_away=may_be_away)
     if source == "-" or source.startswith("@") or os.path.isdir(source) or is_pattern(source):
         return ImageFiles(source)
     if source.casefold().endswith(".gif") and os.path.isfile(source):
@@ -115,7 +121,7 @@ def _is_device(source: str) -> bool:
         return source.startswith(("/dev/video", "/dev/v4l"))
 
 
-def _open_stream(url: str) -> Source:
+def _open_stream(url: str, *, may_be_away: bool) -> Source:
     name = redact(url)
     scheme = url.partition("://")[0].casefold()
     if scheme not in SCHEMES:
@@ -129,7 +135,12 @@ def _open_stream(url: str) -> Source:
             raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
         return capture
 
-    first = connect()
+    try:
+        first = connect()
+    except SourceError:
+        if may_be_away:
+            return LiveSource(connect, name, may_repeat=True)
+        raise
     fps = first.get(cv2.CAP_PROP_FPS)
     if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         if first.get(cv2.CAP_PROP_FRAME_COUNT) == 1:
@@ -145,14 +156,16 @@ def _open_stream(url: str) -> Source:
 @contextmanager
 def _limited_ffmpeg() -> Iterator[None]:
     """Keeps a server from leading FFmpeg to files of this machine, or to other protocols, while a stream is opened."""
-    if _OPTIONS in os.environ:  # the user's own
-        yield
-        return
-    os.environ[_OPTIONS] = f"rtsp_flags;prefer_tcp|protocol_whitelist;{_PROTOCOLS}"  # the first is OpenCV's default
-    try:
-        yield
-    finally:
-        os.environ.pop(_OPTIONS, None)
+    with OPENING:  # the environment is that of all threads
+        if _OPTIONS in os.environ:  # the user's own
+            yield
+            return
+        # The first is OpenCV's default
+        os.environ[_OPTIONS] = f"rtsp_flags;prefer_tcp|protocol_whitelist;{_PROTOCOLS}"
+        try:
+            yield
+        finally:
+            os.environ.pop(_OPTIONS, None)
 
 
 class VideoFile(Source):
@@ -173,7 +186,8 @@ class VideoFile(Source):
             start = stream.read(12)
         if start.startswith(_PLAYLISTS):
             raise SourceError(f"{path} is a playlist, expected a video: name the video itself")
-        capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - a colon in it is no scheme
+        with OPENING:
+            capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - a colon in it is no scheme
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
         return cls(capture, path, counted=start.startswith(_COUNTED) or start[4:8] in _COUNTED)

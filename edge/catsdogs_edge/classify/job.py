@@ -38,6 +38,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     with ExitStack() as stack:
         summary = ClassifySummary()
         found = iter(()) if options.watch else _first_that_exists(_find(options, summary.left_out), options)
+        written = _last_written(options)
         results = _open_results(options, info)
         for result in results:
             stack.callback(result.close)
@@ -62,11 +63,18 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         addresses = options.addresses
         workers = options.threads or usable_cpus()
 
+        def is_left(path: Path) -> bool:
+            if path in addresses:
+                return RemoteOriginal.from_address(addresses[path]).name not in done
+            if options.watch and os.path.lexists(path) and path.lstat().st_mtime > written:
+                return True  # a camera may give the next image the name of the one before
+            return not writer.is_done(path, done, earlier)
+
         def classify(paths: Iterable[Path]) -> None:
             originals = (
                 RemoteOriginal.from_address(addresses[path]) if path in addresses else Original(path)
                 for path in paths
-                if not writer.is_done(path, done, earlier)
+                if is_left(path)
             )
             for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
                 writer.add(row)
@@ -162,6 +170,12 @@ def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Itera
 
 def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Iterator[Path]:
     return find_images(options.sources, null=options.null, without=options.sort_to, left_out=left_out)
+
+
+def _last_written(options: ClassifyOptions) -> float:
+    """Returns when the rows of before were last added to, in seconds since 1970; 0 where there are none."""
+    files = [path for path in (options.csv, options.jsonl) if path and os.path.isfile(path)]
+    return max((path.stat().st_mtime for path in files), default=0.0)
 
 
 def _watch(stack: ExitStack, options: ClassifyOptions) -> Iterable[list[Path]]:

@@ -19,7 +19,7 @@ LARGEST = 64 * 2**20
 """Most bytes of an image that is fetched."""
 
 SECONDS = 30.0
-"""For all of it, redirections included."""
+"""That a server may be silent, and that the image may take to arrive once it begins."""
 
 _CHUNK = 2**16
 

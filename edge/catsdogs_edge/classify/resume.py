@@ -37,7 +37,7 @@ class Done:
     def __len__(self) -> int:
         return len(self.hashes)
 
-    def __contains__(self, path: Path) -> bool:
+    def __contains__(self, path: Path | str) -> bool:
         key = _hash(str(path))
         index = int(np.searchsorted(self.hashes, key))
         return index < len(self.hashes) and bool(self.hashes[index] == key)

@@ -82,7 +82,7 @@ class FolderWatch:
         while True:
             now = time.monotonic()
             if now >= next_look:
-                self._walk()
+                self._walk(is_first=not next_look)
                 next_look = now + _LOOK
             self._take_events()
             ready = self._ready(time.monotonic())
@@ -91,14 +91,14 @@ class FolderWatch:
             else:
                 time.sleep(_TICK)
 
-    def _walk(self) -> None:
+    def _walk(self, *, is_first: bool) -> None:
         """Finds what is there: at the start, and later what the system did not tell of."""
         there = set()
         for folder in self._folders:
-            for path in expand(folder, self._without):
+            for path in expand(folder, self._without, is_quiet=not is_first):
                 there.add(path)
                 if path not in self._waiting:
-                    self._expect(path, QUIET)
+                    self._expect(path, QUIET, may_be_old=is_first)
         for path in [path for path in self._seen if path not in there]:
             del self._seen[path]
 
@@ -108,10 +108,13 @@ class FolderWatch:
             path = Path(os.fsdecode(event.dest_path or event.src_path))
             if event.is_directory:
                 if path.is_dir() and self._is_searched(path):
-                    for inner in expand(path, self._without):
+                    for inner in expand(path, self._without, is_quiet=True):
                         self._expect(inner, QUIET)
             elif looks_like_image(path.name) and self._is_searched(path.parent):
-                self._expect(path, SETTLED if isinstance(event, FileClosedEvent | FileMovedEvent) else UNCLOSED)
+                if isinstance(event, FileClosedEvent | FileMovedEvent):
+                    self._expect(path, SETTLED)
+                else:  # of a folder that was moved here, nobody will close the files
+                    self._expect(path, QUIET if event.is_synthetic else UNCLOSED)
 
     def _is_searched(self, folder: Path) -> bool:
         """Returns whether a walk would come to a folder."""
@@ -122,14 +125,17 @@ class FolderWatch:
                 return all(map(is_searched, inner)) and not is_left_out
         return False
 
-    def _expect(self, path: Path, seconds: float) -> None:
-        """Waits so long for a file to change no more, unless this version of it was found before."""
+    def _expect(self, path: Path, seconds: float, *, may_be_old: bool = False) -> None:
+        """Waits so long for a file to change no more, unless this version of it was found before.
+
+        One that `may_be_old`, and is by its time, is finished at once; clocks of file servers differ.
+        """
         version = _version(path)
         if version is None or self._seen.get(path) == version:
             self._waiting.pop(path, None)
             return
-        age = time.time() - version[0] / 1e9
-        self._waiting[path] = time.monotonic() + (0.0 if age > QUIET else seconds), version
+        is_old = may_be_old and time.time() - version[0] / 1e9 > QUIET
+        self._waiting[path] = time.monotonic() + (0.0 if is_old else seconds), version
 
     def _ready(self, now: float) -> list[Path]:
         ready: list[Path] = []

@@ -54,7 +54,11 @@ def _show_versions(asked: bool) -> None:
 VersionOption = Annotated[
     bool,
     typer.Option(
-        "--version", help="Show the version, and those of what it runs on.", is_eager=True, callback=_show_versions
+        "--version",
+        help="Show the version, and those of what it runs on.",
+        is_eager=True,
+        callback=_show_versions,
+        allow_from_autoenv=False,
     ),
 ]
 """Every command has it."""

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ import typer
 
 from catsdogs_edge.cam.options import CamOptions
 from catsdogs_edge.cli.app import OptionalValue, command, make_app, run
-from catsdogs_edge.errors import DataError, ExitCode
+from catsdogs_edge.errors import DataError, ExitCode, SourceError
 from catsdogs_edge.options import WEB_ADDRESS
 from catsdogs_edge.output.terminal import redact, say
 
@@ -68,7 +68,6 @@ def _cam(options: CamOptions) -> None:
     plan = _read(options)
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
     from catsdogs_edge.cam.visits import Visits  # noqa: PLC0415
-    from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
@@ -81,10 +80,7 @@ def _cam(options: CamOptions) -> None:
     names = options.sources or ["0"]
     check_outputs(options.files, [options.model, *names])
     with ExitStack() as opened:
-        sources = []
-        for name in names:
-            sources.append(open_source(name, raw=plan.raw, size=plan.size))
-            opened.callback(sources[-1].close)
+        sources = _open_all(names, plan, opened)
         watched = ", ".join(source.name for source in sources)
         say(f"{watched}; {info.describe()}", err=True)
         visits = Visits(sources[0].name if len(sources) == 1 else "", options.visits)
@@ -97,6 +93,7 @@ def _cam(options: CamOptions) -> None:
         results = classify_streams(
             sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )
+        opened.callback(results.close)  # its threads end before their sources are closed
         try:
             summary = deliver(results, sinks, limit=options.frames)
         finally:  # at Ctrl-C, too
@@ -104,6 +101,31 @@ def _cam(options: CamOptions) -> None:
                 say(line, err=True)
     say(f"{summary.describe()} of {watched}", err=True)
     raise typer.Exit(summary.exit_code)
+
+
+def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[Source]":
+    """Opens the sources; of several, a camera that is away is lost at first, unless all are."""
+    from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
+
+    sources: list[Source] = []
+    away: list[SourceError] = []
+    for name in names:
+        try:
+            source = open_source(name, raw=plan.raw, size=plan.size)
+        except SourceError as error:
+            if len(names) == 1:
+                raise
+            away.append(error)
+            source = open_source(name, size=plan.size, may_be_away=True)  # a file that is not there is an error again
+        opened.callback(source.close)
+        same = sum(other.name.partition(" (")[0] == source.name for other in sources)
+        source.name += f" ({same + 1})" if same else ""  # two cameras of one recorder, without their passwords
+        sources.append(source)
+    if len(away) == len(names):
+        raise away[0]
+    for why in away:
+        say(str(why), err=True, red=True)
+    return sources
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

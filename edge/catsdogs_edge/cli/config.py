@@ -41,10 +41,17 @@ ConfigFile = Annotated[
         help="Take options from this TOML file, each by its name; those of the command and CATSDOGS_... go first.",
         is_eager=True,
         callback=_load,
+        envvar="CATSDOGS_CONFIG",
+        show_envvar=False,
     ),
 ]
 PrintConfig = Annotated[
-    bool, typer.Option("--print-config", help="Print all options as such a file, as they are now, and do nothing else.")
+    bool,
+    typer.Option(
+        "--print-config",
+        help="Print all options as such a file, as they are now, and do nothing else.",
+        allow_from_autoenv=False,
+    ),
 ]
 
 
@@ -92,9 +99,13 @@ def to_toml(options: Any, context: typer.Context) -> Iterator[str]:
         about = " ".join(str(getattr(parameters[field.name], "help", "") or "").split())
         value = _plain(getattr(options, field.name))
         is_default = value == _plain(field.default)
-        text = "" if value is None else redact(json.dumps(value, ensure_ascii=False))
+        text = "" if value is None else json.dumps(value, ensure_ascii=False)
+        shown = redact(text)
         yield f"# {about}"
-        yield f"{'# ' if is_default else ''}{field.name.replace('_', '-')} = {text}".rstrip()
+        if shown != text:
+            yield "# What may be a password in it is left out; 'env:NAME' or 'file:PATH' can stand for a source."
+        is_out = is_default or shown != text
+        yield f"{'# ' if is_out else ''}{field.name.replace('_', '-')} = {shown}".rstrip()
         yield ""
 
 

@@ -84,8 +84,10 @@ def _pattern(source: str) -> str:
     return str(Path(glob.escape(str(Path(*parts[:count]))), *parts[count:])) if count else source
 
 
-def expand(path: Path, without: Path | None = None, left_out: Counter[str] | None = None) -> Iterator[Path]:
-    """Returns the images in a folder, or what is no folder as it is; see `find_images`."""
+def expand(
+    path: Path, without: Path | None = None, left_out: Counter[str] | None = None, *, is_quiet: bool = False
+) -> Iterator[Path]:
+    """Returns the images in a folder, or what is no folder as it is; see `find_images`. `is_quiet` names no links."""
     if not os.path.isdir(path):
         if without is None or without not in path.absolute().parents:
             yield path
@@ -97,7 +99,7 @@ def expand(path: Path, without: Path | None = None, left_out: Counter[str] | Non
             continue
         subfolders[:] = sorted(filter(is_searched, subfolders))
         for name in subfolders:
-            if Path(folder, name).is_symlink():
+            if not is_quiet and Path(folder, name).is_symlink():
                 _log.info("%s is a link to a folder, and left out", Path(folder, name))
         yield from (Path(folder, name) for name in subfolders if looks_like_image(name))
         names.sort()

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from catsdogs_edge.errors import OutputError
+from catsdogs_edge.output.files import write_errors
 
 HEADROOM = 2**20
 """Bytes that a recording may grow by until its folder is looked at again."""
@@ -64,11 +65,18 @@ class Quota:
         for _, path, _ in self._files():
             match = _OURS.fullmatch(path.name)
             if match and match["process"] and not _is_running(int(match["process"])):
-                path.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):  # on Windows, of one that is being written
+                    path.unlink(missing_ok=True)
+        self.make_room(0)
+
+    @property
+    def largest(self) -> int | None:
+        """Most bytes of one recording, so that others find room; None without a limit."""
+        return None if self._limit.bytes is None else self._limit.bytes // 4
 
     def make_room(self, more: int = HEADROOM, *, keep: Path | None = None) -> None:
         """Removes the oldest, but not `keep`, until `more` bytes fit; raises `OutputError` where they cannot."""
-        with self._lock:
+        with self._lock, write_errors(self.folder):
             files = sorted(self._files())
             total = sum(size for _, _, size in files) + more
             oldest = time.time() - self._limit.days * _A_DAY if self._limit.days else 0.0
@@ -98,8 +106,10 @@ class Quota:
 
 
 def _is_running(process: int) -> bool:
-    if os.name == "nt":  # there, signal 0 would end it
-        return True
+    if (
+        process == os.getpid() or os.name == "nt"
+    ):  # in a container, each has the same number; on Windows, 0 would end it
+        return False
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -29,7 +29,8 @@ def merge(streams: Sequence[Results]) -> Results:
     finally:
         ended.set()
         for thread in threads:
-            thread.join(2 * _LONGEST_WAIT)  # one whose driver hangs is left alone
+            if thread.ident is not None:  # it was started
+                thread.join(2 * _LONGEST_WAIT)  # one whose driver hangs is left alone
 
 
 def _take(results: "queue.Queue[FrameResult | Exception | None]", running: int) -> Iterator[FrameResult]:

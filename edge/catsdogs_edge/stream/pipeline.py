@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.capture.moving_average import MovingAverage, weight_after
 from catsdogs_edge.capture.sources import Source, open_source
-from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.errors import ExitCode, SourceError
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import NEITHER
@@ -69,7 +69,7 @@ def classify_stream(
     smoothing: float = 0.5,
     regions: Sequence[Region] = (),
     motion: bool = False,
-) -> Iterator[FrameResult]:
+) -> Results:
     """Yields what each frame of a source shows, one after the other.
 
     A camera does not end, and its silence is a result, too: one without a prediction, whose frame has the state and
@@ -98,7 +98,7 @@ def classify_streams(
     smoothing: float = 0.5,
     regions: Sequence[Region] = (),
     motion: bool = False,
-) -> Iterator[FrameResult]:
+) -> Results:
     """Returns what the frames of several sources show, as they come; each result says which `source`.
 
     They take turns at the model: one that is lost, or slow, holds up no other. Ends when all have ended. See
@@ -158,6 +158,7 @@ class FrameClassifier:
         self._source = source
         self._turn = turn
         self._rate = FrameRate()
+        self._has_begun = False
 
     def classify(self, frame: Frame) -> FrameResult:
         """Classifies a frame, unless it says that it must not be; raises what `Classifier.predict` raises."""
@@ -167,7 +168,13 @@ class FrameClassifier:
         if frame.path:
             for view in self._views:
                 view.reset()  # images have nothing to do with one another
-        crops = [view.crop(frame.rgb) for view in self._views]
+        try:
+            crops = [view.crop(frame.rgb) for view in self._views]
+        except SourceError as error:
+            if not self._has_begun:
+                raise
+            return self._nothing(replace(base, frame=replace(frame, error=str(error))))  # the camera sends another size
+        self._has_begun = True
         moving = [view.moves(crop, frame.clock) for view, crop in zip(self._views, crops, strict=True)]
         asked = [crop for crop, moves in zip(crops, moving, strict=True) if moves is not False]
         start = time.perf_counter()

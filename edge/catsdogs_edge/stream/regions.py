@@ -68,6 +68,14 @@ class Region:
             )
         return left, top, right, bottom
 
+    def fits(self, width: int, height: int) -> bool:
+        """Returns whether it lies in a frame of that size."""
+        try:
+            self.box(width, height)
+        except SourceError:
+            return False
+        return True
+
     def crop(self, rgb: RgbImage) -> RgbImage:
         """Returns that part of uint8 RGB (H, W, 3), in the same memory; raises what `box` raises."""
         left, top, right, bottom = self.box(rgb.shape[1], rgb.shape[0])

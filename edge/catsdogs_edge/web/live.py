@@ -49,8 +49,8 @@ def _regions(newest: Newest) -> dict[str, list[dict[str, object]]]:
     rgb = newest.result.frame.rgb
     if rgb is None or not newest.result.regions:
         return {}
-    parts = [(part, part.region) for part in newest.result.regions if part.region]
     height, width = rgb.shape[:2]
+    parts = [(part, part.region) for part in newest.result.regions if part.region and part.region.fits(width, height)]
     return {
         "regions": [
             {"name": region.name, "label": part.label or None, "box": region.box(width, height)}

@@ -64,7 +64,7 @@ class Telemetry:
                 self._inference.add(result.latency_ms / 1000)
                 self._age.add(time.monotonic() - frame.captured)
                 self._last = frame.time
-            elif frame.state is State.LIVE:
+            elif frame.state is State.LIVE and frame.error:
                 self._frames["failed"] += 1
 
     def add_event(self, event: Event) -> None:

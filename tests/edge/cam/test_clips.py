@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -94,10 +95,47 @@ def test_a_short_break_is_one_clip_and_a_long_visit_has_several(
     assert len(list((tmp_path / "long").glob("*.webm"))) == 2
 
 
+def lost(second: float) -> FrameResult:
+    return FrameResult(frame=Frame(number=0, rgb=None, state=State.LOST, error="gone", position=second), fps=0)
+
+
+def test_a_source_that_is_away_for_hours_makes_no_clip_of_hours(tmp_path: Path) -> None:
+    clips = open_clips(tmp_path)
+    play(clips, "cat", 0, 1)
+    clips.write(lost(1.5))
+    clips.write(lost(3.0))
+    play(clips, "cat", 10_000, 1)
+    play(clips, "cat", 5, 1)  # a clock that runs backwards
+    clips.close()
+    assert [length(path) < 3 for path in tmp_path.glob("*.webm")] == [True] * 3
+
+
+def test_a_clip_without_frames_before_it_has_the_rate_of_its_source(tmp_path: Path) -> None:
+    clips = Clips(Quota(tmp_path, None), before=1, after=1, live=False, fps=RATE)
+    for number in range(12):
+        clips.write(replace(seen("cat", number / RATE), fps=0.0))
+    clips.close()
+    (clip,) = tmp_path.glob("*.webm")
+    assert length(clip) == pytest.approx(1.2, abs=0.15)
+    capture = cv2.VideoCapture(str(clip), cv2.CAP_FFMPEG)
+    assert capture.get(cv2.CAP_PROP_FPS) == RATE
+
+
+def test_an_error_in_the_encoder_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clips = open_clips(tmp_path)
+    monkeypatch.setattr("catsdogs_edge.cam.clips._free", lambda path: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        for second in range(1000):
+            play(clips, "cat", second, 1)
+            time.sleep(0.01)
+    with pytest.raises(ZeroDivisionError):
+        clips.close()
+
+
 def test_a_source_that_is_lost_ends_nothing_before_its_time(tmp_path: Path) -> None:
     clips = open_clips(tmp_path)
     play(clips, "cat", 0, 1)
-    clips.write(FrameResult(frame=Frame(number=0, rgb=None, state=State.LOST, error="gone"), fps=0))
+    clips.write(lost(1.2))
     play(clips, "cat", 1.5, 1)
     clips.close()
     (clip,) = tmp_path.glob("*.webm")

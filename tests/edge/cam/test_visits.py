@@ -11,7 +11,7 @@ import pytest
 
 from catsdogs_edge.cam.visits import COLUMNS, Visits
 from catsdogs_edge.capture.frames import Frame, State
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
@@ -100,6 +100,17 @@ def test_a_csv_is_added_to_and_a_json_is_of_one_run(tmp_path: Path) -> None:
     assert len(json.loads((tmp_path / "visits.json").read_text())["visits"]) == 1
     with pytest.raises(DataError, match=r"visits are written to \.csv or \.json"):
         Visits("x", tmp_path / "visits.txt")
+
+
+def test_another_json_is_not_replaced_and_one_of_ours_stays_until_somebody_comes(tmp_path: Path) -> None:
+    foreign, ours = tmp_path / "package.json", tmp_path / "visits.json"
+    foreign.write_text('{"name": "x"}')
+    with pytest.raises(OutputError, match="holds something else than visits"):
+        Visits("x", foreign)
+    assert foreign.read_text() == '{"name": "x"}'
+    ours.write_text('{"labels": {}, "visits": [1]}')
+    Visits("x", ours)
+    assert "[1]" in ours.read_text()
 
 
 def test_images_are_counted_and_only_the_last_visits_are_shown() -> None:

@@ -148,6 +148,21 @@ def test_uploads_are_sorted_as_they_come_and_ctrl_c_ends_with_the_sum(
     assert left == {"sorted/cat/before.png", "sorted/cat/cat.png", "sorted/dog/dog.png", "torn.png"}
 
 
+def test_after_a_restart_a_name_that_is_used_again_is_classified_again(
+    scripts: Path, tiny: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    command: list[str | Path] = [scripts / "catsdogs-classify", folder, "--watch", "--model", tiny, "--csv", out]
+    for count, data in enumerate((CAT, DOG), 1):
+        (folder / "snapshot.png").write_bytes(data)
+        with subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE) as process:
+            wait_for_rows(out, count)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+    with out.open(newline="") as stream:
+        assert [row["label"] for row in csv.DictReader(stream)] == ["cat", "dog"]
+
+
 def wait_for_rows(path: Path, count: int) -> None:
     end = time.monotonic() + 20
     while time.monotonic() < end:

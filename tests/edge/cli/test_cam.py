@@ -295,3 +295,25 @@ def test_a_still_stream_is_classified_while_something_moves(
     assert rows[-1]["moving"] is False
     assert rows[-1]["smoothed_label"] == "cat"
     assert "in which nothing moved" in done.stderr
+
+
+def test_a_camera_that_is_away_at_the_start_is_lost_and_the_other_is_watched(
+    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+) -> None:
+    video = write_video(tmp_path / "cats.avi", [plain(RED, 120, 160)] * 9)
+    away = "rtsp://me:secret@127.0.0.1:9/live?channel=1"
+    done = cam(scripts, no_display, video, away, "--model", tiny, "--no-window", "--jsonl", "-", "--frames", "9")
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [row["label"] for row in rows if row["source"] == str(video)] == ["cat"] * 9
+    assert {row["state"] for row in rows if row["source"] != str(video)} <= {"lost", "reconnecting"}
+    assert "cannot be opened" in done.stderr
+    assert "secret" not in done.stdout + done.stderr
+
+
+def test_where_all_cameras_are_away_the_command_fails(scripts: Path, no_display: dict[str, str], tiny: Path) -> None:
+    pair = ("rtsp://127.0.0.1:9/a", "rtsp://127.0.0.1:9/b")
+    done = cam(scripts, no_display, *pair, "--model", tiny, "--no-window")
+    assert done.returncode == 1
+    assert "rtsp://127.0.0.1:9/a cannot be opened" in done.stderr
+    assert "Traceback" not in done.stderr

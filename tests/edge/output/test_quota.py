@@ -49,6 +49,12 @@ def test_the_oldest_go_first_and_nothing_that_is_not_ours(tmp_path: Path) -> Non
     assert len(list(tmp_path.glob("2026*"))) == 5
 
 
+def test_what_is_too_old_goes_at_the_start_too(tmp_path: Path) -> None:
+    old = keep(tmp_path, "20260101-000000-cat.webm", 9, age=3 * 86_400)
+    Quota(tmp_path, Limit(days=2))
+    assert not old.exists()
+
+
 def test_days(tmp_path: Path) -> None:
     old = keep(tmp_path, "20260101-000000-cat.webm", 9, age=3 * 86_400)
     new = keep(tmp_path, "20260103-000000-cat.webm", 9, age=1 * 86_400)
@@ -64,8 +70,8 @@ def test_without_a_limit_all_stays(tmp_path: Path) -> None:
 
 
 def test_what_is_being_written_stays_and_one_that_is_too_large_is_an_error(tmp_path: Path) -> None:
-    path = keep(tmp_path, "20260101-000000-record.mkv", 6_000_000)
     quota = Quota(tmp_path, Limit(bytes=5_000_000))
+    path = keep(tmp_path, "20260101-000000-record.mkv", 6_000_000)
     with pytest.raises(OutputError, match="5 MB, is too small for a single recording"):
         quota.make_room(keep=path)
     assert path.exists()
@@ -75,7 +81,9 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_writes_is_
     process = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     name = "20260101-000000-cat.webm"
     left = keep(tmp_path, f".catsdogs-{int(process.stdout)}-{name}", 9)
-    running = keep(tmp_path, unfinished(Path(name)).name, 9)
+    of_before = keep(tmp_path, unfinished(Path(name)).name, 9)  # a container gives each run the same number
+    running = keep(tmp_path, f".catsdogs-{os.getppid()}-{name}", 9)
     Quota(tmp_path, Limit(days=1)).make_room()
     assert not left.exists()
+    assert not of_before.exists()
     assert running.exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.files import make_folder, write_errors
 from catsdogs_train.data.cache import cache_folder
 from catsdogs_train.settings import Dataset
@@ -63,14 +63,14 @@ def download(dataset: Dataset, into: Path | None = None) -> Path:
     if path.is_file() and _sha256(path) == archive.sha256:
         return path
     make_folder(folder)
-    free = shutil.disk_usage(folder).free >> 20
+    part = path.with_name(f"{path.name}.part")
+    free = shutil.disk_usage(folder).free + (part.stat().st_size if part.exists() else 0) >> 20
     if free < 2 * archive.megabytes:
         raise DataError(f"{dataset} takes {2 * archive.megabytes} MB, {folder} has room for {free} MB: free some first")
     _log.info(
         "%s: %d MB to download, as much again unpacked, both into %s; terms: %s",
         dataset, archive.megabytes, folder, archive.terms,
     )  # fmt: skip
-    part = path.with_name(f"{path.name}.part")
     _fetch(archive, part)
     if _sha256(part) != archive.sha256:
         part.unlink()
@@ -95,7 +95,9 @@ def _fetch(archive: Archive, part: Path) -> None:
             if error.code == 416:  # nothing is missing
                 return
             reason = f"the server answers {error.code} ({error.reason})"
-        except (URLError, HTTPException, TimeoutError, ConnectionError) as error:
+        except OutputError:  # an OSError, too
+            raise
+        except (URLError, HTTPException, OSError) as error:
             cause = getattr(error, "reason", error)
             reason = str(getattr(cause, "strerror", None) or cause)
         failures = 0 if part.exists() and part.stat().st_size > before else failures + 1
@@ -126,7 +128,7 @@ def _fetch_rest(archive: Archive, part: Path, before: int) -> bool:
 def _read(answer: HTTPResponse) -> bytes:
     try:
         return answer.read1(_CHUNK)
-    except (TimeoutError, ConnectionError):
+    except OSError:  # TLS has errors of its own
         return b""  # what came is kept, and the rest is asked for again
 
 

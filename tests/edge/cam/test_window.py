@@ -6,13 +6,14 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import pytest
 
-from tests.edge.conftest import RED, plain
+from tests.edge.conftest import BLUE, RED, encode, plain, write_video
 
 pytestmark = pytest.mark.skipif(
     not cv2.currentUIFramework() or not shutil.which("Xvfb") or not shutil.which("xdotool"),
@@ -111,6 +112,57 @@ def test_the_keys(cam: Cam, tmp_path: Path) -> None:
     cam.press("q")
     cam.feed(1.0)
     assert cam.process.wait(20) == 0
+
+
+def windows(display: dict[str, str]) -> list[str]:
+    """The titles of our windows."""
+    tool = partial(subprocess.run, capture_output=True, text=True, check=False, env=display)
+    found = tool(["xdotool", "search", "--name", "catsdogs"]).stdout.split()
+    return sorted(tool(["xdotool", "getwindowname", window]).stdout.strip() for window in found)
+
+
+def press(display: dict[str, str], key: str) -> None:
+    tool = partial(subprocess.run, capture_output=True, text=True, check=False, env=display)
+    window = tool(["xdotool", "search", "--name", "catsdogs"]).stdout.split()[-1]
+    tool(["xdotool", "windowfocus", window])
+    tool(["xdotool", "key", "--window", window, key])
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_an_image_stays_until_a_key_is_pressed(
+    scripts: Path, tiny: Path, display: dict[str, str], tmp_path: Path
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    for name, colour in (("a", RED), ("b", BLUE)):
+        (tmp_path / f"{name}.png").write_bytes(encode(plain(colour, 120, 160)))
+    command: list[str | Path] = [scripts / "catsdogs-cam", tmp_path, "--model", tiny, "--jsonl", rows]
+    with subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL) as process:
+        for count in (1, 2):
+            wait_until(lambda: rows.exists() and len(rows.read_text().splitlines()) == count)  # noqa: B023
+            time.sleep(1)
+            assert process.poll() is None
+            assert len(rows.read_text().splitlines()) == count
+            press(display, "space")
+        assert process.wait(20) == 0
+
+
+def test_each_of_several_sources_has_a_window(
+    scripts: Path, tiny: Path, display: dict[str, str], tmp_path: Path
+) -> None:
+    videos = [tmp_path / "a.avi", tmp_path / "b.avi"]
+    for video, colour in zip(videos, (RED, BLUE), strict=True):
+        write_video(video, [plain(colour, 120, 160)] * 400)
+    command: list[str | Path] = [scripts / "catsdogs-cam", *videos, "--model", tiny]
+    with subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL) as process:
+        wait_until(lambda: windows(display) == [f"catsdogs: {video}" for video in videos])
+        press(display, "q")
+        assert process.wait(20) == 0
 
 
 def test_a_display_that_does_not_answer_is_said_and_all_goes_on(scripts: Path, tiny: Path, video: Path) -> None:

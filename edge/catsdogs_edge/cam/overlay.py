@@ -109,10 +109,13 @@ class _Sheet:
         thickness = max(self.scaled(2), 1)
         cv2.rectangle(self.image, (left, top), (right - 1, bottom - 1), colour, thickness)
         if is_named:
+            margin = self.scaled(8)
             words = f"{part.region.name}: {part.label}" if part.smoothed else part.region.name
-            words = self.fitted(words, right - left - 2 * self.scaled(8), 0.55)
-            base = min(max(top, self.scaled(32)) + self.scaled(24), bottom - self.scaled(6))
-            self.text(words, left + self.scaled(8), base, 0.55, colour)
+            words = self.fitted(words, right - left - 2 * margin, 0.55)
+            upper = max(top, self.scaled(32))
+            end = left + 2 * margin + self.text_width(words, 0.55)
+            self.image[upper : upper + self.scaled(28), left:end] //= 4  # readable on whatever is behind
+            self.text(words, left + margin, upper + self.scaled(20), 0.55, _BAR if seen else _WHITE)
 
     def top(self, state: str, colour: tuple[int, int, int], running: str) -> None:
         """Draws the state of the source, and what the model runs on."""

@@ -94,9 +94,16 @@ function drawRegions(regions) {
   pen.lineWidth = 2 * unit;
   pen.font = `${16 * unit}px system-ui, sans-serif`;
   for (const { name, label, box: [left, top, right, bottom] } of regions) {
-    pen.strokeStyle = pen.fillStyle = label == null || !shown.box.model.classes.includes(label) ? "#aaaaaa" : "#e69f00";
+    const isSeen = label != null && shown.box.model.classes.includes(label);
+    pen.strokeStyle = isSeen ? "#e69f00" : "#aaaaaa";
     pen.strokeRect(left, top, right - left, bottom - top);
-    if (name) pen.fillText(label == null ? name : `${name}: ${label}`, left + 8 * unit, top + 22 * unit, right - left - 16 * unit);
+    if (!name) continue;
+    const words = label == null ? name : `${name}: ${label}`;
+    const width = Math.min(pen.measureText(words).width, right - left - 16 * unit);
+    pen.fillStyle = "rgb(0 0 0 / 75%)"; // readable on whatever is behind
+    pen.fillRect(left, top, width + 16 * unit, 28 * unit);
+    pen.fillStyle = isSeen ? "#e69f00" : "#ffffff";
+    pen.fillText(words, left + 8 * unit, top + 20 * unit, width);
   }
 }
 

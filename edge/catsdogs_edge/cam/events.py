@@ -60,8 +60,9 @@ class Events:
 
     Each source and each region counts for itself. It runs beside the camera; while it still does, the event is left
     out. What it prints goes to standard error. It finds in its environment: `CATSDOGS_LABEL`, `CATSDOGS_PROBABILITY`,
-    `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC), `CATSDOGS_SOURCE`, `CATSDOGS_REGION` (empty for none), and
-    `CATSDOGS_SNAPSHOT`, a JPEG of the frame; the last ten stay until the camera ends.
+    `CATSDOGS_FRAME`, `CATSDOGS_TIME` (ISO 8601, UTC), `CATSDOGS_POSITION` (seconds in a video, else empty),
+    `CATSDOGS_SOURCE`, `CATSDOGS_REGION` (empty for none), and `CATSDOGS_SNAPSHOT`, a JPEG of the frame; the last ten
+    stay until the camera ends.
     """
 
     def __init__(self, triggers: Sequence[Trigger], command: str, labels: Sequence[str], source: str = "") -> None:
@@ -103,6 +104,7 @@ class Events:
             "CATSDOGS_PROBABILITY": f"{result.smoothed.probability:.6f}",
             "CATSDOGS_FRAME": str(result.frame.number),
             "CATSDOGS_TIME": result.frame.iso_time,
+            "CATSDOGS_POSITION": "" if result.frame.position is None else f"{result.frame.position:.3f}",
             "CATSDOGS_SOURCE": result.source or self._source,
             "CATSDOGS_REGION": result.region.name if result.region else "",
         }

@@ -1,7 +1,6 @@
 """What happens to a result: rows for programs, a window, a video, images, commands."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -62,13 +61,13 @@ class RowSink:
         return True
 
     def _is_news(self, part: FrameResult) -> bool:
-        key, now = (part.source, part.region), time.monotonic()
+        key, now = (part.source, part.region), part.frame.clock
         if part.moving is not False and (part.frame.rgb is not None or part.frame.path):
             self._said.pop(key, None)
             return True
         what = part.frame.state.value if part.frame.rgb is None else "still"
         before, when = self._said.get(key, ("", 0.0))
-        if before == what and now - when < _SECONDS_BETWEEN_STATES:
+        if before == what and 0 <= now - when < _SECONDS_BETWEEN_STATES:
             return False
         self._said[key] = (what, now)
         return True

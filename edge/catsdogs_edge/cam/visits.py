@@ -18,8 +18,8 @@ from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 
 COLUMNS = ("label", "start", "end", "seconds", "start_s", "end_s", "best_probability", "frames", "source", "region")
-"""Of a CSV of visits. `start` and `end`: ISO 8601, UTC; `start_s` and `end_s`: position in a video; `best_probability`:
-of any frame of the visit; `frames`: that were classified."""
+"""Of a CSV of visits. `start` and `end`: ISO 8601, UTC, of a camera; `start_s` and `end_s`: position in a video;
+`best_probability`: of any frame of the visit; `frames`: that were classified."""
 
 _LONGEST_GAP = 2.0  # seconds between two frames that still count as seen: a camera that is away for longer saw nothing
 _MOST_KEPT = 1000  # visits that are shown at the end; a file has all of them
@@ -55,8 +55,8 @@ class Visit:
         """Returns it as a row; see `COLUMNS`."""
         return {
             "label": self.label,
-            "start": _iso(self.start),
-            "end": _iso(self.end),
+            "start": _iso(self.start) if self.start_s is None else None,  # a video is read at another time
+            "end": _iso(self.end) if self.end_s is None else None,
             "seconds": round(self.seconds, 3),
             "start_s": None if self.start_s is None else round(self.start_s, 3),
             "end_s": None if self.end_s is None else round(self.end_s, 3),
@@ -81,6 +81,20 @@ class _View:
     clock: float = 0.0
     visit: Visit | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    frames: Counter[str] = field(default_factory=Counter)
+    visits: Counter[str] = field(default_factory=Counter)
+
+    def by_label(self) -> dict[str, dict[str, Any]]:
+        """Returns frames, seconds and visits of each label."""
+        labels = sorted({*+self.frames, *self.seconds}, key=lambda label: (label == NEITHER, label))
+        return {
+            label: {
+                "frames": self.frames[label],
+                "seconds": round(self.seconds[label], 3),
+                "visits": None if label == NEITHER else self.visits[label],
+            }
+            for label in labels
+        }
 
 
 class Visits:
@@ -103,8 +117,8 @@ class Visits:
         self._json = None if path is None or self._rows else path
         self._all: deque[dict[str, Any]] = deque(maxlen=_MOST_IN_JSON)
         self._kept: deque[Visit] = deque(maxlen=_MOST_KEPT)
-        self.count: Counter[str] = Counter()
-        self.frames: Counter[str] = Counter()
+        self._images: Counter[str] = Counter()
+        self.count = 0
         if self._rows:
             self._rows.begin()
         if self._json:
@@ -119,7 +133,7 @@ class Visits:
 
     def _add(self, part: FrameResult) -> None:
         if part.frame.path:  # images have nothing to do with one another
-            self.frames[part.label] += part.prediction is not None
+            self._images[part.label] += part.prediction is not None
             return
         view = self._views.setdefault((part.source, part.region), _View())
         gap = part.frame.clock - view.clock
@@ -127,7 +141,7 @@ class Visits:
         if is_seen:
             view.seconds[view.label] += gap
         if part.prediction is not None:
-            self.frames[part.label] += 1
+            view.frames[part.label] += 1
         if view.visit and (part.label != view.label or not is_seen):
             self._end(view, part if is_seen else None)
         if part.label and part.label != NEITHER:
@@ -162,7 +176,8 @@ class Visits:
         assert visit is not None  # noqa: S101 - for mypy
         if last is not None:  # until then, it was there
             visit.end, visit.end_s = last.frame.time, last.frame.position
-        self.count[visit.label] += 1
+        self.count += 1
+        view.visits[visit.label] += 1
         self._kept.append(visit)
         if self._rows:
             self._rows.write(visit.fields())
@@ -172,7 +187,15 @@ class Visits:
 
     def _write_json(self) -> None:
         assert self._json is not None  # noqa: S101 - for mypy
-        document = {"labels": self._by_label(), "visits": list(self._all)}
+        places = [
+            {
+                "source": redact(source or self._source) or None,
+                "region": region.name if region else None,
+                "labels": view.by_label(),
+            }
+            for (source, region), view in self._views.items()
+        ]
+        document = {"places": places, "visits": list(self._all)}
         with atomic_file(self._json) as temporary:
             temporary.write_text(to_json(document, indent=2) + "\n", encoding="utf-8")
 
@@ -186,50 +209,30 @@ class Visits:
         if self._rows:
             self._rows.close()
 
-    def _by_label(self) -> dict[str, dict[str, Any]]:
-        seconds: defaultdict[str, float] = defaultdict(float)
-        for view in self._views.values():
-            for label, duration in view.seconds.items():
-                seconds[label] += duration
-        labels = sorted({*+self.frames, *seconds}, key=lambda label: (label == NEITHER, label))
-        return {
-            label: {
-                "frames": self.frames[label],
-                "seconds": round(seconds[label], 3),
-                "visits": None if label == NEITHER else self.count[label],
-            }
-            for label in labels
-        }
-
     def describe(self) -> Iterator[str]:
-        """Yields the lines of two tables: labels, and the last visits."""
-        labels = self._by_label()
-        if not self._views:
-            yield from _table(("label", "images"), [(label, str(row["frames"])) for label, row in labels.items()])
-            return
+        """Yields the lines of two tables: labels, and the last visits; nothing where nothing was seen."""
+        images: list[tuple[str, ...]] = [(label, str(count)) for label, count in sorted(self._images.items()) if count]
+        if images:
+            yield from _table(("label", "images"), images)
         rows: list[tuple[str, ...]] = []
-        for label, row in labels.items():
-            visits = "" if row["visits"] is None else str(row["visits"])
-            rows.append((label, str(row["frames"]), f"{row['seconds']:.1f}", visits))
-        yield from _table(("label", "frames", "seconds", "visits"), rows)
+        where = ("where",) if len(self._views) > 1 else ()
+        for (source, region), view in self._views.items():
+            for label, row in view.by_label().items():
+                visits = "" if row["visits"] is None else str(row["visits"])
+                place = (_place(source or self._source, region.name if region else ""),) if where else ()
+                rows.append((label, str(row["frames"]), f"{row['seconds']:.1f}", visits, *place))
+        if rows:
+            yield from _table(("label", "frames", "seconds", "visits", *where), rows)
         shown = list(self._kept)[-_MOST_SHOWN:]
         if not shown:
             return
         yield ""
-        places = {(visit.source, visit.region) for visit in self._kept}
-        yield from _table(
-            ("label", "from", "to", "best", *(("where",) if len(places) > 1 else ())),
-            [
-                (
-                    visit.label,
-                    *visit.moments(),
-                    percent(visit.best_probability).strip(),
-                    *((": ".join(filter(None, (redact(visit.source), visit.region))),) if len(places) > 1 else ()),
-                )
-                for visit in shown
-            ],
-        )
-        more = self.count.total() - len(shown)
+        visits_table: list[tuple[str, ...]] = []
+        for visit in shown:
+            place = (_place(visit.source, visit.region),) if where else ()
+            visits_table.append((visit.label, *visit.moments(), percent(visit.best_probability).strip(), *place))
+        yield from _table(("label", "from", "to", "best", *where), visits_table)
+        more = self.count - len(shown)
         if more:
             yield f"and {more} before these; --visits FILE has all"
 
@@ -246,12 +249,16 @@ def _table(names: Iterable[str], rows: list[tuple[str, ...]]) -> Iterator[str]:
         yield "  ".join(["", first, *rest]).rstrip()
 
 
+def _place(source: str, region: str) -> str:
+    return ": ".join(filter(None, (redact(source), region)))
+
+
 def _check_ours(path: Path) -> None:
     """Refuses to replace a file that holds something else; raises `OutputError`."""
     if not path.exists():
         return
     try:
-        is_ours = from_json(path.read_bytes(), dict[str, Any]).keys() == {"labels", "visits"}
+        is_ours = from_json(path.read_bytes(), dict[str, Any]).keys() == {"places", "visits"}
     except (OSError, ValueError):
         is_ours = False
     if not is_ours:

@@ -33,7 +33,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     """Classifies all images with a model that was loaded with `threads=1`; rows are out as soon as their batch is done.
 
     Raises `OutputError` where a file cannot be written, `DataError` where a list cannot be read or none of the images
-    is there; the rows before are complete. The arguments of a `KeyboardInterrupt` hold the summary.
+    is there; the rows before are complete. The arguments of a `KeyboardInterrupt` or `SystemExit` hold the summary.
     """
     with ExitStack() as stack:
         summary = ClassifySummary()
@@ -87,8 +87,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
                     writer.flush()
             else:
                 classify(found)
-        except KeyboardInterrupt as interrupt:
-            interrupt.args = (summary,)
+        except (KeyboardInterrupt, SystemExit) as end:  # SystemExit: another signal
+            end.args = (summary,)
             raise
     return summary
 
@@ -190,7 +190,7 @@ def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:
         try:
             return load_bytes(original.read(), size)
         except ImageError as error:
-            raise ImageError(f"{error}{_hint(original.path)}") from error
+            raise ImageError(f"{error}{'' if 'catsdogs-cam' in str(error) else _hint(original.path)}") from error
 
 
 def _hint(path: Path) -> str:

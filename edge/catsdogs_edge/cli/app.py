@@ -119,14 +119,14 @@ def command(
         keyword = inspect.Parameter.KEYWORD_ONLY
         context = inspect.Parameter("context", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         asked = [inspect.Parameter(name, keyword, default=default, annotation=kind) for name, kind, default in more]
-        signature = inspect.signature(options)
+        signature, own = inspect.signature(options), options.__annotations__  # before those that it has in common
         run_command.__doc__ = function.__doc__
         run_command.__annotations__ = get_type_hints(options, include_extras=True) | {
             "context": typer.Context,
             **{name: kind for name, kind, _ in more},
         }
         run_command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[context, *signature.parameters.values(), *asked]
+            parameters=[context, *sorted(signature.parameters.values(), key=lambda each: each.name not in own), *asked]
         )
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
         settings = {"auto_envvar_prefix": PREFIX} if is_configurable else {}

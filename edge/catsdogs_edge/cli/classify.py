@@ -98,5 +98,8 @@ def _finish(work: Callable[[], "ClassifySummary"], where: str, *, can_resume: bo
         hint = "; --resume goes on" if can_resume else ""
         say(f"Interrupted: {interrupt.args[0].describe()}{hint}" if interrupt.args else "Interrupted", err=True)
         raise typer.Exit(ExitCode.INTERRUPTED) from interrupt
+    except SystemExit as end:
+        say(f"Ended: {end.args[0].describe()}" if end.args and not isinstance(end.args[0], int) else "Ended", err=True)
+        raise
     say(f"{summary.describe()}; {where}", err=True)
     raise typer.Exit(summary.exit_code)

@@ -50,7 +50,7 @@ def test_a_visit_is_a_stretch_of_one_label(tmp_path: Path) -> None:
     cat, dog = rows(path)
     assert tuple(cat) == COLUMNS
     assert (cat["label"], cat["start_s"], cat["end_s"], cat["seconds"], cat["frames"]) == ("cat", "1", "4", "3", "3")
-    assert (cat["best_probability"], cat["start"]) == ("0.73", "1970-01-01T00:16:41.000+00:00")
+    assert (cat["best_probability"], cat["start"]) == ("0.73", "")  # of a video, the position says when
     assert (dog["label"], dog["start_s"], dog["end_s"], dog["source"]) == ("dog", "6", "7", "camera 0")
     assert list(visits.describe()) == [
         "  label    frames  seconds  visits",
@@ -64,12 +64,23 @@ def test_a_visit_is_a_stretch_of_one_label(tmp_path: Path) -> None:
     ]
 
 
+def test_a_camera_s_visits_have_times_and_no_positions(tmp_path: Path) -> None:
+    visits = Visits("camera 0", tmp_path / "visits.csv")
+    for number in range(3):
+        frame = Frame(number=number, rgb=None, time=1000.0 + number, captured=float(number))
+        visits.write(replace(seen("cat", 0), frame=frame))
+    visits.close()
+    (cat,) = rows(tmp_path / "visits.csv")
+    assert (cat["start"], cat["seconds"], cat["start_s"]) == ("1970-01-01T00:16:40.000+00:00", "2", "")
+    assert list(Visits("x").describe()) == []
+
+
 def test_a_gap_ends_a_visit_and_its_seconds_count_for_nobody() -> None:
     visits = Visits("x")
     for result in (seen("cat", 0), seen("cat", 1), lost(2), seen("cat", 9), seen("cat", 30)):
         assert visits.write(result)
     visits.close()
-    assert visits.count == {"cat": 3}
+    assert visits.count == 3
     assert "  cat         4      2.0       3" in visits.describe()
 
 
@@ -84,8 +95,10 @@ def test_the_visits_of_regions_are_told_apart(tmp_path: Path) -> None:
     assert [(visit["label"], visit["region"], visit["start_s"]) for visit in found["visits"]] == [
         ("cat", "flap", 0), ("dog", "bowl", 2),
     ]  # fmt: skip
-    assert found["labels"]["cat"] == {"frames": 4, "seconds": 3, "visits": 1}
-    assert found["labels"]["neither"]["visits"] is None
+    assert [place["region"] for place in found["places"]] == ["flap", "bowl"]
+    assert found["places"][0]["labels"] == {"cat": {"frames": 4, "seconds": 3, "visits": 1}}
+    assert found["places"][1]["labels"]["neither"] == {"frames": 2, "seconds": 2, "visits": None}
+    assert "  dog           2      1.0       1  x: bowl" in visits.describe()
     assert any(line.endswith("x: flap") for line in visits.describe())
 
 
@@ -108,7 +121,7 @@ def test_another_json_is_not_replaced_and_one_of_ours_stays_until_somebody_comes
     with pytest.raises(OutputError, match="holds something else than visits"):
         Visits("x", foreign)
     assert foreign.read_text() == '{"name": "x"}'
-    ours.write_text('{"labels": {}, "visits": [1]}')
+    ours.write_text('{"places": [], "visits": [1]}')
     Visits("x", ours)
     assert "[1]" in ours.read_text()
 

@@ -21,6 +21,7 @@ from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import sync
 from catsdogs_edge.output.quota import HEADROOM, Quota, timed_name, unfinished
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
 
@@ -82,6 +83,9 @@ class Clips:
             return True
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
         present = [part for part in result.each() if part.label not in {"", NEITHER}]
+        kinds = {(part.region, part.label) for part in present}
+        if self._open and kinds and self._open.kind not in kinds:  # another visit
+            self._end()
         if self._open is None and present:
             self._begin(present[0])
         if self._open is None:
@@ -108,7 +112,8 @@ class Clips:
             fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
         region = first.region.name if first.region else ""
         name = timed_name(first.frame.time, self._source, region, first.label)
-        self._open = _Open(begun=first.frame.clock, last_seen=first.frame.clock)
+        kind = (first.region, first.label)
+        self._open = _Open(kind=kind, begun=first.frame.clock, last_seen=first.frame.clock)
         self._encoder.begin(f"{name}.webm", min(max(fps, _LEAST_FPS), _MOST_FPS))
         self._encoder.put(*self._recent)
         self._recent.clear()
@@ -128,6 +133,8 @@ class Clips:
 class _Open:
     """A clip that goes on."""
 
+    kind: tuple[Region | None, str]
+    """The region and the label of its visit."""
     begun: float
     last_seen: float
     best: float = 0.0

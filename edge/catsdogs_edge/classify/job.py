@@ -36,7 +36,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     is there; the rows before are complete. The arguments of a `KeyboardInterrupt` or `SystemExit` hold the summary.
     """
     with ExitStack() as stack:
-        summary = ClassifySummary()
+        summary = ClassifySummary(waits=options.watch)
         found = iter(()) if options.watch else _first_that_exists(_find(options, summary.left_out), options)
         written = _last_written(options)
         results = _open_results(options, info)

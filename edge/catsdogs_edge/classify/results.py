@@ -101,8 +101,10 @@ class ClassifySummary:
         stayed: Images that have their rows and were to be moved, but are still where they were.
     """
 
-    def __init__(self, *, resumed: int = 0) -> None:
+    def __init__(self, *, resumed: int = 0, waits: bool = False) -> None:
+        """Begins to count; what `waits` for images has no time an image."""
         self.resumed = resumed
+        self._waits = waits
         self.left_out: Counter[str] = Counter()
         self.stayed = 0
         self._labels: Counter[str] = Counter()
@@ -137,7 +139,8 @@ class ClassifySummary:
         if self.stayed:
             counts.append(f"{self.stayed} are still where they were")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
-        return f"{before}{total} images: {', '.join(counts)}; {milliseconds:.1f} ms an image{self._describe_left_out()}"
+        rate = "" if self._waits else f"; {milliseconds:.1f} ms an image"
+        return f"{before}{total} images: {', '.join(counts)}{rate}{self._describe_left_out()}"
 
     def _describe_left_out(self) -> str:
         """Says which files were passed over, by their endings."""

@@ -71,7 +71,7 @@ def _cam(options: CamOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
-    from catsdogs_edge.stream.pipeline import classify_streams, deliver  # noqa: PLC0415
+    from catsdogs_edge.stream.pipeline import StreamSummary, classify_streams, deliver  # noqa: PLC0415
 
     classifier = Classifier.load(
         options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
@@ -94,12 +94,13 @@ def _cam(options: CamOptions) -> None:
             sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )
         opened.callback(results.close)  # its threads end before their sources are closed
+        summary = StreamSummary()
         try:
-            summary = deliver(results, sinks, limit=options.frames)
+            deliver(results, sinks, limit=options.frames, summary=summary)
         finally:  # at Ctrl-C, too
             for line in visits.describe():
                 say(line, err=True)
-    say(f"{summary.describe()} of {watched}", err=True)
+            say(f"{summary.describe()} of {watched}", err=True)
     raise typer.Exit(summary.exit_code)
 
 

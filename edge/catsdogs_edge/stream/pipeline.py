@@ -54,7 +54,7 @@ class StreamSummary:
         """Describes the frames in a few words."""
         parts = [f"{self.classified} frames"]
         if self.still:
-            parts.append(f"{self.still} in which nothing moved")
+            parts.append(f"{self.still} more in which nothing moved")
         if self.dropped:
             parts.append(f"{self.dropped} dropped in between")
         if self.failed:
@@ -122,12 +122,19 @@ def _classify_all(source: Source | str | int, frames: "FrameClassifier") -> Resu
             yield frames.classify(frame)
 
 
-def deliver(results: Iterable[FrameResult], sinks: Sequence[Sink], limit: int | None = None) -> StreamSummary:
+def deliver(
+    results: Iterable[FrameResult],
+    sinks: Sequence[Sink],
+    limit: int | None = None,
+    *,
+    summary: StreamSummary | None = None,
+) -> StreamSummary:
     """Hands results to sinks until they end, a sink asks to stop, or `limit` of them are classified, or still.
 
-    The sinks are closed at the end, in their order, whatever happens. Raises `OutputError` where one cannot write.
+    The sinks are closed at the end, in their order, whatever happens. `summary` counts what was done until then. Raises
+    `OutputError` where a sink cannot write.
     """
-    summary = StreamSummary()
+    summary = summary or StreamSummary()
     with ExitStack() as stack:
         for sink in reversed(sinks):
             stack.callback(sink.close)

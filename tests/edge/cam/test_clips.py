@@ -95,6 +95,16 @@ def test_a_short_break_is_one_clip_and_a_long_visit_has_several(
     assert len(list((tmp_path / "long").glob("*.webm"))) == 2
 
 
+def test_a_visit_of_another_class_has_a_clip_of_its_own(tmp_path: Path) -> None:
+    clips = open_clips(tmp_path)
+    now = play(clips, "cat", 0, 1)
+    now = play(clips, "dog", now, 1)
+    play(clips, "cat", now, 1)
+    clips.close()
+    assert [path.name[16:19] for path in sorted(tmp_path.glob("*.webm"))].count("dog") == 1
+    assert len(list(tmp_path.glob("*.webm"))) == 3
+
+
 def lost(second: float) -> FrameResult:
     return FrameResult(frame=Frame(number=0, rgb=None, state=State.LOST, error="gone", position=second), fps=0)
 

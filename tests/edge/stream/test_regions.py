@@ -90,6 +90,6 @@ def test_regions_are_drawn_with_their_answers(familiar: Path) -> None:
     image = Annotator("CPUExecutionProvider").annotate(result)
     orange = np.all(image == (0, 159, 230), axis=2)
     left, top, right, bottom = regions[1].box(640, 480)
-    assert orange[top, left:right].all()
-    assert orange[top:bottom, left].all()
+    assert orange[bottom - 1, left:right].all()
+    assert orange[top + 40 : bottom, left].all()  # below the name
     assert not orange[60:300, 10:300].any()  # where there is no animal, the edge is calm

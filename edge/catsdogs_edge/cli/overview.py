@@ -1,5 +1,6 @@
 """The command `catsdogs`: all the others under one name, which there are, and the versions of what they run on."""
 
+import difflib
 import os
 import sys
 from collections.abc import Mapping
@@ -79,7 +80,9 @@ class _Commands(typer.core.TyperGroup):
         """Returns one of them; None for what is none."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
-            return None
+            near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
+            hint = f"did you mean '{near[0]}'?" if near else "images are classified with: catsdogs classify IMAGES"
+            raise typer.BadParameter(f"there is no command '{cmd_name}': {hint}")
         found = typer.main.get_command(getattr(import_module(entry.module), entry.app))
         assert isinstance(found, typer.core.TyperCommand)  # noqa: S101 - for mypy
         return found

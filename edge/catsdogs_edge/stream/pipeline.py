@@ -1,5 +1,6 @@
 """Turns the frames of sources into results, and hands them to sinks."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -19,6 +20,8 @@ from catsdogs_edge.stream.merge import Results, merge
 from catsdogs_edge.stream.motion import MotionDetector
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction, Smoother
+
+_log = logging.getLogger(__name__)
 
 _ALONE = nullcontext()  # the only one that asks the model
 
@@ -118,7 +121,14 @@ def classify_streams(
 
 def _classify_all(source: Source | str | int, frames: "FrameClassifier") -> Results:
     with closing(open_source(str(source)) if isinstance(source, str | int) else source) as opened:
+        was_lost = False
         for frame in opened:
+            is_lost = frame.state is State.LOST or (was_lost and frame.state is not State.LIVE)
+            if is_lost and not was_lost:
+                _log.warning("%s is lost: %s", opened.name, frame.error)
+            elif was_lost and not is_lost:
+                _log.info("%s is there again", opened.name)
+            was_lost = is_lost
             yield frames.classify(frame)
 
 

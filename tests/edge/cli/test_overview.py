@@ -56,7 +56,7 @@ def test_it_classifies_and_says_what_is_wrong_under_that_name(scripts: Path, alb
     assert (done.returncode, done.stderr) == (1, "catsdogs classify: no: no such model file\n")
     done = subprocess.run([scripts / "catsdogs", "clasify"], capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "No such command 'clasify'" in done.stderr
+    assert "there is no command 'clasify': did you mean 'classify'?" in done.stderr
 
 
 @pytest.mark.parametrize(

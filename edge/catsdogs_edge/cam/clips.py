@@ -179,7 +179,7 @@ class _Encoder:
     def close(self) -> None:
         """Waits until all is written; raises `OutputError` where it is not."""
         self._work.put(None)
-        self._thread.join(_LAST_WAIT)
+        self._thread.join(_LAST_WAIT if self._live else None)  # who has a file has time
         if self._left_out:
             _log.warning("%d frames are missing in clips: this machine encodes too slowly.", self._left_out)
         if self._thread.is_alive():

@@ -252,9 +252,9 @@ def test_a_hundred_visits_under_a_quota_play_in_a_browser(tmp_path: Path) -> Non
     now, largest = 0.0, 0
     for number in range(100):
         label = "cat" if number % 2 else "dog"
-        for step in range(6):
+        for step in range(12):
             clips.write(seen(label, now + step / RATE, moment=100_000))
-        now = play(clips, "neither", now + 0.6, 0.8)
+        now = play(clips, "neither", now + 1.2, 0.8)
         largest = max(largest, sum(path.stat().st_size for path in tmp_path.iterdir() if path.exists()))
     clips.close()
     assert 15_000_000 < largest <= 20_000_000

@@ -17,9 +17,8 @@ import simplejpeg
 from catsdogs_edge.capture.sources import OPENING
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import encode_jpeg
-from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import sync
-from catsdogs_edge.output.quota import HEADROOM, Quota, timed_name, unfinished
+from catsdogs_edge.output.quota import Growth, Quota, timed_name, unfinished
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 
@@ -82,7 +81,7 @@ class Clips:
         if frame.rgb is None:
             return True
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
-        present = [part for part in result.each() if part.label not in {"", NEITHER}]
+        present = [part for part in result.each() if part.shows_class]
         kinds = {(part.region, part.label) for part in present}
         if self._open and kinds and self._open.kind not in kinds:  # another visit
             self._end()
@@ -220,7 +219,8 @@ class _Video:
         self._writer: cv2.VideoWriter | None = None
         self._last = self._length = 0.0
         self._size = (0, 0)
-        self._written = self._bytes = 0
+        self._written = 0
+        self._growth = Growth(quota, self._temporary)
 
     def write(self, shot: _Shot) -> None:
         """Adds a frame for as long as it lasts: a video has a steady rate, and a camera has not."""
@@ -237,21 +237,11 @@ class _Video:
         self._length += min(max(shot.clock - self._last, 0.0), _LONGEST_GAP)
         self._last = shot.clock
         until = round(self._length * self._fps) + 1
-        while self._written < until and not self._is_full:
+        while self._written < until and not self._growth.is_large:  # then the rest of the visit is left out
             self._writer.write(bgr)
             self._written += 1
             if self._written % _FRAMES_BETWEEN_LOOKS == 1:
-                self._look()
-
-    @property
-    def _is_full(self) -> bool:
-        """Whether it takes a good part of the quota: the rest of the visit is left out."""
-        return self._quota.largest is not None and self._bytes > self._quota.largest
-
-    def _look(self) -> None:
-        size = self._temporary.stat().st_size
-        self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._temporary)
-        self._bytes = size
+                self._growth.look()
 
     def finish(self, snapshot: bytes) -> None:
         """Gives the video its name once it is whole; raises `OutputError` where it is not."""

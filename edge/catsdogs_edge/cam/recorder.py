@@ -20,7 +20,7 @@ from catsdogs_edge.images.jpeg import fit
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
 from catsdogs_edge.output.names import FreeNames, reserve
-from catsdogs_edge.output.quota import HEADROOM, Quota, timed_name
+from catsdogs_edge.output.quota import Growth, Quota, timed_name
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
 _log = logging.getLogger(__name__)
@@ -154,24 +154,21 @@ class Segments:
         self._quota = quota
         self._open_file = partial(Recorder, annotator=annotator, fps=fps, live=live)
         self._recorder: Recorder | None = None
-        self._path, self._bytes = Path(), 0
+        self._growth = Growth(quota, Path())
         self._begun = self._next_look = 0.0
 
     def write(self, result: FrameResult) -> bool:
         """Adds a frame; never asks to stop. Raises `OutputError` as `Recorder.write` does."""
         now = result.frame.clock
-        is_large = self._quota.largest is not None and self._bytes > self._quota.largest
-        if self._recorder and (is_large or not 0 <= now - self._begun < SEGMENT_SECONDS):
+        if self._recorder and (self._growth.is_large or not 0 <= now - self._begun < SEGMENT_SECONDS):
             self._recorder.close()
             self._recorder = None
         if self._recorder is None:
-            self._path = self._quota.folder / f"{timed_name(result.frame.time, 'record')}.mkv"
-            self._recorder = self._open_file(self._path)
-            self._begun, self._bytes = now, 0
+            path = self._quota.folder / f"{timed_name(result.frame.time, 'record')}.mkv"
+            self._recorder, self._growth = self._open_file(path), Growth(self._quota, path)
+            self._begun = now
         if time.monotonic() >= self._next_look:
-            size = self._path.stat().st_size if self._path.exists() else 0
-            self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._path)
-            self._bytes = size
+            self._growth.look()
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         return self._recorder.write(result)
 

@@ -3,10 +3,11 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from catsdogs_edge.capture.frames import iso_time
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import percent
@@ -55,8 +56,8 @@ class Visit:
         """Returns it as a row; see `COLUMNS`."""
         return {
             "label": self.label,
-            "start": _iso(self.start) if self.start_s is None else None,  # a video is read at another time
-            "end": _iso(self.end) if self.end_s is None else None,
+            "start": iso_time(self.start) if self.start_s is None else None,  # a video is read at another time
+            "end": iso_time(self.end) if self.end_s is None else None,
             "seconds": round(self.seconds, 3),
             "start_s": None if self.start_s is None else round(self.start_s, 3),
             "end_s": None if self.end_s is None else round(self.end_s, 3),
@@ -144,7 +145,7 @@ class Visits:
             view.frames[part.label] += 1
         if view.visit and (part.label != view.label or not is_seen):
             self._end(view, part if is_seen else None)
-        if part.label and part.label != NEITHER:
+        if part.shows_class:
             self._go_on(view, part)
         view.label, view.clock = part.label, part.frame.clock
 
@@ -267,10 +268,6 @@ def _check_ours(path: Path) -> None:
 
 def _is_csv(path: Path) -> bool:
     return path.suffix.lower() == ".csv"
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 def _position(seconds: float) -> str:

@@ -68,7 +68,7 @@ class Frame:
     @property
     def iso_time(self) -> str:
         """When it was captured: ISO 8601, UTC, to the millisecond."""
-        return datetime.fromtimestamp(self.time, UTC).isoformat(timespec="milliseconds")
+        return iso_time(self.time)
 
     @property
     def is_recorded(self) -> bool:
@@ -79,6 +79,11 @@ class Frame:
     def clock(self) -> float:
         """Seconds on the clock of the scene: the position in a video, else when it was captured."""
         return self.captured if self.position is None else self.position
+
+
+def iso_time(moment: float) -> str:
+    """Returns a time in seconds since 1970 as ISO 8601, UTC, to the millisecond."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
 
 
 def to_rgb(bgr: BgrImage) -> RgbImage:

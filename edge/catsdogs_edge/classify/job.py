@@ -179,10 +179,12 @@ def _last_written(options: ClassifyOptions) -> float:
 
 
 def _watch(stack: ExitStack, options: ClassifyOptions) -> Iterable[list[Path]]:
-    from catsdogs_edge.classify.watch import open_watch  # noqa: PLC0415 - an extra of its own
+    from catsdogs_edge.classify.watch import FolderWatch  # noqa: PLC0415 - an extra of its own
 
     say("Waiting for images; Ctrl-C ends", err=True)
-    return open_watch(stack, [Path(source) for source in options.sources], options.sort_to)
+    watch = FolderWatch([Path(source) for source in options.sources], options.sort_to)
+    stack.callback(watch.close)
+    return watch
 
 
 def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:

@@ -6,7 +6,6 @@ import queue
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 
 from watchdog.events import (
@@ -168,10 +167,3 @@ def _version(path: Path) -> Version | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_size
-
-
-def open_watch(stack: ExitStack, folders: Sequence[Path], without: Path | None) -> FolderWatch:
-    """Watches folders until the stack is closed."""
-    watch = FolderWatch(folders, without)
-    stack.callback(watch.close)
-    return watch

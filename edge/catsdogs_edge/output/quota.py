@@ -105,6 +105,26 @@ class Quota:
                         yield status.st_mtime, Path(entry.path), status.st_size
 
 
+class Growth:
+    """A recording that is being written into a folder with a quota."""
+
+    def __init__(self, quota: Quota, path: Path) -> None:
+        self._quota = quota
+        self._path = path
+        self._bytes = 0
+
+    @property
+    def is_large(self) -> bool:
+        """Whether it took a good part of the quota when it was looked at last."""
+        return self._quota.largest is not None and self._bytes > self._quota.largest
+
+    def look(self) -> None:
+        """Makes room for what it may grow by until the next look; raises what `make_room` raises."""
+        size = self._path.stat().st_size if self._path.is_file() else 0
+        self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._path)
+        self._bytes = size
+
+
 def _is_running(process: int) -> bool:
     if (
         process == os.getpid() or os.name == "nt"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import Prediction, percent, prediction_columns, prediction_fields
 from catsdogs_edge.output.rows import SCHEMA
 from catsdogs_edge.stream.regions import Region
@@ -41,6 +42,11 @@ class FrameResult:
     def label(self) -> str:
         """The smoothed label; empty where the frame was not classified."""
         return self.smoothed.label if self.smoothed else ""
+
+    @property
+    def shows_class(self) -> bool:
+        """Whether the smoothed label is one of the classes: there is one, and it is not `NEITHER`."""
+        return self.label not in {"", NEITHER}
 
     def __str__(self) -> str:
         if self.smoothed is None:

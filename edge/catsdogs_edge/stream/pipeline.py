@@ -13,7 +13,6 @@ from catsdogs_edge.capture.sources import Source, open_source
 from catsdogs_edge.errors import ExitCode, SourceError
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.merge import Results, merge
@@ -208,7 +207,7 @@ class FrameClassifier:
         ]
         if found[0].region is None:
             return found[0]
-        best = next((part for part in found if part.label not in {"", NEITHER}), found[0])
+        best = next((part for part in found if part.shows_class), found[0])
         return replace(best, regions=tuple(found))
 
     def _nothing(self, base: FrameResult) -> FrameResult:

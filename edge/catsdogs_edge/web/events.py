@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from catsdogs_edge.capture.frames import State
+from catsdogs_edge.capture.frames import State, iso_time
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.web.endpoint import (
     Box,
@@ -41,7 +40,7 @@ async def state(request: Request) -> Response:
             "labels": shown.info.labels,
             "threshold": shown.threshold,
         },
-        "started": _iso(shown.started),
+        "started": iso_time(shown.started),
         "source": None,
     }
     if watched := shown.camera:
@@ -124,7 +123,7 @@ def to_fields(watched: Camera, event: Event) -> dict[str, Any]:
     """Returns an event for programs; `image` is relative to `api/v1/`."""
     return {
         "id": event.id,
-        "time": _iso(event.time),
+        "time": iso_time(event.time),
         "kind": event.kind.value,
         "state": event.state.value,
         "label": event.label,
@@ -142,10 +141,6 @@ def state_word(shown: Box) -> tuple[bool, dict[str, str]]:
     if found is State.LIVE:
         return True, {"status": "ready", "state": found.value}
     return False, {"status": "not ready", "state": found.value, "reason": reason}
-
-
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 STATE = Endpoint(

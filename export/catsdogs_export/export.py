@@ -13,6 +13,8 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_edge.output.json_text import to_json
+from catsdogs_edge.runtime.providers import Provider
+from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
 from catsdogs_export.convert import convert
 from catsdogs_export.fp16 import to_fp16
 from catsdogs_export.int8 import Quantizer
@@ -21,7 +23,7 @@ from catsdogs_export.options import ExportOptions, Target
 from catsdogs_export.parity import FileParity, LabelParity, TensorParity, run_parity
 from catsdogs_export.plots import draw_parity
 from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor
-from catsdogs_export.run_folder import RunFolder, sha256
+from catsdogs_export.run_folder import LabelledImage, RunFolder, sha256
 from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, calibration_images, require_images, spread
 from catsdogs_export.seal import write_sealed
 
@@ -43,6 +45,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """Level C of the fp16 file; None where none was asked for."""
     int8: Search | None
     """Level C of the INT8 settings; None where none was asked for."""
+    maps: dict[Precision, MapParity]
+    """Of each file: whether the maps of where its answers come from fit the answers."""
     calibration: tuple[str, ...]
     """Images that set the INT8 ranges."""
     seed: int
@@ -71,18 +75,18 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     with replace_folder(out, OWN_FILES) as stage:
         _log.info("converting to ONNX")
         model = convert(network, run.contract)
-        fp32 = ModelOnImages(write_sealed(model, run.contract, stage / FILES[Precision.FP32]), labelled)
+        head = Head.from_network(network)
+        fp32 = ModelOnImages(_write(model, head, run.contract, stage), labelled)
         keras = ModelOnImages(KerasPredictor(network, run.contract), spread(run.val, SAME_IMAGES))
         same = run_parity(keras, fp32, options.max_drop)
         drawn: dict[str, ModelOnImages[Predictor]] = {"fp32": fp32}
         fp16 = int8 = None
         if options.fp16:
             contract = replace(run.contract, precision=Precision.FP16)
-            half = write_sealed(to_fp16(model, contract), contract, stage / FILES[Precision.FP16])
-            drawn["fp16"] = on_images = ModelOnImages(half, labelled)
+            drawn["fp16"] = on_images = ModelOnImages(_write(to_fp16(model, contract), head, contract, stage), labelled)
             fp16 = run_parity(fp32, on_images, options.max_drop).labels
         if options.int8:
-            int8, drawn["INT8"] = _make_int8(stage, fp32, calibration, options)
+            int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, options)
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
         draw_parity(
@@ -95,6 +99,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             same_files=same.files,
             fp16=fp16,
             int8=int8,
+            maps=_compare_maps(stage, spread(run.val, SAME_IMAGES)),
             calibration=tuple(map(str, calibration)),
             seed=options.seed,
         )
@@ -103,7 +108,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
 
 
 def _make_int8(
-    stage: Path, fp32: ModelOnImages[Classifier], calibration: Sequence[Path], options: ExportOptions
+    stage: Path, fp32: ModelOnImages[Classifier], head: Head, calibration: Sequence[Path], options: ExportOptions
 ) -> tuple[Search, ModelOnImages[Classifier]]:
     """Writes the INT8 file of the best setting; returns what was tried, and the chosen one's outputs."""
     contract, target = fp32.model.contract, options.target or Target.detect()
@@ -115,8 +120,26 @@ def _make_int8(
         best = Path(scratch, "best.onnx")
         result, chosen = search(quantizer, best, target, fp32, options.max_drop)
         model = onnx.load(best)
-    write_sealed(model, replace(contract, precision=Precision.INT8), stage / FILES[Precision.INT8])
+    _write(model, head, replace(contract, precision=Precision.INT8), stage)
     return result, chosen
+
+
+def _write(model: onnx.ModelProto, head: Head, contract: Contract, folder: Path) -> Classifier:
+    """Writes a model under the name of its precision; returns it as the edge opens it."""
+    return write_sealed(model, contract, folder / FILES[contract.precision], record_maps(model, head, contract))
+
+
+def _compare_maps(folder: Path, images: Sequence[LabelledImage]) -> dict[Precision, MapParity]:
+    """Checks the maps of all files."""
+    written = {
+        precision: Classifier.load(folder / name, Provider.CPU)
+        for precision, name in FILES.items()
+        if (folder / name).exists()
+    }
+    fp32 = written[Precision.FP32]
+    return {
+        precision: compare_maps(model, images, None if model is fp32 else fp32) for precision, model in written.items()
+    }
 
 
 def _write_report(folder: Path, published: Published, contract: Contract) -> None:

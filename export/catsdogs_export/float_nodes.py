@@ -23,13 +23,13 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
         if first or contract.probabilities_name in node.output:
             names.append(node.name)
     if contract.familiarity:
-        both = [_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
+        both = [values_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
         alone = [node for node in nodes if node.output[0] in both[0] - both[1] and node.op_type != "GlobalAveragePool"]
         names += [node.name for node in alone if node.name not in names]
     return names
 
 
-def _behind(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
+def values_behind(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
     """Returns the names of all values that an output follows from, and itself."""
     needed = {output}
     for node in reversed(nodes):

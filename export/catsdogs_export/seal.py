@@ -1,5 +1,6 @@
 """Puts into an ONNX file what makes it describe, test and vouch for itself."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -34,12 +35,15 @@ FAMILIARITY_TOLERANCE = {Precision.FP32: 1e-3, Precision.FP16: 5e-2, Precision.I
 """Largest difference of familiarity, which is a sigmoid and so moves by at most a quarter of what goes into it."""
 
 
-def write_sealed(model: onnx.ModelProto, contract: Contract, path: Path) -> Classifier:
+def write_sealed(
+    model: onnx.ModelProto, contract: Contract, path: Path, maps: Mapping[str, str] | None = None
+) -> Classifier:
     """Writes a file with contract, self-test and hash, once; nothing may change it afterwards.
 
-    Returns the file as the edge opens it, accepting all images. Raises `ParityError` where it fails its own test.
+    `maps` is the metadata of `class_maps.record_maps`, for a file that is to have it. Returns the file as the edge
+    opens it, accepting all images. Raises `ParityError` where it fails its own test.
     """
-    path.write_bytes(seal(model, contract))
+    path.write_bytes(seal(model, contract, maps))
     classifier = Classifier.load(path, Provider.CPU, accept_all=True)
     outcome = selftest.run(classifier, path)
     if not outcome.passed:
@@ -47,9 +51,9 @@ def write_sealed(model: onnx.ModelProto, contract: Contract, path: Path) -> Clas
     return classifier
 
 
-def seal(model: onnx.ModelProto, contract: Contract) -> bytes:
+def seal(model: onnx.ModelProto, contract: Contract, maps: Mapping[str, str] | None = None) -> bytes:
     """Returns the content of a file with contract, self-test and hash; see `write_sealed`."""
-    metadata = contract.to_metadata()
+    metadata = contract.to_metadata() | dict(maps or {})
     onnx.helper.set_model_props(model, metadata)
     data = model.SerializeToString()
     tolerance = _tolerance(data, model, contract)

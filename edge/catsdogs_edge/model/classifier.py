@@ -1,7 +1,8 @@
 """Runs a self-describing ONNX file on images."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import overload
@@ -13,10 +14,12 @@ from catsdogs_edge.errors import ImageError, ModelError, ProviderError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.inputs import ImageInput, describe_input, load_input
 from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.model.class_maps import CLASS_MAPS, FAMILIARITY_MAP, BatchMaps, with_maps
+from catsdogs_edge.model.class_maps import KEY as MAPS
 from catsdogs_edge.model.contract import NEITHER, Contract, Precision
 from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
 from catsdogs_edge.model.prediction import Prediction, decide
-from catsdogs_edge.model.scores import Outputs
+from catsdogs_edge.model.scores import Outputs, Scores
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
 
@@ -47,7 +50,13 @@ class Classifier:
     """
 
     def __init__(
-        self, session: ort.InferenceSession, contract: Contract, *, accept_all: bool = False, file: OnnxFile = _NO_FILE
+        self,
+        session: ort.InferenceSession,
+        contract: Contract,
+        *,
+        accept_all: bool = False,
+        file: OnnxFile = _NO_FILE,
+        open_maps: Callable[[], ort.InferenceSession] | None = None,
     ) -> None:
         self.contract = contract
         rule = contract.familiarity
@@ -57,6 +66,8 @@ class Classifier:
         self.intact = file.intact
         self.provider: str = session.get_providers()[0]
         self._session = session
+        self._open_maps = open_maps
+        self._map_session: ort.InferenceSession | None = None
 
     @classmethod
     def load(
@@ -98,25 +109,56 @@ class Classifier:
                     f"{path} is INT8, which {provider.onnx_name} computes as floats, slower than floats: "
                     f"use {better} with --provider {provider.value}"
                 )
-            session = open_session(path, Provider.CPU, threads=threads, spinning=spinning)
-        return cls(session, contract, accept_all=accept_all, file=file)
+            provider = Provider.CPU
+            session = open_session(path, provider, threads=threads, spinning=spinning)
 
-    def predict(self, batch: RgbBatch) -> Outputs:
+        def open_maps() -> ort.InferenceSession:
+            content = with_maps(path, file.metadata)
+            return open_session(path, provider, threads=threads, spinning=spinning, content=content)
+
+        return cls(session, contract, accept_all=accept_all, file=file, open_maps=open_maps)
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether it can say where in an image its answers come from."""
+        return self._open_maps is not None and MAPS in self.metadata
+
+    def predict(self, batch: RgbBatch, *, maps: bool = False) -> Outputs:
         """Asks the model about a batch.
 
         Args:
             batch: uint8 RGB, shape (N, S, S, 3) with S the contract's `image_size`.
+            maps: Also say where in the images the answers come from. The first time, the model is opened once more.
 
         Raises:
-            ModelError: It does not answer within `LONGEST_RUN`, or not for each image.
+            ModelError: It does not answer within `LONGEST_RUN`, or not for each image; or it has no maps.
             ProviderError: The provider cannot go on, as where a GPU's memory is full.
         """
+        names = list(self.contract.outputs)
+        if not maps:
+            return _to_outputs(self._run(self._session, names, batch), len(batch))
+        session = self._open_map_session()
+        there = [node.name for node in session.get_outputs()]
+        map_names = [name for name in (CLASS_MAPS, FAMILIARITY_MAP) if name in there]
+        results = self._run(session, [*names, *map_names], batch)
+        classes, *familiarity = results[len(names) :]
+        found = BatchMaps(classes, familiarity[0] if familiarity else None)
+        return replace(_to_outputs(results[: len(names)], len(batch)), maps=found)
+
+    def _open_map_session(self) -> ort.InferenceSession:
+        if self._map_session is None:
+            if self._open_maps is None:
+                raise ModelError("this model cannot say where its answers come from: load it from a file")
+            self._map_session = self._open_maps()
+        return self._map_session
+
+    def _run(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
         options = ort.RunOptions()
         deadline = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
         deadline.daemon = True
         deadline.start()
         try:
-            results = self._session.run(list(self.contract.outputs), {self.contract.input_name: batch}, options)
+            results = session.run(names, {self.contract.input_name: batch}, options)
         except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
             if options.terminate:
                 raise ModelError(f"the model does not answer within {LONGEST_RUN:.0f} s") from error
@@ -124,32 +166,33 @@ class Classifier:
             raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
         finally:
             deadline.cancel()
-        logits, probabilities, *scores = (np.asarray(result, np.float32) for result in results)
-        if {len(result) for result in (logits, probabilities, *scores)} != {len(batch)}:
-            raise ModelError(f"the model gives {len(logits)} answers for {len(batch)} images: export it again")
-        return Outputs(logits, probabilities, scores[0] if scores else None)
+        return [np.asarray(result, np.float32) for result in results]
 
     def decide(self, outputs: Outputs) -> list[Prediction]:
         """Turns the outputs for N images into N predictions."""
         scores = [None] * len(outputs.logits) if outputs.familiarity is None else outputs.familiarity.tolist()
+        classes, maps = self.contract.classes, outputs.maps
         return [
-            decide(row, score, self.contract.classes, self.threshold)
-            for row, score in zip(outputs.probabilities.tolist(), scores, strict=True)
+            decide(row, score, classes, self.threshold, maps.of_image(index, classes) if maps else None)
+            for index, (row, score) in enumerate(zip(outputs.probabilities.tolist(), scores, strict=True))
         ]
 
     @overload
-    def classify(self, images: ImageInput) -> Prediction: ...  # type: ignore[overload-overlap] # a str is a path
+    def classify(self, images: ImageInput, *, maps: bool = ...) -> Prediction: ...  # type: ignore[overload-overlap] # a str is a path
 
     @overload
-    def classify(self, images: Iterable[ImageInput]) -> list[Prediction]: ...
+    def classify(self, images: Iterable[ImageInput], *, maps: bool = ...) -> list[Prediction]: ...
 
-    def classify(self, images: ImageInput | Iterable[ImageInput]) -> Prediction | list[Prediction]:
+    def classify(
+        self, images: ImageInput | Iterable[ImageInput], *, maps: bool = False
+    ) -> Prediction | list[Prediction]:
         """Classifies an image, or several of any sizes: one prediction for one image, a list for all others.
 
         Args:
             images: A path, the bytes of an image file, pixels as uint8 RGB (H, W, 3) (OpenCV has BGR: turn them with
                 `cv2.cvtColor`), or an image of Pillow; or any number of these, of which `MOST_IN_BATCH` at a time are
                 in memory.
+            maps: Also say where in the images the answers come from (`Prediction.map`).
 
         Raises:
             ImageError: One cannot be read or decoded; which one, and why.
@@ -157,25 +200,33 @@ class Classifier:
             ModelError, ProviderError: See `predict`.
         """
         if isinstance(images, str | bytes | bytearray | memoryview | np.ndarray) or not isinstance(images, Iterable):
-            return self._classify([images])[0]
+            return self._classify([images], maps=maps)[0]
         every = iter(images)
         predictions: list[Prediction] = []
         while batch := list(islice(every, MOST_IN_BATCH)):
-            predictions += self._classify(batch, len(predictions))
+            predictions += self._classify(batch, len(predictions), maps=maps)
         return predictions
 
-    def _classify(self, images: Sequence[object], before: int = 0) -> list[Prediction]:
+    def _classify(self, images: Sequence[object], before: int = 0, *, maps: bool) -> list[Prediction]:
         pixels = []
         for number, image in enumerate(images, before):
             try:
                 pixels.append(load_input(image, self.contract.image_size))
             except ImageError as error:
                 raise ImageError(f"{describe_input(image, number)}: {error}") from error
-        return self.decide(self.predict(np.stack(pixels)))
+        return self.decide(self.predict(np.stack(pixels), maps=maps))
 
     def placement(self) -> dict[str, int]:
         """Counts the operators of the graph on each ONNX Runtime provider."""
         return {name: operators.total() for name, operators in placement(self._session).items()}
+
+
+def _to_outputs(results: Sequence[Scores], images: int) -> Outputs:
+    """Names the results for so many images; raises `ModelError` where there are more or fewer."""
+    logits, probabilities, *scores = results
+    if {len(result) for result in results} != {images}:
+        raise ModelError(f"the model gives {len(logits)} answers for {images} images: export it again")
+    return Outputs(logits, probabilities, scores[0] if scores else None)
 
 
 def _check_graph(session: ort.InferenceSession, contract: Contract, path: Path) -> None:

@@ -6,7 +6,7 @@ and the package `onnx`, which is larger than the rest of the edge, is not needed
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from catsdogs_edge.errors import ModelError
@@ -42,6 +42,8 @@ class OnnxFile:
     """The entries of `metadata_props`."""
     intact: bool | None
     """Whether not one byte has changed since the file was sealed; None where it was never sealed."""
+    content: bytes = field(default=b"", repr=False)
+    """All of it."""
 
 
 def read_onnx_file(path: Path) -> OnnxFile:
@@ -59,13 +61,18 @@ def read_onnx_file(path: Path) -> OnnxFile:
         data = path.read_bytes()
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
+    metadata = read_metadata(data, str(path))
+    return OnnxFile(metadata, is_intact(data, metadata) if SEAL in metadata else None, data)
+
+
+def read_metadata(data: bytes, origin: str) -> dict[str, str]:
+    """Returns the metadata of the content of a model file; raises `ModelError` as `read_onnx_file` does."""
     try:
-        metadata = _walk(data)
+        return _walk(data)
     except _ExternalError as error:
-        raise ModelError(f"{path} takes content from other files, which is not safe: export it again") from error
+        raise ModelError(f"{origin} takes content from other files, which is not safe: export it again") from error
     except ValueError as error:  # UnicodeDecodeError is one
-        raise ModelError(f"{path} is not a model, or a damaged one ({error}): export or copy it again") from error
-    return OnnxFile(metadata, is_intact(data, metadata) if SEAL in metadata else None)
+        raise ModelError(f"{origin} is not a model, or a damaged one ({error}): export or copy it again") from error
 
 
 class _ExternalError(Exception):
@@ -82,16 +89,16 @@ def _walk(data: bytes) -> dict[str, str]:
         if depth > _DEEPEST:
             raise ValueError("too many graphs inside of graphs")
         inside = _INSIDE[kind]
-        for field, wire, first, last in _fields(data, start, end):
-            if (kind, field) in _EXTERNAL and (wire == 2 or data[first:last] != b"\0"):
+        for number, wire, first, last in _fields(data, start, end):
+            if (kind, number) in _EXTERNAL and (wire == 2 or data[first:last] != b"\0"):
                 raise _ExternalError
-            if field in inside and wire == 2:
-                waiting.append((inside[field], first, last, depth + 1))
-            elif kind == "model" and (field, wire) == _METADATA:
+            if number in inside and wire == 2:
+                waiting.append((inside[number], first, last, depth + 1))
+            elif kind == "model" and (number, wire) == _METADATA:
                 size += last - first
                 if size > _LONGEST_TEXT:
                     raise ValueError(f"its metadata has more than {_LONGEST_TEXT} bytes")
-                entry = {number: data[a:b] for number, _, a, b in _fields(data, first, last)}
+                entry = {key: data[a:b] for key, _, a, b in _fields(data, first, last)}
                 metadata[entry.get(1, b"").decode()] = entry.get(2, b"").decode()
     if not data:
         raise ValueError("it is empty")

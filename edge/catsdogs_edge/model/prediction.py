@@ -2,9 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from catsdogs_edge.model.class_maps import ImageMaps, Map
 from catsdogs_edge.model.contract import NEITHER
 
 
@@ -20,6 +21,13 @@ class Prediction:
     """By class, in the order of `Contract.classes`, given that it is one of them; they add up to 1."""
     familiarity: float | None = None
     """How much the image looks like those that the model learned from, 0 to 1; None if the model has no such score."""
+    maps: ImageMaps | None = field(default=None, repr=False, compare=False)
+    """What each part of the image says; None where nobody asked."""
+
+    @property
+    def map(self) -> Map | None:
+        """What each part of the image says for the label, shape (H, W), float32; None where nobody asked."""
+        return None if self.maps is None else self.maps.evidence(self.label)
 
     @property
     def problem(self) -> str:
@@ -32,7 +40,11 @@ class Prediction:
 
 
 def decide(
-    probabilities: Sequence[float], familiarity: float | None, classes: Sequence[str], threshold: float | None
+    probabilities: Sequence[float],
+    familiarity: float | None,
+    classes: Sequence[str],
+    threshold: float | None,
+    maps: ImageMaps | None = None,
 ) -> Prediction:
     """Decides about one image, by a probability for each class and its familiarity, if the model has that score.
 
@@ -40,9 +52,9 @@ def decide(
     """
     named = dict(zip(classes, probabilities, strict=True))
     if threshold is not None and familiarity is not None and familiarity < threshold:
-        return Prediction(NEITHER, 1 - familiarity, named, familiarity)
+        return Prediction(NEITHER, 1 - familiarity, named, familiarity, maps)
     best = max(named, key=named.__getitem__)
-    return Prediction(best, named[best], named, familiarity)
+    return Prediction(best, named[best], named, familiarity, maps)
 
 
 def percent(probability: float) -> str:

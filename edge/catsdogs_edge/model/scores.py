@@ -7,6 +7,8 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from catsdogs_edge.model.class_maps import BatchMaps
+
 Scores: TypeAlias = NDArray[np.float32]
 """One row for each image and one column for each class, shape (N, C), float32."""
 
@@ -21,6 +23,8 @@ class Outputs:
     """Softmax of the logits, divided by the model's temperature, shape (N, C); each row adds up to 1."""
     familiarity: Scores | None
     """Shape (N,), 0 to 1; None if the model has no such score."""
+    maps: BatchMaps | None = None
+    """Where in the images they come from; None where nobody asked."""
 
     @classmethod
     def concatenate(cls, parts: Iterable["Outputs"]) -> "Outputs":

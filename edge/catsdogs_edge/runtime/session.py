@@ -9,6 +9,7 @@ import io
 import os
 import re
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime as ort
@@ -43,7 +44,9 @@ _SESSION_ERRORS = (
 )
 
 
-def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: bool = True) -> ort.InferenceSession:
+def open_session(
+    path: Path, provider: Provider, *, threads: int = 0, spinning: bool = True, content: bytes | None = None
+) -> ort.InferenceSession:
     """Opens an ONNX file.
 
     Args:
@@ -52,6 +55,7 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
         threads: Threads of one inference; 0 takes one for each physical core, or what a container's limit allows.
         spinning: Idle threads wait for the next inference at full speed: faster where one follows the other at once,
             a waste of the CPU where a camera sets the pace.
+        content: The model, where it is another than the file's; `path` is for messages, then.
 
     Returns:
         A session that runs on the provider that `get_providers()[0]` names.
@@ -63,15 +67,16 @@ def open_session(path: Path, provider: Provider, *, threads: int = 0, spinning: 
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file")
     options = _options(threads, spinning=spinning)
+    model = _Model(path, str(path) if content is None else content)
     if provider is not Provider.AUTO:
-        return _open_strictly(path, provider, options)
+        return _open_strictly(model, provider, options)
     for candidate in BEST_FIRST[:-1]:
         if candidate.onnx_name in ort.get_available_providers():
             if candidate is Provider.OPENVINO and not Cpu.detect().has_amx:
                 continue  # without, it gains little or is slower, and starts later
             with contextlib.suppress(ProviderError):  # the next one, then; what runs in the end is said
-                return _open_strictly(path, candidate, options)
-    return _open_strictly(path, BEST_FIRST[-1], options)
+                return _open_strictly(model, candidate, options)
+    return _open_strictly(model, BEST_FIRST[-1], options)
 
 
 def placement(session: ort.InferenceSession) -> dict[str, Counter[str]]:
@@ -82,19 +87,27 @@ def placement(session: ort.InferenceSession) -> dict[str, Counter[str]]:
     return placed
 
 
-def _open_strictly(path: Path, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
+@dataclass(frozen=True, slots=True)
+class _Model:
+    path: Path
+    """For messages."""
+    opened: str | bytes
+    """What ONNX Runtime opens: the name of a file, or its content."""
+
+
+def _open_strictly(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     if provider is Provider.CPU:
-        return _open(path, provider, options)
+        return _open(model, provider, options)
     name = provider.onnx_name
     if name not in ort.get_available_providers():
         raise ProviderError(why_missing(provider))
     missing = _preload() if provider in _ON_CUDA else []
     ort.set_default_logger_severity(_FATAL)  # the errors below say the same in one line
     try:
-        session = _open(path, provider, options)
+        session = _open(model, provider, options)
     except ModelError as error:
-        _open(path, Provider.CPU, options)  # a file that is broken everywhere is reported as that
-        raise ProviderError(f"{name} does not open {path}: {error}") from error
+        _open(model, Provider.CPU, options)  # a file that is broken everywhere is reported as that
+        raise ProviderError(f"{name} does not open {model.path}: {error}") from error
     except (RuntimeError, ValueError) as error:  # of ONNX Runtime's Python part, which has no exceptions of its own
         reason = why_not_cuda(missing, str(error)) if provider in _ON_CUDA else " ".join(str(error).split())
         raise ProviderError(f"{name} does not work here: {reason}") from error
@@ -145,11 +158,11 @@ def _provider_options(provider: Provider, threads: int) -> dict[str, str]:
     return {}
 
 
-def _open(path: Path, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
+def _open(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
         own = _provider_options(provider, options.intra_op_num_threads)
         # Without ONNX Runtime's fallback, which prints a banner and goes on with the CPU, at the start and in any run.
         chosen = [(provider.onnx_name, own)]
-        return ort.InferenceSession(str(path), options, providers=chosen, enable_fallback=False)
+        return ort.InferenceSession(model.opened, options, providers=chosen, enable_fallback=False)
     except _SESSION_ERRORS as error:
-        raise ModelError(f"{path} is not a model that ONNX Runtime {ort.__version__} opens: {error}") from error
+        raise ModelError(f"{model.path} is not a model that ONNX Runtime {ort.__version__} opens: {error}") from error

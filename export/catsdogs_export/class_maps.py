@@ -1,0 +1,244 @@
+"""Says of a network where in an image its answers come from: class activation maps, exact ones.
+
+Logits are linear in what is pooled over all positions of the last feature map. So the head can be applied to each
+position, before the pooling, and the mean over the positions is the logit: Zhou et al., "Learning Deep Features for
+Discriminative Localization", 2016. The same holds for familiarity before its sigmoid, on two feature maps.
+
+What computes the maps is no part of the graph, which stays as fast as it is: it is a graph of its own in the metadata,
+which `catsdogs_edge.model.class_maps` puts behind the other where somebody asks.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import onnx
+from msgspec import Struct
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from catsdogs_edge.errors import ParityError
+from catsdogs_edge.model import class_maps
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Contract, Precision
+from catsdogs_export.float_nodes import values_behind
+from catsdogs_export.predictors import load_batches
+from catsdogs_export.run_folder import LabelledImage
+
+_Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a network does with pooled features; all float32."""
+
+    kernel: _Floats
+    """Shape (W, C): from the pooled output of the last stage to logits."""
+    bias: _Floats
+    """Shape (C,)."""
+    score: _Floats | None = None
+    """Weights of familiarity before its sigmoid, shape (W + E,), or (K,) with directions; None without familiarity."""
+    score_bias: float = 0.0
+    directions: _Floats | None = None
+    """Shape (E, K): the score weighs the squares of the earlier stage along these, plus the offset."""
+    offset: _Floats | None = None
+    """Shape (K,)."""
+
+    @classmethod
+    def from_network(cls, network: keras.Model) -> "Head":
+        """Reads it from the layers that `catsdogs_train` names."""
+        layers = {layer.name: layer.get_weights() for layer in network.layers if layer.name in _LAYERS}
+        kernel, bias = layers["logits"]
+        if "score" not in layers:
+            return cls(kernel=kernel, bias=bias)
+        score, score_bias = layers["score"]
+        directions, offset = layers.get("directions", (None, None))
+        return cls(
+            kernel=kernel,
+            bias=bias,
+            score=score[:, 0],
+            score_bias=float(score_bias[0]),
+            directions=directions,
+            offset=offset,
+        )
+
+
+MEAN_LIMIT = 1e-3
+"""Largest difference of a logit and the mean of its map: sums of the same float32 numbers in another order."""
+
+LIKE_LIMIT = 0.9
+"""Least correlation of the maps of a smaller precision with those of fp32. Seen: 0.99 and more."""
+
+_MAPS = class_maps.CLASS_MAPS
+_LAYERS = frozenset({"logits", "score", "directions"})
+
+
+def record_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> dict[str, str]:
+    """Returns the metadata entry with the graph that computes the maps of a model, whatever its precision.
+
+    Raises `ParityError` where the model does not pool what its answers follow from.
+    """
+    graph = _Fragment(model, contract)
+    last, earlier = _feature_maps(model, head, contract)
+    weights = graph.constant("kernel", np.ascontiguousarray(head.kernel.T)[:, :, np.newaxis, np.newaxis])
+    features = graph.read(last)
+    rounded = contract.precision is not Precision.FP32
+    maps = graph.add("Conv", [features, weights, graph.constant("bias", head.bias)], "" if rounded else _MAPS)
+    if rounded:  # what its logits lose by rounding, and by the ends of their range, is lost everywhere alike
+        column = graph.constant("column", np.array([0, -1, 1, 1]))
+        logits = graph.add("Reshape", [contract.logits_name, column])
+        lost = graph.add("Sub", [logits, graph.add("GlobalAveragePool", [maps])])
+        graph.add("Add", [maps, lost], _MAPS)
+    outputs: dict[str, list[str | int]] = {_MAPS: ["N", len(contract.classes), "height", "width"]}
+    if head.score is not None and earlier is not None:
+        if head.directions is None or head.offset is None:
+            score = _linear_score(graph, head, head.score, features, graph.read(earlier))
+        else:
+            score = _squared_score(graph, head.directions, head.offset, head, graph.read(earlier))
+        graph.add("Squeeze", [score, graph.constant("channel", np.array([1]))], class_maps.FAMILIARITY_MAP)
+        outputs[class_maps.FAMILIARITY_MAP] = ["N", "earlier_height", "earlier_width"]
+    return class_maps.to_metadata(graph.serialize(outputs))
+
+
+class MapParity(Struct, frozen=True, kw_only=True):
+    """How the maps of a file fit its answers, and those of fp32."""
+
+    images: int
+    mean_difference: float
+    """Largest absolute difference of a logit and the mean of its map."""
+    agreement: float | None
+    """Correlation with the maps of fp32, of what speaks for the first class against the others; None for fp32."""
+    limit: float = MEAN_LIMIT
+
+    def describe(self) -> str:
+        """Describes it in one line."""
+        like = "" if self.agreement is None else f"; like those of fp32: {self.agreement:.3f} (limit {LIKE_LIMIT:g})"
+        return (
+            f"the mean of a map is the logit on {self.images} images: largest difference {self.mean_difference:.2g} "
+            f"(limit {self.limit:g}){like}"
+        )
+
+
+def compare_maps(candidate: Classifier, images: Sequence[LabelledImage], fp32: Classifier | None = None) -> MapParity:
+    """Checks the maps of a file on images; those of a smaller precision also against fp32.
+
+    Raises `ParityError` where they differ beyond a limit.
+    """
+    difference, found, expected = 0.0, [], []
+    for batch in load_batches(images, candidate.contract.image_size):
+        outputs = candidate.predict(batch, maps=True)
+        assert outputs.maps is not None  # noqa: S101 - for mypy
+        means = outputs.maps.classes.mean(axis=(2, 3))
+        difference = max(difference, float(np.abs(means - outputs.logits).max()))
+        found.append(_evidence(outputs.maps))
+        if fp32 is not None:
+            reference = fp32.predict(batch, maps=True).maps
+            assert reference is not None  # noqa: S101 - for mypy
+            expected.append(_evidence(reference))
+    name = candidate.contract.precision.value
+    if not difference <= MEAN_LIMIT:
+        raise ParityError(
+            f"maps of {name}: a logit and the mean of its map differ by {difference:.3g}, expected {MEAN_LIMIT:g} at "
+            "most"
+        )
+    agreement = float(np.corrcoef(np.concatenate(found), np.concatenate(expected))[0, 1]) if expected else None
+    if agreement is not None and not agreement >= LIKE_LIMIT:
+        raise ParityError(f"maps of {name} are like those of fp32 to {agreement:.3f}, expected {LIKE_LIMIT:g} at least")
+    return MapParity(images=len(images), mean_difference=difference, agreement=agreement)
+
+
+def _evidence(maps: class_maps.BatchMaps) -> _Floats:
+    """Returns what speaks for the first class, at each position of each image, one after the other."""
+    return np.asarray((maps.classes[:, 0] - maps.classes[:, 1:].mean(axis=1)).ravel(), np.float32)
+
+
+def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tuple[str, str | None]:
+    """Returns the names of the feature maps that logits and, beside them, familiarity are pooled from."""
+    nodes = model.graph.node
+    behind = values_behind(nodes, contract.logits_name)
+    pools = [node for node in nodes if node.op_type == "GlobalAveragePool"]
+    last = [node.input[0] for node in pools if node.output[0] in behind]
+    earlier = [node.input[0] for node in pools if node.output[0] not in behind]
+    if len(last) != 1 or (head.score is not None and len(earlier) != 1):
+        raise ParityError(f"the graph pools {last} for its logits and {earlier} for familiarity, expected one of each")
+    return last[0], earlier[0] if earlier else None
+
+
+def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str) -> str:
+    """Adds what both stages say; the last one, with half as many rows and columns, is enlarged."""
+    width = len(head.kernel)
+    shape = (1, -1, 1, 1)
+    of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
+    scales = graph.constant("scales", np.array([1, 1, 2, 2], np.float32))
+    enlarged = graph.add(
+        "Resize", [of_last, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )  # fmt: skip
+    bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
+    of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score[width:].reshape(shape)), bias])
+    return graph.add("Add", [enlarged, of_earlier])
+
+
+def _squared_score(graph: "_Fragment", directions: _Floats, offset: _Floats, head: Head, earlier: str) -> str:
+    """Shares out a sum of weighted squares: w y^2 is w y times y, and y is linear in the features of each position."""
+    matrix = graph.constant("directions", directions)
+    pooled = graph.add("Flatten", [graph.add("GlobalAveragePool", [earlier])])
+    distances = graph.add("Gemm", [pooled, matrix, graph.constant("offset", offset)])
+    weighted = graph.add("Mul", [distances, graph.constant("score", np.asarray(head.score, np.float32))])
+    slopes = graph.add("Gemm", [weighted, matrix], transB=1)
+    column = graph.constant("column", np.array([0, -1, 1, 1]))
+    products = graph.add("Mul", [earlier, graph.add("Reshape", [slopes, column])])
+    axis = graph.constant("channel", np.array([1]))
+    of_position = graph.add("ReduceSum", [products, axis])
+    of_offset = graph.add("ReduceSum", [graph.add("Mul", [weighted, graph.constant("offset", offset)]), axis])
+    bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
+    rest = graph.add("Reshape", [graph.add("Add", [of_offset, bias]), column])
+    return graph.add("Add", [of_position, rest])
+
+
+class _Fragment:
+    """Nodes to put behind those of another graph, whose values and constants they may use."""
+
+    def __init__(self, model: onnx.ModelProto, contract: Contract) -> None:
+        self._graph = onnx.GraphProto()
+        self._is_half = contract.precision is Precision.FP16
+        self._there: dict[str, onnx.TensorProto] = {tensor.name: tensor for tensor in model.graph.initializer}
+        self._own: dict[str, str] = {}
+
+    def read(self, value: str) -> str:
+        """Returns a value of the other graph in float32."""
+        return self.add("Cast", [value], to=TensorProto.FLOAT) if self._is_half else value
+
+    def constant(self, name: str, array: NDArray[Any]) -> str:
+        """Returns the name of a constant: one of the other graph, if it has that one, too."""
+        if name not in self._own:
+            self._own[name] = self._find(array) or f"{_MAPS}/{name}"
+            if self._own[name] not in self._there:
+                self._graph.initializer.append(numpy_helper.from_array(array, self._own[name]))
+        return self._own[name]
+
+    def _find(self, array: NDArray[Any]) -> str | None:
+        data_type = helper.np_dtype_to_tensor_dtype(array.dtype)
+        same = (
+            name
+            for name, tensor in self._there.items()
+            if tuple(tensor.dims) == array.shape
+            and tensor.data_type == data_type
+            and np.array_equal(numpy_helper.to_array(tensor), array)
+        )
+        return next(same, None)
+
+    def add(self, operator: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
+        """Adds a node; returns the name of its output."""
+        name = f"{_MAPS}/{len(self._graph.node)}"
+        self._graph.node.append(helper.make_node(operator, inputs, [output or name], name, **attributes))
+        return output or name
+
+    def serialize(self, outputs: dict[str, list[str | int]]) -> bytes:
+        """Returns the nodes, their constants and their outputs, by name with their shapes."""
+        for name, shape in outputs.items():
+            self._graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape))
+        content: bytes = self._graph.SerializeToString()
+        return content

@@ -22,7 +22,7 @@ class Annotator:
     """Draws results one after the other, each once for all sinks; without an image, on the last one, dimmed."""
 
     def __init__(self, provider: str) -> None:
-        self._provider = provider.removesuffix("ExecutionProvider")
+        self.provider = provider.removesuffix("ExecutionProvider")
         self._last: BgrImage = np.zeros(_NO_IMAGE_YET, np.uint8)
         self._result: FrameResult | None = None
         self._plain: BgrImage | None = None
@@ -55,7 +55,7 @@ class Annotator:
         for part in result.regions:
             sheet.region(part, mirrored=mirrored, is_named=len(result.regions) > 1)
         sheet.bottom(result)
-        state, running = result.frame.state, self._provider
+        state, running = result.frame.state, self.provider
         if result.source:
             running = f"{result.source}  {running}"
         if result.moving is False:

@@ -21,6 +21,7 @@ from catsdogs_edge.output.quota import Limit, Quota
 from catsdogs_edge.output.rows import STANDARD_OUTPUT, CsvRows, JsonRows, Rows
 from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.runtime.display import why_no_window
+from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink, columns, to_row
 from catsdogs_edge.stream.regions import Region
 
@@ -98,6 +99,7 @@ def open_sinks(
     triggers: Sequence[Trigger],
     info: ModelInfo,
     sources: Sequence[Source],
+    explainer: Explainer,
     more: Iterable[Opener] = (),
     limit: Limit | None = None,
 ) -> list[Sink]:
@@ -121,7 +123,7 @@ def open_sinks(
         for open_sink in (
             *_rows(options, info, jsonl, several=len(sources) > 1),
             *_recordings(options, annotator, sources, limit),
-            *(_windows(options, annotator, info, sources) if window else ()),
+            *(_windows(options, annotator, explainer, sources) if window else ()),
             *more,
             *_events(options, triggers, info, sources),  # last: it waits for its command, when all files are closed
         ):
@@ -180,15 +182,18 @@ def _open_quota(folder: Path, limit: Limit | None) -> Quota:
     return Quota(folder, limit)
 
 
-def _windows(options: CamOptions, annotator: Annotator, info: ModelInfo, sources: Sequence[Source]) -> Iterator[Opener]:
+def _windows(
+    options: CamOptions, annotator: Annotator, explainer: Explainer, sources: Sequence[Source]
+) -> Iterator[Opener]:
     def open_window(name: str) -> Window:
-        return Window(Annotator(info.provider), snapshots=options.save, title=f"catsdogs: {redact(name)}")
+        own = Annotator(annotator.provider)
+        return Window(own, explainer, snapshots=options.save, title=f"catsdogs: {redact(name)}")
 
     source = sources[0]
     if len(sources) > 1:
         yield lambda: PerSource(open_window)
     else:
-        yield lambda: Window(annotator, fps=0.0 if source.live else source.fps, snapshots=options.save)
+        yield lambda: Window(annotator, explainer, fps=0.0 if source.live else source.fps, snapshots=options.save)
 
 
 def _events(

@@ -8,7 +8,8 @@ import cv2
 
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import save_image
-from catsdogs_edge.capture.frames import Frame, to_bgr
+from catsdogs_edge.capture.frames import BgrImage, Frame, to_bgr
+from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult
 
 _TITLE = "catsdogs"
@@ -21,17 +22,26 @@ class Window:
     """Shows each frame of a source with the answer drawn on it, not more than `fps` a second (0: as they come).
 
     Keys: q or Escape stops, as closing the window does; space pauses; s saves the frame as it came, without
-    what is drawn on it, in `snapshots` or the current folder; m mirrors. An image file stays until space, Return or
-    an arrow is pressed. Ask `why_no_window` before.
+    what is drawn on it, in `snapshots` or the current folder; m mirrors; w shows where in the frame the answer comes
+    from. An image file stays until space, Return or an arrow is pressed. Ask `why_no_window` before.
     """
 
     def __init__(
-        self, annotator: Annotator, *, fps: float = 0.0, snapshots: Path | None = None, title: str = _TITLE
+        self,
+        annotator: Annotator,
+        explainer: Explainer,
+        *,
+        fps: float = 0.0,
+        snapshots: Path | None = None,
+        title: str = _TITLE,
     ) -> None:
         # Qt without a toolbar; the user may resize it.
         self._title = title
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._annotator = annotator
+        self._explainer = explainer
+        self._explained: tuple[FrameResult, FrameResult] | None = None
+        self._explains = False
         self._interval = 1 / fps if fps else 0.0
         self._snapshots = snapshots or Path()
         self._sized = False
@@ -50,7 +60,7 @@ class Window:
 
     def _show(self, result: FrameResult) -> int:
         """Shows a result until the next is due; returns the key that was pressed, -1 for none."""
-        image = self._annotator.annotate(result, mirrored=self._mirrored)
+        image = self._draw(result)
         if not self._sized and result.frame.rgb is not None:
             cv2.resizeWindow(self._title, image.shape[1], image.shape[0])
             self._sized = True
@@ -60,10 +70,18 @@ class Window:
         self._due = max(self._due, now) + self._interval
         return self._handle(key, result.frame)
 
+    def _draw(self, result: FrameResult, note: str = "") -> BgrImage:
+        if not self._explains:
+            self._explained = None
+            return self._annotator.annotate(result, mirrored=self._mirrored, note=note)
+        if self._explained is None or self._explained[0] is not result:
+            self._explained = result, self._explainer.explain(result)
+        return self._annotator.annotate(self._explained[1], mirrored=self._mirrored, note=note or "WHY")
+
     def _pause(self, result: FrameResult) -> int:
         """Shows the same until space is pressed again, or stop."""
         while self._open():
-            cv2.imshow(self._title, self._annotator.annotate(result, mirrored=self._mirrored, note="PAUSED"))
+            cv2.imshow(self._title, self._draw(result, "PAUSED"))
             key = self._handle(cv2.waitKey(50), result.frame)
             if key == ord(" ") or key in _STOP:
                 return key
@@ -72,6 +90,8 @@ class Window:
     def _handle(self, key: int, frame: Frame) -> int:
         if key == ord("m"):
             self._mirrored = not self._mirrored
+        elif key == ord("w") and self._explainer.can_explain:
+            self._explains = not self._explains
         elif key == ord("s") and frame.rgb is not None:
             name = f"catsdogs-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{frame.number}.png"
             save_image(to_bgr(frame.rgb), self._snapshots / name)

@@ -51,7 +51,12 @@ def classify_files(classifier: Classifier, paths: Iterable[Path], *, workers: in
 
 
 def classify_all(
-    classifier: Classifier, sources: Iterable[Source], load: Callable[[Source, int], RgbImage], *, workers: int = 1
+    classifier: Classifier,
+    sources: Iterable[Source],
+    load: Callable[[Source, int], RgbImage],
+    *,
+    workers: int = 1,
+    maps: bool = False,
 ) -> Iterator[ImageResult[Source]]:
     """Classifies images one batch after the other, in order.
 
@@ -63,6 +68,7 @@ def classify_all(
         load: Returns an image of a size S, uint8 RGB (S, S, 3), or raises `ImageError`.
         workers: Batches in work at a time, such as one for each core. Off its cores they decode at the same time, but
             run the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
+        maps: Predictions also say where in the images they come from.
     """
     turn = nullcontext() if classifier.provider in ON_CORES else threading.Lock()
 
@@ -70,7 +76,7 @@ def classify_all(
         loaded = [_load(source, load, classifier.contract.image_size) for source in chunk]
         images = [item for item in loaded if not isinstance(item, ImageError)]
         with turn:
-            predictions = iter(classifier.classify(images))
+            predictions = iter(classifier.classify(images, maps=maps))
         rows = []
         for source, item in zip(chunk, loaded, strict=True):
             prediction = None if isinstance(item, ImageError) else next(predictions)

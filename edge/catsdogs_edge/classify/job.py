@@ -12,6 +12,7 @@ from pathlib import Path
 
 from catsdogs_edge.classify.attempts import Attempts
 from catsdogs_edge.classify.batching import ImageResult, classify_all
+from catsdogs_edge.classify.maps import MapFolder
 from catsdogs_edge.classify.options import ClassifyOptions
 from catsdogs_edge.classify.remote import RemoteOriginal
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
@@ -58,7 +59,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         can_count = can_count and not options.watch
         step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
         summary.resumed = len(done)
-        writer = _Writer(results, sorter, summary)
+        writer = _Writer(results, sorter, summary, MapFolder(options.maps) if options.maps else None)
         stack.callback(writer.flush)
         addresses = options.addresses
         workers = options.threads or usable_cpus()
@@ -76,7 +77,9 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
                 for path in paths
                 if is_left(path)
             )
-            for row in classify_all(classifier, originals, partial(_load, attempts), workers=workers):
+            load = partial(_load, attempts)
+            maps = options.maps is not None
+            for row in classify_all(classifier, originals, load, workers=workers, maps=maps):
                 writer.add(row)
                 step(1)
 
@@ -96,7 +99,10 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
 class _Writer:
     """Takes each image to its row and its place, several at once, in the order that loses nothing (see `sorter`)."""
 
-    def __init__(self, results: Sequence[Results], sorter: Sorter | None, summary: ClassifySummary) -> None:
+    def __init__(
+        self, results: Sequence[Results], sorter: Sorter | None, summary: ClassifySummary, maps: MapFolder | None
+    ) -> None:
+        self._maps = maps
         self._summary = summary
         self._results = results
         self._sorter = sorter
@@ -108,6 +114,11 @@ class _Writer:
         if not self._waiting:
             self._begun = time.monotonic()
         result, placed = ImageResult(row.path.name, row.prediction, row.error), None
+        if self._maps and row.prediction:
+            try:
+                self._maps.write(row.path.name, row.path.read_again(), row.prediction)
+            except ImageError as error:
+                say(f"{row.path.name}: no map: {error}", err=True, red=True)
         if self._sorter and row.prediction:
             try:
                 placed = self._sorter.put(row.path, row.prediction.label)

@@ -59,6 +59,10 @@ class ClassifyOptions:
     ] = False
     copy: Annotated[Path | None, typer.Option(help="Copy each image into a folder for its label in here.")] = None
     move: Annotated[Path | None, typer.Option(help="Move it there instead; nothing is ever overwritten.")] = None
+    maps: Annotated[
+        Path | None,
+        typer.Option(help="Write each image beside what each part of it says for the answer, as .jpg, in here."),
+    ] = None
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists end with NUL bytes, as 'find -print0' writes them.")
     ] = False

@@ -44,6 +44,10 @@ class RemoteOriginal(Original):
         """Fetches the encoded image; see `fetch`."""
         return fetch(self.address)
 
+    def read_again(self) -> bytes:
+        """Fetches it once more."""
+        return self.read()
+
 
 def fetch(address: str) -> bytes:
     """Returns what a web server answers; raises `ImageError` where it does not, or with something else than an image.

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.images.decode import open_file, read_stream
+from catsdogs_edge.images.decode import open_file, read_bytes, read_stream
 from catsdogs_edge.output.files import make_folder, sync, write_errors
 from catsdogs_edge.output.names import FreeNames, rename_to_free
 
@@ -71,6 +71,10 @@ class Original:
         with open_file(self.path) as stream:
             self.id = _id(os.fstat(stream.fileno()))
             return read_stream(stream)
+
+    def read_again(self) -> bytes:
+        """Reads what has its name by now, to look at it: it may be another one."""
+        return read_bytes(self.path)
 
 
 @dataclass(frozen=True, slots=True)

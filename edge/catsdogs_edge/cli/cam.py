@@ -60,7 +60,8 @@ class _Command(OptionalValue):
 def _cam(options: CamOptions) -> None:
     """Classify what a camera, a stream or a video shows, frame by frame.
 
-    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors. Without a window and without another
+    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors, w shows where the answer comes
+    from. Without a window and without another
     output, JSON Lines go to standard output.
     """
     if options.list:
@@ -71,6 +72,7 @@ def _cam(options: CamOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
+    from catsdogs_edge.stream.explain import Explainer  # noqa: PLC0415
     from catsdogs_edge.stream.pipeline import StreamSummary, classify_streams, deliver  # noqa: PLC0415
 
     classifier = Classifier.load(
@@ -89,7 +91,7 @@ def _cam(options: CamOptions) -> None:
             more.append(lambda: _open_mqtt(broker, info))
         if access := plan.access:
             more.append(lambda: _open_web(classifier, info, sources[0], access))
-        sinks = open_sinks(options, plan.triggers, info, sources, more, plan.limit)
+        sinks = open_sinks(options, plan.triggers, info, sources, Explainer(classifier), more, plan.limit)
         results = classify_streams(
             sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )

@@ -1,7 +1,7 @@
 """The command `catsdogs-classify`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -10,7 +10,7 @@ import typer
 
 from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat
 from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.errors import ExitCode
+from catsdogs_edge.errors import ExitCode, ModelError, OutputError
 from catsdogs_edge.output.files import check_outputs
 from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.providers import Provider
@@ -47,15 +47,26 @@ def _classify(options: ClassifyOptions) -> None:
 
     classifier = Classifier.load(options.model, options.provider, threads=1, accept_all=options.accept_all)
     info = ModelInfo.from_classifier(classifier, options.model)
-    check_outputs([options.csv, options.jsonl, options.sort_to], [options.model, *options.sources])
+    check_outputs([options.csv, options.jsonl, options.sort_to, options.maps], [options.model, *options.sources])
+    if options.maps:
+        _check_maps(options.maps, options.sources)
+        if not classifier.has_maps:
+            raise ModelError(f"{options.model} cannot say where its answers come from: export it again")
     from catsdogs_edge.classify.job import run_job  # noqa: PLC0415
 
     _finish(lambda: run_job(classifier, info, options), info.describe(), can_resume=bool(options.csv or options.jsonl))
 
 
+def _check_maps(folder: Path, sources: Sequence[str]) -> None:
+    """Refuses to write maps where the next run would take them for images."""
+    for source in sources:
+        if os.path.isdir(source) and folder.resolve().is_relative_to(Path(source).resolve()):
+            raise OutputError(f"--maps {folder} lies in {source}, which is classified: choose another folder")
+
+
 def _check_usage(options: ClassifyOptions) -> None:
     """Refuses options that do not go together."""
-    to_files = options.csv or options.jsonl or options.copy or options.move
+    to_files = options.csv or options.jsonl or options.copy or options.move or options.maps
     if options.sort_to and options.addresses:
         raise typer.BadParameter("--copy and --move sort files, not what lies on a web server")
     if options.copy and options.move:
@@ -64,7 +75,7 @@ def _check_usage(options: ClassifyOptions) -> None:
         raise typer.BadParameter("--watch works on this machine, without --engine ray")
     if options.engine is Engine.RAY:
         if options.parts is None or to_files:
-            raise typer.BadParameter("--engine ray writes to --parts alone, without --csv, --jsonl, --copy and --move")
+            raise typer.BadParameter("--engine ray writes to --parts alone: no --csv, --jsonl, --copy, --move, --maps")
         if options.provider not in {Provider.AUTO, Provider.CPU}:
             raise typer.BadParameter(f"--engine ray works on CPUs, not on --provider {options.provider.value}")
         return

@@ -22,6 +22,8 @@ class ModelInfo:
     """All possible answers: the classes and, where the model can tell and may, neither."""
     has_familiarity: bool
     """Whether the file has the score that "neither" takes."""
+    has_maps: bool
+    """Whether the file can say where in an image its answers come from."""
 
     @classmethod
     def from_classifier(cls, classifier: Classifier, path: Path) -> "ModelInfo":
@@ -34,6 +36,7 @@ class ModelInfo:
             path=path,
             labels=classifier.labels,
             has_familiarity=contract.familiarity is not None,
+            has_maps=classifier.has_maps,
         )
 
     def row_fields(self) -> dict[str, str]:

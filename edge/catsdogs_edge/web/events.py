@@ -39,6 +39,7 @@ async def state(request: Request) -> Response:
             "classes": shown.info.classes,
             "labels": shown.info.labels,
             "threshold": shown.threshold,
+            "maps": shown.info.has_maps,
         },
         "started": iso_time(shown.started),
         "source": None,

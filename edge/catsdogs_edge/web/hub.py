@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult
 
 MOST_VIEWERS = 32
@@ -23,7 +25,7 @@ MOST_VIEWERS = 32
 SILENCE = 5.0
 """Seconds without any word of the camera's thread until what it said last is no news: its driver, or a pipe, hangs."""
 
-_KEPT = 4  # encoded images: plain and drawn, of this frame and the one before
+_KEPT = 6  # encoded images: plain, drawn and explained, of this frame and the one before
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Hub:
         closing: Whether the server ends: streams end then, too.
     """
 
-    def __init__(self, provider: str) -> None:
+    def __init__(self, provider: str, explainer: Explainer | None = None) -> None:
+        """`explainer` draws where answers come from, for viewers who ask for it."""
         self.encodes = self.viewers = 0
         self.closing = False
         self._newest: Newest | None = None
@@ -55,7 +58,8 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._annotator = Annotator(provider)
-        self._encoded: OrderedDict[tuple[int, bool], asyncio.Future[bytes]] = OrderedDict()
+        self._explainer = explainer
+        self._encoded: OrderedDict[tuple[int, bool, bool], asyncio.Future[bytes]] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "catsdogs-encode")
 
     @property
@@ -134,11 +138,14 @@ class Hub:
         finally:
             self.leave()
 
-    async def jpeg(self, newest: Newest, *, drawn: bool) -> bytes:
-        """Returns a result as JPEG, encoded once for all who ask; `drawn` with the answer on it."""
-        key = newest.sequence, drawn
+    async def jpeg(self, newest: Newest, *, drawn: bool, why: bool = False) -> bytes:
+        """Returns a result as JPEG, encoded once for all who ask.
+
+        `drawn`: with the answer on it; `why`: with what speaks for the answer in colour.
+        """
+        key = newest.sequence, drawn, why
         if key not in self._encoded:
-            work = self._draw if drawn else self._plain
+            work = partial(self._explain, drawn=drawn) if why else self._draw if drawn else self._plain
             self._encoded[key] = asyncio.get_running_loop().run_in_executor(self._pool, work, newest)
             self.encodes += 1
             while len(self._encoded) > _KEPT:
@@ -166,6 +173,12 @@ class Hub:
     def _plain(self, newest: Newest) -> bytes:
         assert newest.imaged is not None and newest.imaged.rgb is not None  # noqa: S101, PT018 - for mypy
         return encode_jpeg(newest.imaged.rgb)
+
+    def _explain(self, newest: Newest, *, drawn: bool) -> bytes:
+        if self._explainer is not None and newest.result.frame.rgb is not None:
+            result = self._explainer.explain(newest.result)
+            newest = replace(newest, result=result, imaged=result.frame)
+        return self._draw(newest) if drawn else self._plain(newest)
 
     def _draw(self, newest: Newest) -> bytes:
         if newest.result.frame.rgb is None and newest.imaged is not None:

@@ -24,6 +24,7 @@ _HOLD = 10.0  # seconds that a request for a newer frame waits
 _UNWATCHED = 1.0  # seconds that it waits without looking whether the client is still there, which takes two tasks
 _REPEAT = 1.0  # seconds until MJPEG sends the last frame again: browsers show one when the next one arrives
 _BOUNDARY = "catsdogs-frame"
+_WHY = {"why": "1: with what speaks for the answer in colour, where the model can say."}
 
 
 def describe(shown: Box, watched: Camera, newest: Newest) -> str:
@@ -62,6 +63,7 @@ def _regions(newest: Newest) -> dict[str, list[dict[str, object]]]:
 async def frame(request: Request) -> Response:
     """Answers with another frame than the client has, once there is one; if there is none, with the state."""
     after, drawn = whole_number(request, "after", 0), whole_number(request, "drawn", 0, 1)
+    why = whole_number(request, "why", 0, 1)
     watched = camera(request)
     hub = watched.hub
     with hub.viewer():
@@ -76,17 +78,18 @@ async def frame(request: Request) -> Response:
         has_image = newest.result.frame.rgb is not None or (drawn and newest.imaged)
         if not is_new or not has_image:
             return Response(status_code=204, headers=headers)
-        return Response(await hub.jpeg(newest, drawn=bool(drawn)), media_type="image/jpeg", headers=headers)
+        image = await hub.jpeg(newest, drawn=bool(drawn), why=bool(why))
+        return Response(image, media_type="image/jpeg", headers=headers)
 
 
 async def snapshot(request: Request) -> Response:
     """Answers with the newest frame at once."""
-    drawn = whole_number(request, "drawn", 1, 1)
+    drawn, why = whole_number(request, "drawn", 1, 1), whole_number(request, "why", 0, 1)
     hub = camera(request).hub
     newest = hub.current()
     if newest is None or newest.imaged is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
-    return Response(await hub.jpeg(newest, drawn=bool(drawn)), media_type="image/jpeg")
+    return Response(await hub.jpeg(newest, drawn=bool(drawn), why=bool(why)), media_type="image/jpeg")
 
 
 async def stream(request: Request) -> Response:
@@ -116,7 +119,11 @@ ENDPOINTS = (
         handler=frame,
         summary="The newest frame, held until there is one after a number; what is seen in it as JSON in X-Catsdogs.",
         tag="live",
-        query={"after": "Number of the last frame that the client has.", "drawn": "1: with the answer drawn on it."},
+        query={
+            "after": "Number of the last frame that the client has.",
+            "drawn": "1: with the answer drawn on it.",
+            "why": "1: with what speaks for the answer in colour.",
+        },
         answers={200: "image/jpeg", 204: "", 400: "application/json", 503: "application/json"},
     ),
     Endpoint(
@@ -135,7 +142,7 @@ ENDPOINTS = (
         handler=snapshot,
         summary="The newest frame, at once.",
         tag="live",
-        query={"drawn": "0: without the answer drawn on it."},
+        query={"drawn": "0: without the answer drawn on it.", **_WHY},
         answers={200: "image/jpeg", 400: "application/json", 503: "application/json"},
     ),
 )

@@ -3,6 +3,7 @@
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.endpoint import Camera
@@ -21,7 +22,7 @@ class WebSink(Sink):
 
     def __init__(self, classifier: Classifier, info: ModelInfo, source: str, access: Access) -> None:
         """Starts the server; raises what `WebServer` raises. `source` is its name, without credentials."""
-        self._hub, self._history = Hub(info.provider), History()
+        self._hub, self._history = Hub(info.provider, Explainer(classifier)), History()
         camera = Camera(name=source, hub=self._hub, history=self._history)
         box = make_box(classifier, info.path, access, camera)
         self._telemetry = box.telemetry

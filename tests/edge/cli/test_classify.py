@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from catsdogs_edge.classify.batching import BATCH_SIZE, BATCHES_AHEAD
+from catsdogs_edge.images.decode import read
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.runtime.cpu import usable_cpus
 from tests.edge.conftest import GREY, RED, encode, no_cuda, plain
@@ -584,3 +585,31 @@ def test_a_run_that_cannot_begin_leaves_the_rows_of_before(
     (tmp_path / "truth.csv").write_text("path,label,annotator\na.jpg,cat,Anna\n")
     assert classify(album, "--model", tiny, "--csv", tmp_path / "truth.csv").returncode == 1
     assert "Anna" in (tmp_path / "truth.csv").read_text()
+
+
+def test_maps_are_images_to_look_at(classify: Command, album: Path, familiar: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "maps"
+    done = classify(album, "--model", familiar, "--maps", folder)
+    assert done.returncode == 3  # one image is torn
+    assert {path.name for path in folder.iterdir()} == {"a cat.jpg", "dog.jpg", "кот, 'б'.jpg"}
+    image = read(folder / "a cat.jpg")
+    height, width = read(album / "a cat.png").shape[:2]
+    assert image.shape[1] * height > image.shape[0] * width  # two of them, side by side
+    assert classify(album, "--model", familiar, "--maps", folder).returncode == 3
+    assert len(list(folder.iterdir())) == 6  # none is overwritten
+
+
+def test_maps_among_the_images_are_refused(classify: Command, album: Path, familiar: Path) -> None:
+    done = classify(album, "--model", familiar, "--maps", album / "maps")
+    assert done.returncode == 1
+    assert f"--maps {album / 'maps'} lies in {album}, which is classified" in unwrapped(done.stderr)
+    assert not (album / "maps").exists()
+
+
+def test_an_image_that_goes_before_its_map_still_has_its_row(
+    classify: Command, album: Path, familiar: Path, tmp_path: Path
+) -> None:
+    done = classify(album, "--model", familiar, "--maps", tmp_path / "maps", "--move", tmp_path / "sorted")
+    assert done.returncode == 3
+    assert len(list((tmp_path / "maps").iterdir())) == 3
+    assert (tmp_path / "sorted" / "cat" / "a cat.png").is_file()

@@ -10,7 +10,7 @@ const AGAIN = "This page tries again by itself.";
 
 const canvas = $("image");
 const pen = canvas.getContext("2d", { alpha: false });
-const shown = { after: 0, event: -1, state: "", label: "", since: 0, row: null, hasImage: false, box: null, bars: null, events: [], kind: "classes", hours: 6 };
+const shown = { after: 0, why: false, event: -1, state: "", label: "", since: 0, row: null, hasImage: false, box: null, bars: null, events: [], kind: "classes", hours: 6 };
 
 function setState(state, text = "") {
   const offline = state === "offline";
@@ -139,7 +139,7 @@ async function watch() {
   for (;;) {
     await visible();
     try {
-      const answer = await ask(`frame.jpg?after=${shown.after}`, { seconds: HOLD_SECONDS });
+      const answer = await ask(`frame.jpg?after=${shown.after}${shown.why ? "&why=1" : ""}`, { seconds: HOLD_SECONDS });
       if (!answer.ok) {
         failures += 1;
         setState("offline", [429, 503].includes(answer.status) ? await refusal(answer) : AGAIN);
@@ -261,6 +261,7 @@ async function start() {
   $("source").textContent = box.source ?? "";
   $("source").title = box.source ?? "";
   $("model").textContent = describeModel(box.model);
+  $("why").hidden = !box.model.maps;
   $("familiarity").querySelector("u").style.left = `${100 * (box.model.threshold ?? 0)}%`;
   $("familiarity").querySelector("#mark-hint").hidden = box.model.threshold == null;
 }
@@ -274,6 +275,11 @@ function wire() {
     const on = $("frame").classList.toggle("mirrored");
     $("mirror").setAttribute("aria-pressed", String(on));
   };
+  const why = () => {
+    if ($("why").hidden) return;
+    shown.why = !shown.why;
+    $("why").setAttribute("aria-pressed", String(shown.why));
+  };
   const full = () => (document.fullscreenElement ? document.exitFullscreen() : $("frame").requestFullscreen?.());
   const snapshot = async () => {
     try {
@@ -286,13 +292,14 @@ function wire() {
     setTimeout(() => ($("said").textContent = ""), 4000);
   };
   $("mirror").addEventListener("click", mirror);
+  $("why").addEventListener("click", why);
   $("full").addEventListener("click", full);
   $("snapshot").addEventListener("click", snapshot);
   $("viewer-close").addEventListener("click", () => $("viewer").close());
   $("viewer").addEventListener("click", (event) => event.target === $("viewer") && $("viewer").close());
   document.addEventListener("keydown", (event) => {
     if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || event.target.matches("input") || document.querySelector("dialog[open]")) return;
-    ({ m: mirror, f: full, s: snapshot })[event.key.toLowerCase()]?.();
+    ({ m: mirror, w: why, f: full, s: snapshot })[event.key.toLowerCase()]?.();
   });
   const hours = document.querySelectorAll("[data-hours]");
   for (const button of hours) {

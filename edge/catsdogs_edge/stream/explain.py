@@ -1,0 +1,37 @@
+"""Shows in a frame where its answers come from."""
+
+from dataclasses import replace
+
+from catsdogs_edge.images.heatmap import draw_heatmap
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.stream.frame_result import FrameResult
+
+
+class Explainer:
+    """Draws heatmaps over frames, on demand: it asks the model once more, about that frame alone."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+
+    @property
+    def can_explain(self) -> bool:
+        """Whether the model file has what it takes."""
+        return self._classifier.has_maps
+
+    def explain(self, result: FrameResult) -> FrameResult:
+        """Returns a result with what speaks for its smoothed label coloured in the frame, or in each region of it.
+
+        The frame of the result stays as it is. One without an image, or that was not classified, is returned itself.
+        Raises what `Classifier.predict` raises.
+        """
+        rgb = result.frame.rgb
+        parts = [part for part in result.each() if part.label]
+        if rgb is None or not parts:
+            return result
+        drawn = rgb.copy()
+        crops = [part.region.crop(drawn) if part.region else drawn for part in parts]
+        predictions = self._classifier.classify(crops, maps=True)
+        for part, crop, prediction in zip(parts, crops, predictions, strict=True):
+            if prediction.maps is not None:
+                crop[:] = draw_heatmap(crop, prediction.maps.evidence(part.label))
+        return replace(result, frame=replace(result.frame, rgb=drawn))

@@ -44,9 +44,10 @@ test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge 
 	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/train tests/export tests/integration
 
 test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
-	$(EDGE)/bin/python -m pytest -m slow -n 2 tests/edge/classify
+# More processes than cores: Ray's tests wait more than they compute.
+	$(EDGE)/bin/python -m pytest -m slow -n 4 tests/edge/classify tests/edge/cluster
 # Apart from those, which leave no core to the servers and cameras of these.
-	$(EDGE)/bin/python -m pytest -m slow -n 2 --ignore=tests/edge/classify tests/edge
+	$(EDGE)/bin/python -m pytest -m slow -n 2 --ignore=tests/edge/classify --ignore=tests/edge/cluster tests/edge
 # In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
 	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder \
 	  tests/integration tests/train tests/export

@@ -77,6 +77,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Iterator[P
         yield folder
 
 
+def install(folder: Path, *what: str | Path) -> Path:
+    """Makes an environment with these arguments of `pip install`, by uv, as `make` does; returns its scripts."""
+    uv = ROOT / "build" / "uv" / "bin" / "uv"
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    scripts = folder / ("Scripts" if os.name == "nt" else "bin")
+    command: list[str | Path] = [uv, "pip", "install", "--python", scripts / "python"]
+    if not uv.is_file():
+        command = [scripts / "pip", "install", "--no-compile", "--disable-pip-version-check"]
+    subprocess.run([*command, "--quiet", *what], check=True)
+    return scripts
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real images and weights beside the checkout."""

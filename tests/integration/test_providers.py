@@ -11,6 +11,7 @@ import pytest
 
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.runtime.cpu import Cpu
+from tests.conftest import install
 
 HOUSE = Path(__file__).resolve().parents[2]
 
@@ -27,11 +28,7 @@ pytestmark = [
 def openvino(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the console scripts of that environment."""
     folder = tmp_path_factory.mktemp("openvino") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip: list[str | Path] = [folder / "bin" / "pip", "install", "-c", HOUSE / "constraints.txt"]
-    quick = ["--quiet", "--no-compile", "--disable-pip-version-check"]
-    subprocess.run([*pip, *quick, "-e", f"{HOUSE}[edge-openvino]"], check=True)
-    return folder / "bin"
+    return install(folder, "-c", HOUSE / "constraints.txt", "-e", f"{HOUSE}[edge-openvino]")
 
 
 def labels(scripts: Path, images: Path, model: Path, *options: str) -> tuple[dict[str, str], str]:

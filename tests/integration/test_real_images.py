@@ -107,7 +107,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert peak_memory(command) <= 300
 
     # The same files, unchanged, on two other engines.
-    images = sorted(inbox.iterdir())[::2]
+    images = sorted(inbox.iterdir())[::5]
     batch = load_batch(images, SIZE)
     for name, ours in (("model.onnx", fp32), ("model.int8.onnx", int8)):
         model = folder / "onnx" / name
@@ -120,7 +120,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
             # Where two logits are closer than engines may differ, either label is right.
             close = np.abs(logits[:, 0] - logits[:, 1]) < tolerance(model)
             assert np.all(same | close)
-            assert same.sum() >= 99
+            assert same.sum() >= 39
 
 
 def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from catsdogs_edge.images.drawings import write_folder
+from tests.conftest import install
 
 HOUSE = Path(__file__).resolve().parents[2]
 RECIPES = HOUSE / "tests" / "integration" / "recipes.txt"
@@ -33,9 +34,8 @@ Rows = dict[str, dict[str, Any]]
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python of an environment with both of them."""
     folder = tmp_path_factory.mktemp("recipes") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip, quiet = folder / "bin" / "pip", ["--quiet", "--disable-pip-version-check"]
-    subprocess.run([pip, "install", *quiet, "--no-compile", "-r", RECIPES], check=True)
+    pip = install(folder, "-r", RECIPES) / "pip"
+    quiet = ["--quiet", "--disable-pip-version-check"]
     subprocess.run([pip, "install", *quiet, "--no-deps", "-e", HOUSE], check=True)
     # Spark comes as 450 MB of source, of which pip would make, and unpack, a wheel first: that takes a minute.
     (spark,) = re.findall(r"^# (pyspark==([^\s,]+))", RECIPES.read_text(), re.MULTILINE)

@@ -126,6 +126,7 @@ class Clips:
         """Ends the clip that goes on, and waits for the encoder; raises `OutputError` where a clip was not written."""
         self._end()
         self._encoder.close()
+        _log.info("Clips in %s: %d.", self._quota.folder, self._encoder.written)
 
 
 @dataclass(slots=True)
@@ -141,7 +142,11 @@ class _Open:
 
 
 class _Encoder:
-    """A thread that turns JPEGs into videos, one after the other."""
+    """A thread that turns JPEGs into videos, one after the other.
+
+    Attributes:
+        written: Clips that are whole.
+    """
 
     def __init__(self, quota: Quota, *, live: bool) -> None:
         self._quota = quota
@@ -149,6 +154,7 @@ class _Encoder:
         self._work: queue.Queue[tuple[str, float] | list[_Shot] | bytes | None] = queue.Queue()
         self._error: Exception | None = None
         self._left_out = 0
+        self.written = 0
         self._thread = threading.Thread(target=self._run, name="catsdogs-clips", daemon=True)
         self._thread.start()
 
@@ -196,7 +202,7 @@ class _Encoder:
                         if video:
                             video.write(shot)
                 elif video:
-                    video.finish(item)
+                    self.written += video.finish(item)
                     video = None
         except OSError as error:  # an OutputError, too
             is_ours = isinstance(error, OutputError)
@@ -243,10 +249,13 @@ class _Video:
             if self._written % _FRAMES_BETWEEN_LOOKS == 1:
                 self._growth.look()
 
-    def finish(self, snapshot: bytes) -> None:
-        """Gives the video its name once it is whole; raises `OutputError` where it is not."""
+    def finish(self, snapshot: bytes) -> bool:
+        """Gives the video its name once it is whole; raises `OutputError` where it is not.
+
+        Returns False where there was no frame.
+        """
         if self._writer is None:
-            return
+            return False
         self._writer.release()
         self._writer = None
         if not _is_whole(self._temporary, self._written):
@@ -261,6 +270,7 @@ class _Video:
         beside.replace(image)
         self._temporary.replace(self._path)
         sync(self._path.parent)
+        return True
 
     def abandon(self) -> None:
         """Removes what is not whole."""

@@ -55,6 +55,21 @@ class _Lasting:
     done: set[Trigger] = field(default_factory=set)
 
 
+def _check_command(command: str) -> None:
+    """Raises `DataError` for a command that cannot run: it would be noticed when the first one comes."""
+    first = command.split(maxsplit=1)[0] if command.split() else ""
+    if not first or first.startswith("-"):
+        raise DataError(
+            f"'{command}' is no command: --on takes an event and a command, such as --on cat:2s ./open-the-flap"
+        )
+    if re.fullmatch(r"[\w./~-]+", first) and "/" in first:
+        path = Path(first).expanduser()
+        if not path.is_file():
+            raise DataError(f"{first}, the command of --on, is not there")
+        if not os.access(path, os.X_OK):
+            raise DataError(f"{first}, the command of --on, may not be run: chmod +x {first}")
+
+
 class Events:
     """Runs a shell command once each time that a label has lasted; raises `DataError` for an unknown label.
 
@@ -70,6 +85,7 @@ class Events:
         for trigger in triggers:
             if trigger.label not in labels:
                 raise DataError(f"the model knows no '{trigger.label}', only {', '.join(labels)}")
+        _check_command(command)
         self._triggers = triggers
         self._source = source
         self._command = command

@@ -190,6 +190,7 @@ class AnnotatedFrames(Sink):
         self._next_unsure = -math.inf
         self._names = FreeNames()
         self._annotator = annotator
+        self._saved = 0
 
     def _wants(self, result: FrameResult) -> bool:
         change = self._changes.add(result)
@@ -217,7 +218,12 @@ class AnnotatedFrames(Sink):
             except OutputError:  # such as a full disk: nothing is left
                 path.unlink(missing_ok=True)
                 raise
+            self._saved += 1
         return True
+
+    def close(self) -> None:
+        """Says how many were saved."""
+        _log.info("Frames saved in %s: %d.", self._folder, self._saved)
 
 
 def save_image(bgr: BgrImage, path: Path) -> None:

@@ -211,6 +211,8 @@ def _hint(path: Path) -> str:
     name = str(path)
     is_stream = re.match(r"[a-z]+:/", name) is not None and not name.startswith(("http:/", "https:/"))
     is_camera = re.fullmatch(r"\d{1,2}|cam:.+|/dev/video.*", name) is not None
+    if name.startswith(("http:/", "https:/")):  # as an argument, it would have been fetched
+        return " (an address in a list is not fetched: give it as an argument)"
     if path.suffix.lower() in VIDEO_ENDINGS or is_stream or is_camera:
         return f" ({'a camera' if is_camera else 'a stream' if is_stream else 'a video'}: catsdogs-cam classifies it)"
     return ""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -53,6 +54,9 @@ def _classify(options: ClassifyOptions) -> None:
         if not classifier.has_maps:
             raise ModelError(f"{options.model} cannot say where its answers come from: export it again")
     from catsdogs_edge.classify.job import run_job  # noqa: PLC0415
+
+    if options.watch:  # an extra of its own, which may be missing: before any folder is made
+        import_module("catsdogs_edge.classify.watch")
 
     _finish(lambda: run_job(classifier, info, options), info.describe(), can_resume=bool(options.csv or options.jsonl))
 

@@ -1,6 +1,7 @@
 """What a program may hand over as an image: a path, the bytes of a file, pixels, or an image of Pillow."""
 
 import os
+import re
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -37,7 +38,12 @@ def load_input(image: object, size: int) -> RgbImage:
     if isinstance(image, np.ndarray):
         return resize(image, size)
     if isinstance(image, str | os.PathLike):
-        return load(os.fspath(image), size)
+        try:
+            return load(os.fspath(image), size)
+        except ImageError as error:
+            if re.match("https?://", str(image)):
+                raise ImageError(f"{error}: an address is not fetched here, pass the bytes") from error
+            raise
     if isinstance(image, bytes | bytearray | memoryview):
         return load_bytes(bytes(image), size)
     if isinstance(image, PillowImage):

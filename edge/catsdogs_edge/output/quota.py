@@ -5,6 +5,7 @@ import os
 import re
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,11 @@ class Quota:
         self.make_room(0)
 
     @property
+    def bytes(self) -> int | None:
+        """Most bytes of all of it; None without a limit."""
+        return self._limit.bytes
+
+    @property
     def largest(self) -> int | None:
         """Most bytes of one recording, so that others find room; None without a limit."""
         return None if self._limit.bytes is None else self._limit.bytes // 4
@@ -77,20 +83,23 @@ class Quota:
     def make_room(self, more: int = HEADROOM, *, keep: Path | None = None) -> None:
         """Removes the oldest, but not `keep`, until `more` bytes fit; raises `OutputError` where they cannot."""
         with self._lock, write_errors(self.folder):
-            files = sorted(self._files())
-            total = sum(size for _, _, size in files) + more
+            recordings: defaultdict[str, list[tuple[float, Path, int]]] = defaultdict(list)
+            for file in self._files():
+                recordings[file[1].stem].append(file)  # a video and its image come and go together
+            total = sum(size for files in recordings.values() for _, _, size in files) + more
             oldest = time.time() - self._limit.days * _A_DAY if self._limit.days else 0.0
-            for changed, path, size in files:
+            for files in sorted(recordings.values(), key=max):
                 too_much = self._limit.bytes is not None and total > self._limit.bytes
-                if not (too_much or changed < oldest):
+                if not (too_much or max(files)[0] < oldest):
                     return
-                if path.name.startswith(".") or path == keep:  # it is being written
+                if any(path.name.startswith(".") or path == keep for _, path, _ in files):  # it is being written
                     continue
-                try:
-                    path.unlink(missing_ok=True)
-                except OSError as error:
-                    raise OutputError(f"{path} cannot be removed for the quota: {error.strerror}") from error
-                total -= size
+                for _, path, size in files:
+                    try:
+                        path.unlink(missing_ok=True)
+                    except OSError as error:
+                        raise OutputError(f"{path} cannot be removed for the quota: {error.strerror}") from error
+                    total -= size
             if self._limit.bytes is not None and total > self._limit.bytes:
                 most = f"{self._limit.bytes / 10**6:g} MB"
                 raise OutputError(f"the quota of {self.folder}, {most}, is too small for a single recording")
@@ -111,18 +120,21 @@ class Growth:
     def __init__(self, quota: Quota, path: Path) -> None:
         self._quota = quota
         self._path = path
-        self._bytes = 0
+        self._bytes = self._step = 0
 
     @property
     def is_large(self) -> bool:
-        """Whether it took a good part of the quota when it was looked at last."""
-        return self._quota.largest is not None and self._bytes > self._quota.largest
+        """Whether it may take more than its part of the quota by the next look."""
+        return self._quota.largest is not None and self._bytes + self._step > self._quota.largest
 
     def look(self) -> None:
         """Makes room for what it may grow by until the next look; raises what `make_room` raises."""
         size = self._path.stat().st_size if self._path.is_file() else 0
-        self._quota.make_room(max(HEADROOM, 3 * (size - self._bytes)), keep=self._path)
-        self._bytes = size
+        self._bytes, self._step = size, size - self._bytes
+        more = max(HEADROOM, 3 * self._step)
+        if self._quota.bytes is not None:  # one that has grown as large ends early, and needs no more than its own end
+            more = max(min(more, self._quota.bytes - size), 0)
+        self._quota.make_room(more, keep=self._path)
 
 
 def _is_running(process: int) -> bool:

@@ -139,7 +139,8 @@ class RowFile(ABC):
                 if first and not resumes and not self._is_ours(first):
                     self._file.close()
                     raise OutputError(
-                        f"{self.path} holds something else than such rows, or has other columns: take another name"
+                        f"{self.path} holds something else than such rows, or rows with other columns "
+                        "(options such as --crop add some): take another name"
                     )
 
     def _head(self) -> None:

@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbImage
 
@@ -10,6 +11,7 @@ _SHARE = 0.004  # of them that must move: 77 of 160 x 120
 _HISTORY = 300  # frames until what stays is background
 _VARIANCE = 25.0  # squared distance from the background, in variances of its noise, that counts
 _STARTING = 3  # frames from which the background is learned: they count as moving
+_CHANGE = 24.0  # grey levels, beside what all of the frame gained or lost, that count
 _GRAIN = np.ones((3, 3), np.uint8)  # what is thinner is noise
 
 AFTERWARDS = 1.0
@@ -17,7 +19,11 @@ AFTERWARDS = 1.0
 
 
 class MotionDetector:
-    """Compares each frame with a background that is learned from those before (MOG2: Zivkovic, ICPR 2004)."""
+    """Compares each frame with a background that is learned from those before (MOG2: Zivkovic, ICPR 2004).
+
+    And with the last one that was classified: where an animal is gone from one frame to the next, as in those that come
+    once a second, the background is as it was before, and the answer is not.
+    """
 
     def __init__(self) -> None:
         self.reset()
@@ -27,6 +33,7 @@ class MotionDetector:
         self._background = cv2.createBackgroundSubtractorMOG2(_HISTORY, _VARIANCE, detectShadows=False)
         self._until = 0.0
         self._seen = 0
+        self._classified: NDArray[np.float32] | None = None
         self._shape: tuple[int, ...] = ()
 
     def moves(self, rgb: RgbImage, now: float) -> bool:
@@ -36,10 +43,21 @@ class MotionDetector:
             self._shape = rgb.shape
         shrink = min(_EDGE / max(rgb.shape[:2]), 1.0)
         small = cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-        grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+        grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         moving = cv2.morphologyEx(self._background.apply(grey), cv2.MORPH_OPEN, _GRAIN)
         self._seen += 1
-        if self._seen <= _STARTING or cv2.countNonZero(moving) >= _SHARE * moving.size:
+        least = _SHARE * moving.size
+        if self._seen <= _STARTING or cv2.countNonZero(moving) >= least or self._has_changed(grey, least):
             self._until = now + AFTERWARDS
+        if now < self._until:
+            self._classified = grey.astype(np.float32)
             return True
-        return now < self._until
+        return False
+
+    def _has_changed(self, grey: NDArray[np.uint8], least: float) -> bool:
+        """Returns whether so many pixels differ from the frame that the last answer is about."""
+        if self._classified is None:
+            return False
+        gained = grey - self._classified
+        changed = (np.abs(gained - np.median(gained)) > _CHANGE).astype(np.uint8)
+        return cv2.countNonZero(cv2.morphologyEx(changed, cv2.MORPH_OPEN, _GRAIN)) >= least

@@ -102,3 +102,18 @@ def test_what_is_seen_is_no_part_of_the_command(tmp_path: Path) -> None:
     events.close()
     assert (tmp_path / "out").read_text() == f"{evil}\n"
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_command_that_cannot_run_is_said_at_the_start(tmp_path: Path) -> None:
+    script = tmp_path / "open-the-flap"
+    triggers = Trigger.parse_all("cat:1s")
+    with pytest.raises(DataError, match="the command of --on, is not there"):
+        Events(triggers, f"{script} now", CLASSES)
+    script.write_text("#!/bin/sh\n")
+    with pytest.raises(DataError, match=r"may not be run: chmod \+x"):
+        Events(triggers, str(script), CLASSES)
+    script.chmod(0o755)
+    Events(triggers, str(script), CLASSES).close()
+    for command in ("--jsonl", " "):  # the command was forgotten
+        with pytest.raises(DataError, match="is no command: --on takes an event and a command"):
+            Events(triggers, command, CLASSES)

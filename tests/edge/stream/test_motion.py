@@ -114,3 +114,14 @@ def test_a_still_stream_costs_little() -> None:
         return time.process_time() - begun
 
     assert cost(motion=True) <= 0.15 * cost(motion=False)
+
+
+def test_what_is_gone_from_one_frame_to_the_next_is_noticed() -> None:
+    detector = MotionDetector()
+    look(detector, [room() for _ in range(6 * RATE)])
+    found = look(detector, [with_cat(100) for _ in range(5 * RATE)], 6 * RATE)
+    assert found[0]
+    assert not found[-1]  # it sits still
+    found = look(detector, [room() for _ in range(3 * RATE)], 11 * RATE)
+    assert found[0]  # the background is the one of before, the answer is not
+    assert not found[-1]

@@ -11,9 +11,17 @@ from catsdogs_train import train as fit
 from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.features import FeatureBatches, compute_features, make_extractor, make_head, read_features
+from catsdogs_train.network.features import (
+    FeatureBatches,
+    compute_features,
+    make_extractor,
+    make_head,
+    make_mapper,
+    read_features,
+)
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.settings import Settings
+from tests.train.small_network import build_small_resnet
 
 
 def test_the_parts_are_the_whole_and_share_their_weights(tmp_path: Path) -> None:
@@ -100,3 +108,11 @@ def test_features_are_in_the_order_of_the_images_and_computed_once(images: Path,
         os.truncate(whole, length)
         compute_features(extractor, ImageBatches(samples, viewing, 3), whole, [])
         np.testing.assert_allclose(read_features(whole), features, rtol=1e-4, atol=1e-5)
+
+
+def test_the_mean_of_a_class_map_is_the_logit() -> None:
+    network = build_small_resnet(3)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), np.uint8)
+    maps = np.asarray(make_mapper(network)(images, training=False))
+    assert maps.shape == (2, 2, 2, 3)
+    np.testing.assert_allclose(maps.mean(axis=(1, 2)), np.asarray(network(images, training=False)), atol=1e-4)

@@ -41,6 +41,18 @@ def make_extractor(network: keras.Model) -> keras.Model:
     return keras.Model(network.input, tapped(centred, training=False), name="extractor")
 
 
+def make_mapper(network: keras.Model) -> keras.Model:
+    """Makes a model from images to a logit for each class and position, (N, h, w, C); weights are shared.
+
+    The output layer is applied before the pooling: Zhou et al., "Learning Deep Features for Discriminative
+    Localization", 2016.
+    """
+    backbone = get_backbone(network)
+    tapped = keras.Model(backbone.input, backbone.get_layer(stage_output(backbone, 5)).output, name=backbone.name)
+    centred = network.get_layer("subtract_imagenet_mean").output
+    return keras.Model(network.input, network.get_layer("logits")(tapped(centred, training=False)), name="mapper")
+
+
 def extract_features(
     extractor: keras.Model,
     batches: ImageBatches | RgbBatch,

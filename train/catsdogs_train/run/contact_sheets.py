@@ -4,17 +4,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 import numpy as np
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbImage, read, resize
+from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.model.scores import Scores
 from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe, make_view
 from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.network.features import make_mapper
 from catsdogs_train.run.plots import plot_images
 from catsdogs_train.settings import Settings
 
-_SHOWN_VIEWS, _SHOWN_WRONG, _COLUMNS, _THUMBNAIL = 5, 18, 6, 160
+_SHOWN_VIEWS, _SHOWN_WRONG, _COLUMNS, _THUMBNAIL = 5, 18, 3, 160
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +77,31 @@ def find_wrong(
     ]
 
 
-def plot_worst(wrong: Sequence[Wrong], path: Path) -> None:
-    """Draws the surest of the wrong answers to a PNG file; nothing where there is none."""
+def plot_worst(wrong: Sequence[Wrong], network: keras.Model, classes: Sequence[str], size: int, path: Path) -> None:
+    """Draws the surest of the wrong answers, beside what speaks for them, to a PNG file; nothing where there is none.
+
+    `size` is the edge length of the network's input, in pixels.
+    """
     shown = []
+    mapper = make_mapper(network)
     for item in wrong[:_SHOWN_WRONG]:
-        image = _load(item.sample, _THUMBNAIL)
+        image = _load(item.sample, size)
         if image is not None:
+            image = _explain(image, mapper, classes.index(item.answer))
             name = item.sample.path.name
             short = name if len(name) <= 24 else f"{name[:10]}...{name[-11:]}"
             shown.append((f"{item.answer} {item.probability:.1%}, not {item.label}\n{short}", image))
     if shown:
         rows = [shown[start : start + _COLUMNS] for start in range(0, len(shown), _COLUMNS)]
         plot_images(rows, f"Wrong and sure: {len(shown)} of {len(wrong)}. Are these labels right?", path)
+
+
+def _explain(image: RgbImage, mapper: keras.Model, answer: int) -> RgbImage:
+    """Puts beside an image what each part of it says for an answer against the others."""
+    (maps,) = np.asarray(mapper(image[np.newaxis], training=False), np.float32)
+    evidence = maps[:, :, answer] - np.delete(maps, answer, axis=2).mean(axis=2)
+    small = resize(image, _THUMBNAIL)
+    return np.hstack([small, draw_heatmap(small, evidence)])
 
 
 def _load(sample: Sample, size: int) -> RgbImage | None:

@@ -94,7 +94,8 @@ def plot_familiarity(val_scores: NDArray[np.float64], other_scores: NDArray[np.f
 def plot_images(rows: Sequence[Sequence[tuple[str, RgbImage]]], title: str, path: Path) -> None:
     """Draws a sheet of uint8 RGB images (H, W, 3) with a line of text over each to a PNG file."""
     columns = max(len(row) for row in rows)
-    figure = Figure(figsize=(1.9 * columns + 0.2, 2.15 * len(rows) + 0.5), layout="constrained")
+    height, width = rows[0][0][1].shape[:2]
+    figure = Figure(figsize=(1.9 * columns * width / height + 0.2, 2.15 * len(rows) + 0.5), layout="constrained")
     figure.suptitle(title)
     for line, row in zip(figure.subplots(len(rows), columns, squeeze=False), rows, strict=True):
         for axes in line:

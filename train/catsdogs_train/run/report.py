@@ -25,7 +25,7 @@ _PLOTS = {
     "reliability.png": "Whether it is as sure as it is right",
     "familiarity.png": "Whether it knows what it has never seen",
     "views.png": "What it was shown",
-    "worst.png": "Where it is sure and wrong (all of them are in worst.csv): look at the labels first",
+    "worst.png": "Where it is sure and wrong, and what speaks for that (worst.csv has all): look at the labels first",
 }
 
 

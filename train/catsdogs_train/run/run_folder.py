@@ -127,7 +127,7 @@ class RunFolderWriter:
             for item in wrong
         ]
         _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
-        plot_worst(wrong, folder / "worst.png")
+        plot_worst(wrong, network, classes, self._settings.image_size, folder / "worst.png")
         if familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
         if comparison:

@@ -84,11 +84,18 @@ class CamOptions(WebOptions):
     ] = None
     clip_before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip before the visit.")] = 3.0
     clip_after: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip after the visit.")] = 3.0
+    collect: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep frames that a model would learn from (doubtful ones, the first of a visit, some by lot; no near "
+            "copies) in here, for catsdogs-review: up to 500 MB, if --quota says nothing."
+        ),
+    ] = None
     quota: Annotated[
         str | None,
         typer.Option(
             metavar="SIZE",
-            help="Most that the folders of --clips and --record hold each: 500MB, 20GB, or 14d for days.",
+            help="Most that the folders of --clips, --record and --collect hold each: 500MB, 20GB, or 14d for days.",
         ),
     ] = None
     on: Annotated[
@@ -130,18 +137,20 @@ class CamOptions(WebOptions):
     @property
     def has_output(self) -> bool:
         """Whether there is something else to show for it than a window and JSON Lines."""
-        outputs = (self.csv, self.record, self.save, self.clips, self.visits, self.web, self.mqtt, self.on)
+        outputs = (
+            self.csv, self.record, self.save, self.clips, self.collect, self.visits, self.web, self.mqtt, self.on,
+        )  # fmt: skip
         return any(output is not None for output in outputs)
 
     @property
     def files(self) -> tuple[Path | None, ...]:
         """What is written to."""
-        return self.csv, self.jsonl, self.record, self.save, self.clips, self.visits
+        return self.csv, self.jsonl, self.record, self.save, self.clips, self.collect, self.visits
 
     def check(self) -> None:
         """Raises `ValueError` for what does not go together."""
-        if self.quota and not (self.clips or self.records_into_folder):
-            raise ValueError("--quota goes with --clips, or with a folder to --record into")
+        if self.quota and not (self.clips or self.collect or self.records_into_folder):
+            raise ValueError("--quota goes with --clips, --collect, or a folder to --record into")
         if self.save_when is not SaveWhen.ALL and not self.save:
             raise ValueError("--save-when goes with --save")
         of_server = (self.token_file, self.allow_host, self.allow_origin, self.tls_cert, self.tls_key)

@@ -14,7 +14,9 @@ from catsdogs_edge.cam.recorder import AnnotatedFrames, Recorder, Segments
 from catsdogs_edge.cam.watchdog import Watchdog
 from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
+from catsdogs_edge.collection.collector import Collector
 from catsdogs_edge.errors import OutputError
+from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.files import check_writable, is_utf8, make_folder
 from catsdogs_edge.output.quota import Limit, Quota
@@ -31,6 +33,7 @@ Opener: TypeAlias = Callable[[], Sink]
 _log = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_STATES = 1.0
+_USUAL_LIMIT = Limit(bytes=500 * 10**6)  # of collected images
 
 
 JSON_FIELDS = frozenset({"schema", "time", "frame", "state", "label"})
@@ -97,9 +100,9 @@ class PerSource:
 def open_sinks(
     options: CamOptions,
     triggers: Sequence[Trigger],
+    classifier: Classifier,
     info: ModelInfo,
     sources: Sequence[Source],
-    explainer: Explainer,
     more: Iterable[Opener] = (),
     limit: Limit | None = None,
 ) -> list[Sink]:
@@ -123,7 +126,8 @@ def open_sinks(
         for open_sink in (
             *_rows(options, info, jsonl, several=len(sources) > 1),
             *_recordings(options, annotator, sources, limit),
-            *(_windows(options, annotator, explainer, sources) if window else ()),
+            *_collections(options, info, classifier.threshold, limit),
+            *(_windows(options, annotator, Explainer(classifier), sources) if window else ()),
             *more,
             *_events(options, triggers, info, sources),  # last: it waits for its command, when all files are closed
         ):
@@ -156,6 +160,13 @@ def _recordings(
         yield lambda: AnnotatedFrames(save, annotator, options.save_when)
     if clips := options.clips:
         yield lambda: _open_clips(options, _open_quota(clips, limit), sources)
+
+
+def _collections(
+    options: CamOptions, info: ModelInfo, threshold: float | None, limit: Limit | None
+) -> Iterator[Opener]:
+    if collect := options.collect:
+        yield lambda: Collector(_open_quota(collect, limit or _USUAL_LIMIT), info, threshold)
 
 
 def _open_clips(options: CamOptions, quota: Quota, sources: Sequence[Source]) -> Sink:

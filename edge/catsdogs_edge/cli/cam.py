@@ -50,6 +50,7 @@ class _Command(OptionalValue):
     "catsdogs-cam visit.mp4 --save frames/ --record seen.mkv",
     "catsdogs-cam visit.mp4 --no-window --visits visits.csv",
     "catsdogs-cam 0 --no-window --clips clips/ --quota 5GB",
+    "catsdogs-cam 0 --no-window --collect collected/",
     "catsdogs-cam 0 --no-window --print-config > cam.toml",
     "catsdogs-cam --config cam.toml",
     "catsdogs-cam 0 --no-window --web",
@@ -72,7 +73,6 @@ def _cam(options: CamOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
-    from catsdogs_edge.stream.explain import Explainer  # noqa: PLC0415
     from catsdogs_edge.stream.pipeline import StreamSummary, classify_streams, deliver  # noqa: PLC0415
 
     classifier = Classifier.load(
@@ -91,7 +91,7 @@ def _cam(options: CamOptions) -> None:
             more.append(lambda: _open_mqtt(broker, info))
         if access := plan.access:
             more.append(lambda: _open_web(classifier, info, sources[0], access))
-        sinks = open_sinks(options, plan.triggers, info, sources, Explainer(classifier), more, plan.limit)
+        sinks = open_sinks(options, plan.triggers, classifier, info, sources, more, plan.limit)
         results = classify_streams(
             sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )

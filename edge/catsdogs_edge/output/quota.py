@@ -20,7 +20,7 @@ HEADROOM = 2**20
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST = 5 * 10**6
 _A_DAY = 86_400.0
-_OURS = re.compile(r"(\.catsdogs-(?P<process>\d+)-)?\d{8}-\d{6}-.*\.(webm|jpg|mkv|mp4|avi)")
+_OURS = re.compile(r"(\.catsdogs-(?P<process>\d+)-)?\d{8}-\d{6}-.*\.(webm|jpg|json|mkv|mp4|avi)")
 
 
 @dataclass(frozen=True, slots=True)

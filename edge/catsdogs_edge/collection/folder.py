@@ -1,0 +1,58 @@
+"""A folder of collected images, each with a row beside it: what was collected, and why."""
+
+import logging
+from base64 import b64decode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from catsdogs_edge.output.json_text import from_json
+
+_log = logging.getLogger(__name__)
+
+ENDING = ".jpg"
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """An image that a camera has collected."""
+
+    path: Path
+    row: dict[str, Any]
+    """What the model said of it (`stream.frame_result.to_row`), with `reason` and `thumbnail`, in Base64."""
+
+    @property
+    def time(self) -> float:
+        """When it was captured: seconds since 1970 (UTC)."""
+        return datetime.fromisoformat(str(self.row["time"])).timestamp()
+
+    @property
+    def thumbnail(self) -> bytes:
+        """What `images.similarity` compares; empty where the row has none."""
+        try:
+            return b64decode(self.row.get("thumbnail") or "")
+        except (TypeError, ValueError):
+            return b""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The source and the region that it shows; empty where there is one."""
+        return str(self.row.get("source") or ""), str(self.row.get("region") or "")
+
+
+def find_collected(folder: Path) -> Iterator[Collected]:
+    """Yields the images of a folder that have a row, the oldest first; says which rows cannot be read."""
+    for path in sorted(folder.glob("*.json")):
+        image = path.with_suffix(ENDING)
+        if path.name.startswith(".") or not image.is_file():
+            continue
+        try:
+            row = from_json(path.read_bytes(), dict[str, Any])
+            item = Collected(image, row)
+            _ = item.time
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            _log.warning("%s is no row of a collected image, and is left out: %s", path, error)
+            continue
+        yield item

@@ -1,0 +1,54 @@
+"""Tells near copies of an image: frames of a still scene, from which nothing more is to be learned."""
+
+from collections import deque
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.images.decode import RgbImage, resize
+
+EDGE = 16
+"""Rows and columns of a thumbnail."""
+
+NEAR_COPY = 4.0
+"""Grey levels that the thumbnails of two near copies differ by, in the mean, beside what all of the image gained or
+lost in light. Frames of a still scene differ by less than 1, whatever the noise of the sensor; an animal that takes a
+twentieth of the frame makes 5 where it comes, and 10 where it is in another place."""
+
+
+def thumbnail(image: RgbImage) -> bytes:
+    """Returns what is left of uint8 RGB (H, W, 3) in `EDGE` x `EDGE` grey levels."""
+    return np.asarray(cv2.cvtColor(resize(image, EDGE), cv2.COLOR_RGB2GRAY), np.uint8).tobytes()
+
+
+class SeenImages:
+    """Remembers thumbnails, the newest of them, and finds near copies.
+
+    A perceptual hash would be smaller; but of a plain scene, such as a wall at night, the noise of the sensor decides a
+    quarter of its bits.
+    """
+
+    def __init__(self, known: Iterable[bytes] = (), most: int = 2000) -> None:
+        """Begins with some; those of another length are left out."""
+        self._rows: deque[NDArray[np.float32]] = deque(maxlen=most)
+        for one in known:
+            if len(one) == EDGE * EDGE:
+                self.add(one)
+
+    def add(self, one: bytes) -> None:
+        """Remembers a thumbnail."""
+        self._rows.append(_centred(one))
+
+    def has_near_copy(self, one: bytes) -> bool:
+        """Returns whether one that is remembered is a near copy."""
+        if not self._rows:
+            return False
+        differences = np.abs(np.stack(self._rows) - _centred(one)).mean(axis=1)
+        return bool(differences.min() < NEAR_COPY)
+
+
+def _centred(one: bytes) -> NDArray[np.float32]:
+    levels = np.frombuffer(one, np.uint8).astype(np.float32)
+    return levels - np.median(levels)

@@ -38,6 +38,9 @@ COMMANDS: Mapping[str, Entry] = {
     "serve": Entry(
         about="a page and an HTTP API that classify what they are sent", module="catsdogs_edge.cli.serve", extra="web"
     ),
+    "review": Entry(
+        about="a page to label what catsdogs cam --collect kept", module="catsdogs_edge.cli.review", extra="web"
+    ),
     "bench": Entry(
         about="latency of each step, threads, folders and memory on this machine",
         module="catsdogs_edge.cli.bench",

@@ -3,6 +3,7 @@
 import os
 import threading
 from functools import partial
+from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
@@ -10,6 +11,9 @@ from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.terminal import redact, say
 from catsdogs_edge.web.options import Access, ServeOptions
+
+if TYPE_CHECKING:
+    from catsdogs_edge.web.server import WebServer
 
 _app = make_app()
 main = partial(run, _app, extra="web", quiet=True)
@@ -49,6 +53,11 @@ def _serve(options: ServeOptions) -> None:
     box = make_box(classifier, options.model, access, None)
     server = WebServer(box)
     say(f"{box.info.describe()}; {server.url}", err=True)
+    serve_until_stopped(server)
+
+
+def serve_until_stopped(server: "WebServer") -> NoReturn:
+    """Waits for Ctrl-C or another signal, and closes the server; raises `OutputError` where it ends by itself."""
     try:
         ended = threading.Event()
         while server.is_running:

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, compile_path
 
+from catsdogs_edge.collection.review import Review
 from catsdogs_edge.errors import CatsDogsError
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.json_text import from_json
-from catsdogs_edge.web import events, images, kserve, live, pages, status
+from catsdogs_edge.web import events, images, kserve, live, pages, review, status
 from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug, explain_error
 from catsdogs_edge.web.guard import Guard, refuse
 from catsdogs_edge.web.hub import TooManyViewersError
@@ -25,7 +26,9 @@ from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.telemetry import Telemetry
 
 
-def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera | None) -> Box:
+def make_box(
+    classifier: Classifier, model: Path, access: Access, camera: Camera | None, review: Review | None = None
+) -> Box:
     """Puts together what the routes show; `model` is the file of the classifier."""
     info = ModelInfo.from_classifier(classifier, model)
     constant = info.row_fields()
@@ -41,20 +44,30 @@ def make_box(classifier: Classifier, model: Path, access: Access, camera: Camera
         access=access,
         packed=PackedModel(model, constant["model"]),
         camera=camera,
+        review=review,
         started=time.time(),
     )
 
 
-def find_endpoints(*, has_camera: bool) -> tuple[Endpoint, ...]:
-    """Returns the routes; those of a camera only with one."""
+def find_endpoints(*, has_camera: bool, has_review: bool = False) -> tuple[Endpoint, ...]:
+    """Returns the routes; those of a camera, or of images to be labelled, only with them."""
     of_camera = (*live.ENDPOINTS, *events.ENDPOINTS) if has_camera else ()
+    of_review = review.ENDPOINTS if has_review else ()
     # Frames first, because they are asked for most
-    return (*of_camera, *pages.ENDPOINTS, events.STATE, *images.ENDPOINTS, *kserve.ENDPOINTS, *status.ENDPOINTS)
+    return (
+        *of_camera,
+        *of_review,
+        *pages.ENDPOINTS,
+        events.STATE,
+        *images.ENDPOINTS,
+        *kserve.ENDPOINTS,
+        *status.ENDPOINTS,
+    )
 
 
 def make_app(box: Box) -> Starlette:
     """Makes the ASGI application."""
-    endpoints = find_endpoints(has_camera=box.camera is not None)
+    endpoints = find_endpoints(has_camera=box.camera is not None, has_review=box.review is not None)
     open_paths = tuple(compile_path(endpoint.path)[0] for endpoint in endpoints if endpoint.is_open)
     routes = [Route(each.path, each.handler, methods=[each.method]) for each in endpoints]
     for each, route in zip(endpoints, routes, strict=True):

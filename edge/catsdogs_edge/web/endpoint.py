@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from catsdogs_edge.collection.review import Review
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.frame_result import FrameResult, to_row
@@ -114,6 +115,8 @@ class Box:
     access: Access
     packed: PackedModel
     camera: Camera | None
+    review: Review | None
+    """Collected images to be labelled, where there are any."""
     started: float
     """On the clock of `time.time`."""
 

@@ -15,6 +15,8 @@ import numpy as np
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch, decode, resize
+from catsdogs_edge.images.heatmap import draw_heatmap
+from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.model.scores import Outputs
@@ -79,6 +81,12 @@ class InferenceQueue:
         (prediction,) = self.classifier.decide(self.classifier.predict(pixels[np.newaxis]))
         problem = prediction.problem
         return ImageAnswer(None if problem else prediction, problem, image.shape[1], image.shape[0])
+
+    def explain(self, data: bytes) -> bytes:
+        """Returns an encoded image with what speaks for its answer in colour, as JPEG; raises `ImageError`."""
+        image = decode(data)
+        prediction = self.classifier.classify(image, maps=True)
+        return encode_jpeg(image if prediction.map is None else draw_heatmap(image, prediction.map))
 
     def predict(self, batch: RgbBatch) -> Outputs:
         """Asks the model about uint8 RGB (N, S, S, 3), a few at a time."""

@@ -39,8 +39,9 @@ def _file(name: str, headers: dict[str, str] | None = None, *, is_versioned: boo
 
 
 async def live_page(request: Request) -> Response:
-    """Answers with the live page; without a camera, with the one that classifies images."""
-    return _file("live.html" if box(request).camera else "try.html")
+    """Answers with the live page; without a camera, with the one that labels images, or classifies them."""
+    shown = box(request)
+    return _file("live.html" if shown.camera else "review.html" if shown.review else "try.html")
 
 
 async def here_page(request: Request) -> Response:

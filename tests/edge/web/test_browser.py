@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
+from catsdogs_edge.collection.review import JOURNAL, Review
 from catsdogs_edge.images.decode import load_bytes
 from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import percent
+from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.options import Access
+from catsdogs_edge.web.server import WebServer
+from tests.edge.collection.test_review import collect
 from tests.edge.conftest import encode
-from tests.edge.web.conftest import FakeCamera, open_camera, open_server, wait_until
+from tests.edge.web.conftest import LOCAL, FakeCamera, open_camera, open_server, wait_until
 from tests.edge.web.proxies import Proxy
 
 if TYPE_CHECKING:
@@ -340,3 +344,70 @@ def test_over_plain_http_the_page_says_why_there_is_no_camera(packaged: Classifi
         page.set_input_files("#files", {"name": "x.png", "mimeType": "image/png", "buffer": encode(draw("cat", 1))})
         page.wait_for_selector(".result .bars")
         page.close()
+
+
+@pytest.fixture
+def reviewed(tmp_path: Path, familiar: Path) -> Iterator[tuple[str, Path]]:
+    """Address of the page that labels eight images in two bursts, and their folder."""
+    collect(tmp_path, 5)
+    collect(tmp_path, 3, first=12)
+    review = Review(tmp_path, ("cat", "dog"), tmp_path / "labelled")
+    server = WebServer(make_box(Classifier.load(familiar), familiar, LOCAL, None, review))
+    yield server.url, tmp_path
+    server.close()
+    review.close()
+
+
+def test_images_are_labelled_by_keys_and_confirmed(page: "Page", reviewed: tuple[str, Path]) -> None:
+    url, folder = reviewed
+    page.goto(url)
+    expect_text(page, "#count", "0 of 8")
+    for key in ("2", "n", "x"):  # the newest burst first
+        page.keyboard.press(key)
+    expect_text(page, "#count", "3 of 8")
+    page.keyboard.press("b")  # the whole of the other one
+    page.keyboard.press("1")
+    expect_text(page, "#count", "8 of 8")
+    page.keyboard.press("z")
+    expect_text(page, "#count", "3 of 8")
+    page.keyboard.press("Enter")  # the model says cat
+    expect_text(page, "#count", "8 of 8")
+    page.keyboard.press("z")
+    page.keyboard.press("b")
+    page.keyboard.press("Enter")
+    expect_text(page, "#count", "4 of 8")
+    wait_until(lambda: len((folder / JOURNAL).read_text().splitlines()) == 16)  # all of it is on the disk
+    page.reload()
+    expect_text(page, "#count", "4 of 8")
+    assert not (folder / "labelled").exists()
+    page.click("#confirm")
+    expect_text(page, "#sure-list", "1 dog")
+    page.click("#sure-yes")
+    wait_until((folder / "labelled" / "other").is_dir)
+    expect_text(page, "#count", "0 of 4")
+    assert len(list((folder / "labelled" / "classes" / "dog").iterdir())) == 1
+    assert len(list((folder / "labelled" / "classes" / "cat").iterdir())) == 1
+
+
+def test_why_is_shown_for_the_image_that_is_chosen(page: "Page", reviewed: tuple[str, Path]) -> None:
+    page.goto(reviewed[0])
+    page.wait_for_selector(".tile")
+    page.keyboard.press("w")
+    page.wait_for_selector(".tile[aria-pressed='true'] img[src$='/map']")
+    page.keyboard.press("ArrowRight")
+    assert page.locator("img[src$='/map']").count() == 1
+    wait_until(lambda: page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth)"))
+
+
+def test_a_phone_has_no_keys_and_everything_in_reach(browser: "Browser", reviewed: tuple[str, Path]) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(reviewed[0])
+    page.tap(".tile >> nth=1")
+    page.tap("#labels button >> nth=1")
+    expect_text(page, "#count", "1 of 8")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    every = "[...document.querySelectorAll('.dock button')]"
+    sizes = page.evaluate(f"{every}.map((button) => button.getBoundingClientRect().height)")
+    assert min(sizes) >= 44
+    context.close()

@@ -1,0 +1,70 @@
+"""The command `catsdogs-review`; OpenCV, ONNX Runtime and Starlette are imported inside the call."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.serve import serve_until_stopped
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.options import WEB_ADDRESS, ModelFile, WebOptions
+from catsdogs_edge.output.terminal import redact, say
+
+_app = make_app()
+main = partial(run, _app, extra="web", quiet=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewOptions(WebOptions):
+    """The options of `catsdogs-review`, each declared once."""
+
+    folder: Annotated[Path, typer.Argument(help="Folder that catsdogs-cam --collect filled.")]
+    address: Annotated[
+        str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")
+    ] = WEB_ADDRESS
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for what is labelled: classes/ and other/; else FOLDER/labelled.")
+    ] = None
+    model: ModelFile = MODEL
+
+
+@command(
+    _app,
+    ReviewOptions,
+    "catsdogs-review collected/",
+    "catsdogs-review collected/ --model run/onnx/model.int8.onnx --out labelled/",
+    "catsdogs-review collected/ 0.0.0.0:8765 --token-file token --allow-host box.local",
+)
+def _review(options: ReviewOptions) -> None:
+    """Serve a page to label collected images with one key each; nothing moves before it is confirmed.
+
+    Labelled images lie in class folders that catsdogs-train takes as they are, those of neither in other/.
+    """
+    from catsdogs_edge.web.options import Access  # noqa: PLC0415 - an extra of its own
+
+    try:
+        access = Access.from_options(options.address, options, dict(os.environ))
+    except DataError:  # a ValueError, too
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(redact(str(error))) from error
+    from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
+
+    # isort: split
+    from catsdogs_edge.collection.review import Review  # noqa: PLC0415
+    from catsdogs_edge.web.app import make_box  # noqa: PLC0415
+    from catsdogs_edge.web.server import WebServer  # noqa: PLC0415
+
+    classifier = Classifier.load(options.model, spinning=False)
+    review = Review(options.folder, classifier.contract.classes, options.out or options.folder / "labelled")
+    try:
+        server = WebServer(make_box(classifier, options.model, access, None, review))
+        say(f"The page to label them: {server.url}; Ctrl-C ends", err=True)
+        serve_until_stopped(server)
+    finally:
+        review.close()

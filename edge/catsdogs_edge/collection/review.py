@@ -1,0 +1,198 @@
+"""What somebody says of collected images: kept at once, and done when it is confirmed.
+
+`labels.jsonl`, in the folder of the images, has a line for each word: after a kill, or a page that was closed, all of
+it is there again. Nothing moves before it is confirmed.
+"""
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from catsdogs_edge.collection.folder import ENDING, Collected, find_collected
+from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.model.contract import NEITHER
+from catsdogs_edge.output.files import make_folder, sync, write_all, write_errors
+from catsdogs_edge.output.names import FreeNames, rename_to_free
+
+_log = logging.getLogger(__name__)
+
+DELETE = "(delete)"
+"""In place of a label: the image is not worth keeping."""
+
+UNSURE = "(unsure)"
+"""In place of a label: for another day."""
+
+JOURNAL = "labels.jsonl"
+
+CLASSES, OTHER = "classes", "other"
+"""Folders that are made: with a folder for each class, and with images of neither."""
+
+BURST_SECONDS = 20.0
+"""Two images of one place that are no further apart belong together."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """What was done."""
+
+    moved: Mapping[str, int]
+    """Images by label."""
+    deleted: int
+    gone: int
+    """Images that were not there any more, such as by the quota."""
+
+
+class Review:
+    """Collected images, and their labels until they are confirmed; threads may use it at the same time.
+
+    Attributes:
+        labels: All that can be said of an image.
+    """
+
+    def __init__(self, folder: Path, classes: Sequence[str], out: Path) -> None:
+        """Takes the folder of `Collector`, and one to move what is labelled into; it is made when it is needed.
+
+        Raises `DataError` where there is no such folder, `OutputError` where the journal cannot be written.
+        """
+        if not folder.is_dir():
+            raise DataError(f"{folder}: no such folder, expected one of catsdogs-cam --collect")
+        there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
+        if there.stat().st_dev != folder.stat().st_dev:
+            raise DataError(f"{out} lies on another disk than {folder}, to which images cannot be moved in one step")
+        self.folder, self.out = folder, out
+        self.classes = tuple(classes)
+        self.labels = (*self.classes, NEITHER, UNSURE, DELETE)
+        self._lock = threading.Lock()
+        self._names = FreeNames()
+        self._path = folder / JOURNAL
+        self._said = self._read()
+        with write_errors(self._path):
+            self._journal = self._path.open("ab", buffering=0)
+            if self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n"):
+                write_all(self._journal, b"\n")  # after a line that a power cut has torn
+
+    def _read(self) -> dict[str, str]:
+        """Reads the journal; a line that a power cut has torn says nothing."""
+        said: dict[str, str] = {}
+        try:
+            lines = self._path.read_bytes().splitlines()
+        except FileNotFoundError:
+            return said
+        except OSError as error:
+            raise OutputError(f"{self._path} cannot be read: {error.strerror}") from error
+        for line in lines:
+            try:
+                entry = json.loads(line)
+                name, label = str(entry["name"]), entry["label"]
+            except (KeyError, TypeError, ValueError):
+                _log.warning("%s: a line that is no label is passed over: %r", self._path, line[:80])
+                continue
+            if label in self.labels:
+                said[name] = label
+            else:
+                said.pop(name, None)
+        return said
+
+    def bursts(self) -> list[list[Collected]]:
+        """Returns the images that are there, in groups of one place and one time, the newest group first."""
+        groups: list[list[Collected]] = []
+        last: dict[tuple[str, str], list[Collected]] = {}
+        for item in sorted(find_collected(self.folder), key=lambda item: item.time):
+            group = last.get(item.place)
+            if group is None or item.time - group[-1].time > BURST_SECONDS:
+                group = last[item.place] = []
+                groups.append(group)
+            group.append(item)
+        return groups[::-1]
+
+    def label_of(self, name: str) -> str | None:
+        """Returns what was said of an image; None for nothing."""
+        return self._said.get(name)
+
+    def path_of(self, name: str) -> Path | None:
+        """Returns the file of an image of that name; None where there is none."""
+        path = self.folder / name
+        is_ours = path.parent == self.folder and path.suffix == ENDING and path.with_suffix(".json").is_file()
+        return path if is_ours and path.is_file() else None
+
+    def say(self, names: Iterable[str], label: str | None) -> None:
+        """Remembers a label for images, or with None takes it back; it is on the disk when this returns.
+
+        Raises `ValueError` for what is no label, `OutputError` where it cannot be written.
+        """
+        if label is not None and label not in self.labels:
+            raise ValueError(f"'{label}' is no label, expected one of {', '.join(self.labels)}")
+        with self._lock, write_errors(self._path):
+            lines = [json.dumps({"name": name, "label": label}) + "\n" for name in names]
+            write_all(self._journal, "".join(lines).encode())
+            os.fsync(self._journal.fileno())
+            for name in names:
+                if label is None:
+                    self._said.pop(name, None)
+                else:
+                    self._said[name] = label
+
+    def confirm(self) -> Confirmed:
+        """Moves what has a label into `CLASSES/label` or `OTHER`, each beside its row, and removes what is to go.
+
+        What is `UNSURE` stays. Whatever is killed meanwhile, an image is in one of the two places, and the rest of the
+        labels is still there. Raises `OutputError` where something cannot be moved.
+        """
+        moved: dict[str, int] = {}
+        deleted = gone = 0
+        with self._lock:
+            there = {item.path.name: item for item in find_collected(self.folder)}
+            for name, label in self._said.items():
+                if label == UNSURE:
+                    continue
+                if name not in there:
+                    gone += 1
+                elif label == DELETE:
+                    self._delete(there[name])
+                    deleted += 1
+                else:
+                    self._move(there[name], label)
+                    moved[label] = moved.get(label, 0) + 1
+            self._said = {name: label for name, label in self._said.items() if label == UNSURE and name in there}
+            self._compact()
+        return Confirmed(moved, deleted, gone)
+
+    def _move(self, item: Collected, label: str) -> None:
+        folder = self.out / OTHER if label == NEITHER else self.out / CLASSES / label
+        make_folder(folder)
+        with write_errors(folder):
+            for other in (self.out / CLASSES / name for name in self.classes):
+                make_folder(other)  # one without an image, too: training wants all of them
+            for name in self._names.candidates(folder / item.path.name):
+                try:
+                    rename_to_free(item.path, name)
+                except FileExistsError:
+                    continue
+                break
+            sync(folder)
+            item.path.with_suffix(".json").unlink(missing_ok=True)
+
+    def _delete(self, item: Collected) -> None:
+        with write_errors(self.folder):
+            item.path.unlink(missing_ok=True)
+            item.path.with_suffix(".json").unlink(missing_ok=True)
+
+    def _compact(self) -> None:
+        """Writes the journal anew, with what is left."""
+        lines = [json.dumps({"name": name, "label": label}) + "\n" for name, label in self._said.items()]
+        temporary = self._path.with_name(f".{JOURNAL}.new")
+        with write_errors(self._path):
+            temporary.write_text("".join(lines))
+            sync(temporary)
+            self._journal.close()
+            temporary.replace(self._path)
+            sync(self.folder)
+            self._journal = self._path.open("ab", buffering=0)
+
+    def close(self) -> None:
+        """Closes the journal."""
+        self._journal.close()

@@ -32,6 +32,7 @@ eval_main = partial(run, _eval_app, extra="export")
     "catsdogs-export run --int8",
     "catsdogs-export run --int8 --target arm64 --max-drop 0.5",
     "catsdogs-export run --fp16",
+    "catsdogs-export better --int8 --not-worse-than run/onnx/model.int8.onnx",
     "catsdogs-export --describe run/onnx/model.int8.onnx",
     "catsdogs-export --check run/onnx/model.int8.onnx --against run",
 )
@@ -55,6 +56,7 @@ def _export(options: ExportOptions) -> None:
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was trained with: tf2onnx reads TensorFlow's graph
     with tensorflow_quiet():
         from catsdogs_export.export import export  # noqa: PLC0415
+        from catsdogs_export.gate import WorseError  # noqa: PLC0415
         from catsdogs_export.int8_search import BudgetError  # noqa: PLC0415
         from catsdogs_export.verify import verify  # noqa: PLC0415
 
@@ -69,12 +71,18 @@ def _export(options: ExportOptions) -> None:
         except BudgetError as error:
             _print_trials(error.trials, stderr=True)
             raise
+        except WorseError as error:
+            for difference in error.differences:
+                typer.echo(difference.describe(), err=True)
+            raise
         _print_parity(published.same_tensors, published.same_files, published.fp16, "fp16")
         if published.int8 is not None:
             _print_trials(published.int8.trials)
             chosen = published.int8.chosen
             name = f"INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms)"
             _print_parity(None, None, chosen.loss, name)
+        for difference in published.not_worse:
+            typer.echo(f"against {options.not_worse_than}: {difference.describe()}")
         for precision, parity_of_maps in published.maps.items():
             typer.echo(f"maps of {precision.value}: {parity_of_maps.describe()}")
         typer.echo(f"Published in {folder}")

@@ -17,6 +17,7 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
 from catsdogs_export.convert import convert
 from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.gate import SourceDifference, require_not_worse
 from catsdogs_export.int8 import Quantizer
 from catsdogs_export.int8_search import Search, search
 from catsdogs_export.options import ExportOptions, Target
@@ -47,6 +48,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """Level C of the INT8 settings; None where none was asked for."""
     maps: dict[Precision, MapParity]
     """Of each file: whether the maps of where its answers come from fit the answers."""
+    not_worse: tuple[SourceDifference, ...]
+    """Against the model that it is to replace, by source; empty where none was named."""
     calibration: tuple[str, ...]
     """Images that set the INT8 ranges."""
     seed: int
@@ -60,7 +63,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
 
     Raises:
         DataError: The run folder, its images or those to calibrate on cannot be used.
-        ParityError: An exported model does not answer like the Keras model.
+        ParityError: An exported model does not answer like the Keras model, or is worse than the one to replace.
         OutputError: `out` cannot be written, or holds something else.
     """
     run = RunFolder.load(run_folder)
@@ -87,6 +90,8 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             fp16 = run_parity(fp32, on_images, options.max_drop).labels
         if options.int8:
             int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, options)
+        smallest = next(path for name in reversed(FILES.values()) if (path := stage / name).exists())
+        not_worse = _compare_with_old(Classifier.load(smallest, Provider.CPU), run.val, options)
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
         draw_parity(
@@ -100,6 +105,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             fp16=fp16,
             int8=int8,
             maps=_compare_maps(stage, spread(run.val, SAME_IMAGES)),
+            not_worse=tuple(not_worse),
             calibration=tuple(map(str, calibration)),
             seed=options.seed,
         )
@@ -127,6 +133,16 @@ def _make_int8(
 def _write(model: onnx.ModelProto, head: Head, contract: Contract, folder: Path) -> Classifier:
     """Writes a model under the name of its precision; returns it as the edge opens it."""
     return write_sealed(model, contract, folder / FILES[contract.precision], record_maps(model, head, contract))
+
+
+def _compare_with_old(
+    candidate: Classifier, images: Sequence[LabelledImage], options: ExportOptions
+) -> list[SourceDifference]:
+    """Compares the new model with the one that it is to replace, if there is one."""
+    if options.not_worse_than is None:
+        return []
+    _log.info("against %s: %d images", options.not_worse_than, len(images))
+    return require_not_worse(candidate, options.not_worse_than, images, options.max_drop)
 
 
 def _compare_maps(folder: Path, images: Sequence[LabelledImage]) -> dict[Precision, MapParity]:

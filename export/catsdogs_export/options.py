@@ -46,6 +46,13 @@ class ExportOptions:
     target: Annotated[
         Target | None, typer.Option(help="With --int8: the kind of CPU to quantize for; else this machine's.")
     ] = None
+    not_worse_than: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="MODEL",
+            help="Publish only if the new model is as good as this ONNX file, on each source of validation images.",
+        ),
+    ] = None
     seed: Annotated[int, typer.Option(min=0, help="Of the choice of calibration images.")] = 0
     describe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Print the contract inside an ONNX file, and do nothing else.")

@@ -43,6 +43,8 @@ class LabelledImage:
     path: Path
     """Absolute, as it was when the run was trained."""
     label: int
+    source: str = ""
+    """Where it comes from, in a run that went on from an earlier one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,9 @@ def _read_split(path: Path, classes: tuple[str, ...]) -> dict[str, list[Labelled
     images: dict[str, list[LabelledImage]] = {"train": [], "val": []}
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         for row in csv.DictReader(stream):
-            images[row["set"]].append(LabelledImage(Path(row["path"]), classes.index(row["label"])))
+            images[row["set"]].append(
+                LabelledImage(Path(row["path"]), classes.index(row["label"]), row.get("source") or "")
+            )
     return images
 
 

@@ -50,11 +50,13 @@ def _leave(end: BaseException) -> NoReturn:
     "catsdogs-train pets.zip --out run --fine-tune-epochs 8 --unfreeze all --resume",
     "KERAS_BACKEND=jax catsdogs-train pets/ --out run",
     "catsdogs-train pets/ --teacher run --faster 3 --out small",
+    "catsdogs-train labelled/classes --other labelled/other --from run --out better",
 )
 def _train(settings: Settings) -> None:
     """Train a ResNet50 to tell the classes of DATA apart: its output layer, then, if asked to, a part of the rest.
 
-    With --teacher, a smaller network of an earlier run instead, which learns to answer as that one does.
+    With --from, an earlier run learns new images beside its own. With --teacher, a smaller network of an earlier run
+    learns to answer as that one does.
 
     OUT gets model.keras of the best epoch, report.md with images of how it went, and what they were made from.
     Files that are no images, or are there twice, are left out and named in quarantine.csv; none is deleted.
@@ -65,6 +67,9 @@ def _train(settings: Settings) -> None:
         raise typer.BadParameter("either --weights or --teacher, which brings its own")
     if settings.teacher and not settings.tuning_epochs:
         raise typer.BadParameter("--teacher takes at least one of --fine-tune-epochs")
+    own = (settings.teacher, settings.val, settings.train_size, settings.val_size)
+    if settings.from_run and (any(own) or settings.weights != "imagenet"):
+        raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
     if settings.unlabelled and not settings.teacher:
         raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
     choose_backend()

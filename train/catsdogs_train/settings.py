@@ -163,6 +163,14 @@ class Settings:
             help="Mix pairs of images while fine-tuning: 0.2 a little, 0 not at all.",
         ),
     ] = 0.0
+    from_run: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            metavar="RUN",
+            help="Go on from an earlier run: DATA are new images, which are learned beside those of RUN; minutes.",
+        ),
+    ] = None
     teacher: Annotated[
         Path | None,
         typer.Option(
@@ -257,6 +265,6 @@ class Settings:
 
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
-        in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled"}
+        in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled", "from_run"}
         free = in_files | {"max_drop", "precision", "devices", "workers", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

@@ -19,6 +19,7 @@ from catsdogs_train.backend import use_own_settings
 from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import find_outliers
+from catsdogs_train.data.rehearsal import extend_split
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
 from catsdogs_train.network.distribution import Distribution, assemble
@@ -28,7 +29,7 @@ from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import ENOUGH, few_images
-from catsdogs_train.run.run_folder import RunFolderWriter, TeacherRun, read_best, read_teacher
+from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter, read_best, read_earlier
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
@@ -50,6 +51,9 @@ def train(settings: Settings) -> Epoch:
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
         MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
     """
+    if settings.from_run:
+        earlier = read_earlier(settings.from_run, "--from")
+        settings = replace(settings, weights=str(earlier.model), image_size=earlier.image_size)
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
         check_weights(settings.weights)
@@ -82,7 +86,7 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
             checkpoint.remove()  # what is left of it, if that was killed
         _log.info("%s is done already", settings.out)
         return best
-    run = RunFolderWriter(settings, plan.split, plan.precision, plan.fingerprint)
+    run = RunFolderWriter(settings, plan.split, plan.precision, plan.fingerprint, plan.other_folders)
     with distribution.scope():
         with readable_errors([], settings.batch_size):
             student = None
@@ -99,6 +103,7 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
                 distribution,
                 student,
                 plan.unlabelled,
+                plan.earlier,
             )
         if distribution.is_chief:
             checkpoint.begin(plan.fingerprint)
@@ -119,7 +124,9 @@ class _Plan:
     split: Split
     outliers: Sequence[Sample]
     unlabelled: Sequence[Sample]
-    teacher: TeacherRun | None
+    teacher: EarlierRun | None
+    earlier: EarlierRun | None
+    other_folders: Sequence[Path]
     precision: ComputeDtype
     fingerprint: dict[str, Any]
     is_done: bool
@@ -137,17 +144,11 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
     precision = choose_dtype(settings.precision)
-    teacher = read_teacher(settings.teacher) if settings.teacher else None
+    teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
+    earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
     if teacher and distribution.shard.hosts > 1:
         raise DataError("--teacher works on one host: let it train alone")
-    split = make_split(
-        [*(settings.data or ()), *([download(settings.dataset)] if settings.dataset else ())],
-        val=settings.val,
-        train_size=settings.train_size,
-        val_size=settings.val_size,
-        seed=settings.seed,
-        drop=DropList.read(settings.drop) if settings.drop else None,
-    )
+    split = _make_split(settings, earlier)
     for problem in problems_of_classes(split.classes):
         raise DataError(f"the data {problem}")
     names = ", ".join(split.classes)
@@ -156,10 +157,11 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.warning("%s", few_images(len(split.val)))
     distribution.check(settings.batch_size, len(split.train))
     outliers: list[Sample] = []
-    if settings.other:
+    other_folders = [*(earlier.others if earlier else ()), *([settings.other] if settings.other else ())]
+    if other_folders:
         if has_neither(split.classes):
             raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
-        outliers, left_out = find_outliers(settings.other, [*split.train, *split.val], settings.seed)
+        outliers, left_out = find_outliers(other_folders, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d images of neither", len(outliers))
     if teacher:
@@ -174,18 +176,36 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
     fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision)
-    return _Plan(split, outliers, unlabelled, teacher, precision, fingerprint, is_done)
+    return _Plan(split, outliers, unlabelled, teacher, earlier, other_folders, precision, fingerprint, is_done)
+
+
+def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
+    """Finds the images, and divides them."""
+    data = [*(settings.data or ()), *([download(settings.dataset)] if settings.dataset else ())]
+    drop = DropList.read(settings.drop) if settings.drop else None
+    if earlier:
+        return extend_split(earlier.classes, earlier.read_split(), data, settings.seed, drop)
+    return make_split(
+        data,
+        val=settings.val,
+        train_size=settings.train_size,
+        val_size=settings.val_size,
+        seed=settings.seed,
+        drop=drop,
+    )
 
 
 def _make_fingerprint(
     settings: Settings, split: Split, outliers: Sequence[Sample], unlabelled: Sequence[Sample], precision: ComputeDtype
 ) -> dict[str, Any]:
     """Returns all that decides how a training ends, in the words of the options."""
-    origin = settings.teacher / "model.keras" if settings.teacher else Path(settings.weights)
+    origin = Path(settings.weights)
+    if run := settings.teacher or settings.from_run:
+        origin = run / "model.keras"
     start = hashlib.sha256(origin.read_bytes()).hexdigest() if origin.is_file() else str(origin)
     return settings.decisive() | {
         "--precision": precision.value,
-        "--teacher" if settings.teacher else "--weights": start,
+        "--teacher" if settings.teacher else "--from" if settings.from_run else "--weights": start,
         "classes": list(split.classes),
         "images of the hash": _hash([*split.train, *split.val]),
         "images of neither of the hash": _hash(outliers),

@@ -376,7 +376,7 @@ def test_images_are_labelled_by_keys_and_confirmed(page: "Page", reviewed: tuple
     page.keyboard.press("b")
     page.keyboard.press("Enter")
     expect_text(page, "#count", "4 of 8")
-    wait_until(lambda: len((folder / JOURNAL).read_text().splitlines()) == 16)  # all of it is on the disk
+    wait_until(lambda: len((folder / JOURNAL).read_text().splitlines()) == 24)  # all of it is on the disk
     page.reload()
     expect_text(page, "#count", "4 of 8")
     assert not (folder / "labelled").exists()

@@ -11,8 +11,8 @@ def test_what_is_no_image_of_neither_is_left_out_with_the_reason(rooms: Path) ->
     pet = rooms / "room0" / "0.png"
     (rooms / "room1" / "again.png").write_bytes((rooms / "room2" / "2.png").read_bytes())
     (rooms / "torn.jpg").write_bytes(b"\xff\xd8 nothing")
-    known = Sample(pet, 0, find_outliers(rooms, [], 0)[0][0].sha256)
-    outliers, left_out = find_outliers(rooms, [known], 0)
+    known = Sample(pet, 0, find_outliers([rooms], [], 0)[0][0].sha256)
+    outliers, left_out = find_outliers([rooms], [known], 0)
     assert len(outliers) == 29
     reasons = {item.path.name: item.reason for item in left_out}
     assert reasons.keys() == {"torn.jpg", "0.png", "2.png"}
@@ -24,6 +24,6 @@ def test_what_is_no_image_of_neither_is_left_out_with_the_reason(rooms: Path) ->
 
 def test_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
-        find_outliers(tmp_path / "none", [], 0)
+        find_outliers([tmp_path / "none"], [], 0)
     with pytest.raises(DataError, match=f"0 images that can be read and are in no class, expected at least {FEWEST}"):
-        find_outliers(tmp_path, [], 0)
+        find_outliers([tmp_path], [], 0)

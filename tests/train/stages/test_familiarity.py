@@ -36,7 +36,7 @@ def test_images_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, tm
     pets = sorted((tmp_path / "pets").rglob("*.png"))
     samples = [Sample(path, 0, "") for path in pets]
     features = extract(make_batches(SETTINGS, samples))
-    outliers, _ = find_outliers(rooms, [], 0)
+    outliers, _ = find_outliers([rooms], [], 0)
     fit = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], HEAD_WIDTH, extract)
     assert (fit.outliers, fit.target_recall, len(fit.outlier_scores)) == (30, 0.9, 30)
     assert (fit.val_scores >= 0).mean() >= 0.9

@@ -33,10 +33,12 @@ def make_targets(samples: Sequence[Sample], classes: int) -> Targets:
 
 
 def make_sample_weights(samples: Sequence[Sample], classes: int, *, balance: bool) -> SampleWeights:
-    """Lets each class count the same, however many images it has; 1 on average."""
+    """Lets each class count the same, however many images it has, and each image by its weight; 1 on average."""
     labels = np.array([sample.label for sample in samples])
-    counts = np.bincount(labels, minlength=classes)
-    return np.asarray(len(labels) / (classes * counts[labels]) if balance else np.ones(len(labels)), np.float32)
+    weights = np.array([sample.weight for sample in samples])
+    totals = np.bincount(labels, weights, classes)
+    balanced = weights / (classes * totals[labels]) if balance else weights / weights.sum()
+    return np.asarray(len(labels) * balanced, np.float32)
 
 
 @lru_cache(maxsize=4)  # shared by all that ask, because TensorFlow never lets go of a data set

@@ -24,18 +24,23 @@ FOLDS = 5
 """Parts of the images of neither, each judged by what was learned from the rest."""
 
 
-def find_outliers(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[list[Sample], list[Quarantined]]:
+def find_outliers(
+    folders: Sequence[Path], samples: Sequence[Sample], seed: int
+) -> tuple[list[Sample], list[Quarantined]]:
     """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them by lot.
 
     Returns the images, each labelled with its fold, and what was left out and why. Raises `DataError` where there are
     too few.
     """
-    if not folder.is_dir():
-        raise DataError(f"--other {folder}: no such folder (expected one with images that show none of the classes)")
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(
+                f"--other {folder}: no such folder (expected one with images that show none of the classes)"
+            )
     known = {sample.sha256 for sample in samples}
     seen: dict[str, Path] = {}
     left_out = []
-    paths = list(find_images([folder]))
+    paths = list(find_images(folders))
     for index in np.sort(np.random.default_rng(seed).permutation(len(paths))[:MOST]):
         path = paths[index]
         try:
@@ -53,8 +58,8 @@ def find_outliers(folder: Path, samples: Sequence[Sample], seed: int) -> tuple[l
             seen[digest] = path
     if len(seen) < FEWEST:
         raise DataError(
-            f"--other {folder} holds {len(seen)} images that can be read and are in no class, expected at least "
-            f"{FEWEST}"
+            f"--other {', '.join(map(str, folders))} holds {len(seen)} images that can be read and are in no class, "
+            f"expected at least {FEWEST}"
         )
     folds = _folds(list(seen.values()))
     return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out

@@ -35,6 +35,10 @@ class Sample:
     """Index of its class in `Split.classes`."""
     sha256: str
     """SHA-256 of the content, in hexadecimal."""
+    source: str = ""
+    """Where it comes from, where images of an earlier run are beside it."""
+    weight: float = 1.0
+    """How much it counts in training, beside others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
-class _Candidate:
+class Candidate:
     """An image that is fit for use."""
 
     sample: Sample
@@ -85,9 +89,9 @@ def make_split(
     both, fewer images than asked for, or mostly files that are no images.
     """
     classes, labelled = find_all(data)
-    candidates, quarantine = _fit(labelled, classes, drop)
+    candidates, quarantine = sort_out(labelled, classes, drop)
     if val is None:
-        train, held_out, more = _divide(candidates, train_size, val_size, seed)
+        train, held_out, more = divide(candidates, train_size, val_size, seed)
         quarantine += more
     else:
         val_classes, val_labelled = find_all([val])
@@ -96,13 +100,13 @@ def make_split(
                 f"{val} has the classes {in_words(val_classes)}, expected {in_words(classes)} as in {data[0]}"
             )
         _refuse_overlap(labelled, val_labelled, val)
-        held_out, more = _readable(val_labelled)  # a folder that is given to judge by is taken as it is
+        held_out, more = read_candidates(val_labelled)  # a folder that is given to judge by is taken as it is
         quarantine += more
         if val_size is not None:
-            held_out = _take(held_out, val_size, seed, "validate")
-        candidates, more = _without_near(candidates, held_out)
+            held_out = take(held_out, val_size, seed, "validate")
+        candidates, more = without_near(candidates, held_out)
         quarantine += more
-        train = candidates if train_size is None else _take(candidates, train_size, seed, "train", highest=True)
+        train = candidates if train_size is None else take(candidates, train_size, seed, "train", highest=True)
     for part, chosen in (("training", train), ("validation", held_out)):
         present = {candidate.sample.label for candidate in chosen}
         for label, name in enumerate(classes):
@@ -112,7 +116,7 @@ def make_split(
     return Split(classes, train_samples, val_samples, tuple(quarantine))
 
 
-def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], list[Quarantined]]:
+def read_candidates(labelled: Sequence[tuple[Path, int]]) -> tuple[list[Candidate], list[Quarantined]]:
     """Sorts out what is no image."""
     _log.info("looking at %d images", len(labelled))
     candidates, quarantine = [], []
@@ -120,7 +124,7 @@ def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], l
         if finding.problem:
             quarantine.append(Quarantined(path, finding.problem))
         else:
-            candidates.append(_Candidate(Sample(path, label, finding.sha256), finding))
+            candidates.append(Candidate(Sample(path, label, finding.sha256), finding))
     if len(quarantine) > max(MOST_BAD * len(labelled), 2):
         most, _ = Counter(item.reason for item in quarantine).most_common(1)[0]
         raise DataError(
@@ -130,11 +134,14 @@ def _readable(labelled: Sequence[tuple[Path, int]]) -> tuple[list[_Candidate], l
     return candidates, quarantine
 
 
-def _fit(
-    labelled: Sequence[tuple[Path, int]], classes: Sequence[str], drop: DropList | None
-) -> tuple[list[_Candidate], list[Quarantined]]:
-    """Sorts out what is no image, what shall be left out, and what is there more than once."""
-    readable, quarantine = _readable(labelled)
+def sort_out(
+    labelled: Sequence[tuple[Path, int]], classes: Sequence[str], drop: DropList | None, *, may_lack: bool = False
+) -> tuple[list[Candidate], list[Quarantined]]:
+    """Sorts out what is no image, what shall be left out, and what is there more than once.
+
+    Raises `DataError` for a class without a usable image, unless it `may_lack` any.
+    """
+    readable, quarantine = read_candidates(labelled)
     if drop:
         listed = [item.sample for item in readable if drop.has(item.sample.path, item.sample.sha256)]
         if not listed:
@@ -145,7 +152,7 @@ def _fit(
         quarantine += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
         readable = [item for item in readable if item.sample not in gone]
         _log.info("%d images left out, as %s lists them", len(listed), drop.file)
-    same: dict[str, list[_Candidate]] = defaultdict(list)
+    same: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in readable:
         same[candidate.finding.sha256].append(candidate)
     candidates = []
@@ -158,29 +165,29 @@ def _fit(
         candidates.append(first)
         quarantine += [Quarantined(item.sample.path, f"the same file as {first.sample.path}") for item in others]
     for label, name in enumerate(classes):
-        if not any(candidate.sample.label == label for candidate in candidates):
+        if not may_lack and not any(candidate.sample.label == label for candidate in candidates):
             raise DataError(f"class '{name}' has no usable image")
     return candidates, quarantine
 
 
-def _divide(
-    candidates: list[_Candidate], train_size: int | None, val_size: int | None, seed: int
-) -> tuple[list[_Candidate], list[_Candidate], list[Quarantined]]:
+def divide(
+    candidates: list[Candidate], train_size: int | None, val_size: int | None, seed: int
+) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
     """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
     if val_size is None:
         keys = _keys(candidates, seed)
         borders = _borders(candidates, keys)
         held_out = [item for item, key in zip(candidates, keys, strict=True) if key <= borders[item.sample.label]]
     else:
-        held_out = _take(candidates, val_size, seed, "validate")
+        held_out = take(candidates, val_size, seed, "validate")
     held = {item.sample for item in held_out}
-    left, quarantine = _without_near([item for item in candidates if item.sample not in held], held_out)
+    left, quarantine = without_near([item for item in candidates if item.sample not in held], held_out)
     if train_size is not None:
-        left = _take(left, train_size, seed, "train", highest=True)
+        left = take(left, train_size, seed, "train", highest=True)
     return left, held_out, quarantine
 
 
-def _borders(candidates: Sequence[_Candidate], keys: Sequence[float]) -> dict[int, float]:
+def _borders(candidates: Sequence[Candidate], keys: Sequence[float]) -> dict[int, float]:
     """Returns, for each class, the highest key that validates: `VAL_SHARE`, or more in a class of few images.
 
     A class gets `LEAST_VAL` images to validate on, if that is no more than a third of it. Those below `VAL_SHARE`
@@ -197,9 +204,7 @@ def _borders(candidates: Sequence[_Candidate], keys: Sequence[float]) -> dict[in
     return borders
 
 
-def _take(
-    candidates: list[_Candidate], count: int, seed: int, purpose: str, *, highest: bool = False
-) -> list[_Candidate]:
+def take(candidates: list[Candidate], count: int, seed: int, purpose: str, *, highest: bool = False) -> list[Candidate]:
     """Takes so many with the lowest or highest keys, every class in its share of the whole."""
     if count > len(candidates):
         raise DataError(f"{count} images to {purpose} with were asked for, there are {len(candidates)}")
@@ -216,7 +221,7 @@ def _take(
     return [candidates[index] for index in chosen]
 
 
-def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
+def _keys(candidates: Sequence[Candidate], seed: int) -> list[float]:
     """Returns a number from 0 to 1 for each: the lowest that follows from a content of its group and the seed."""
     own = [
         int(hashlib.sha256(f"{seed} {candidate.finding.sha256}".encode()).hexdigest()[:13], 16) / 16**13
@@ -228,9 +233,9 @@ def _keys(candidates: Sequence[_Candidate], seed: int) -> list[float]:
     return [float(lowest[group]) for group in groups]
 
 
-def _without_near(
-    candidates: list[_Candidate], held_out: Sequence[_Candidate]
-) -> tuple[list[_Candidate], list[Quarantined]]:
+def without_near(
+    candidates: list[Candidate], held_out: Sequence[Candidate]
+) -> tuple[list[Candidate], list[Quarantined]]:
     """Leaves out training images that are nearly the same as one to validate on."""
     twins = near_ones([item.finding for item in candidates], [item.finding for item in held_out])
     kept, quarantine = [], []

@@ -12,6 +12,7 @@ from catsdogs_edge.evaluation.metrics import accuracy_interval, calibration_erro
 from catsdogs_edge.model.scores import Scores, softmax
 from catsdogs_train.data.split import Split
 from catsdogs_train.network.familiarity import FamiliarityFit
+from catsdogs_train.run.changes import Changes
 from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.settings import Settings
@@ -45,12 +46,14 @@ class ReportData:
     """The fitted familiarity; None where there is none."""
     comparison: Comparison | None = None
     """With the teacher; None where there is none."""
+    changes: Changes | None = None
+    """Against the earlier run; None where there is none."""
 
 
 def write_report(folder: Path, data: ReportData) -> None:
     """Writes `report.md` into a folder that holds the plots already."""
     plots = [f"\n## {title}\n\n![{title}]({name})" for name, title in _PLOTS.items() if (folder / name).exists()]
-    text = "\n".join([*_figures(data), *_teacher(data), *_images(data), *plots])
+    text = "\n".join([*_figures(data), *_teacher(data), *_changes(data), *_images(data), *plots])
     (folder / "report.md").write_text(text + "\n", encoding="utf-8", errors="surrogateescape")
 
 
@@ -104,6 +107,20 @@ def _teacher(data: ReportData) -> Iterator[str]:
         f"\n{comparison.drop:+.2f} points are lost (95 %, both asked about the same images: {low:+.2f} to {high:+.2f}; "
         f"limit {data.settings.max_drop:g}). The two differ on {differing} images: disagreements.csv names them."
     )
+
+
+def _changes(data: ReportData) -> Iterator[str]:
+    if data.changes is None:
+        return
+    yield "\n## What changed against the earlier run\n"
+    yield "| validation images of | images | right before | right now | fixed | broken | points lost (95 %) |"
+    yield "|---|---|---|---|---|---|---|"
+    for item in data.changes.by_source():
+        low, high = item.interval
+        counts = f"{item.images} | {item.before} | {item.after} | {item.fixed} | {item.broken}"
+        yield f"| {_plain(item.source)} | {counts} | {low:+.2f} to {high:+.2f} |"
+    yield "\nchanges.csv names the images that have another answer now. To publish it only if nothing is worse:"
+    yield f"\n    catsdogs-export {shlex.quote(str(data.settings.out))} --int8 --not-worse-than OLD.onnx"
 
 
 def few_images(count: int) -> str:

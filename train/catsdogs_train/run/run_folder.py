@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,6 +22,7 @@ from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
 from catsdogs_train.network.resnet import get_backbone
 from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.network.temperature import fit_temperature
+from catsdogs_train.run.changes import Changes
 from catsdogs_train.run.checkpoint import check_same
 from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
@@ -41,8 +42,15 @@ class RunFolderWriter:
     """Writes everything in a run folder but the checkpoint."""
 
     def __init__(
-        self, settings: Settings, split: Split, precision: ComputeDtype, fingerprint: Mapping[str, Any]
+        self,
+        settings: Settings,
+        split: Split,
+        precision: ComputeDtype,
+        fingerprint: Mapping[str, Any],
+        other_folders: Sequence[Path] = (),
     ) -> None:
+        self._other_folders = other_folders
+        self._changes: Changes | None = None
         self._precision = precision
         self._settings = settings
         self._split = split
@@ -69,6 +77,8 @@ class RunFolderWriter:
             "familiarity": _describe_familiarity(self._familiarity),
             "blocks": self._blocks,
             "teacher": self._comparison.figures() if self._comparison else None,
+            "changes": self._changes.figures() if self._changes else None,
+            "other_folders": [str(folder.resolve()) for folder in self._other_folders],
             "settings": asdict(self._settings),
             "precision": self._precision,
             "fingerprint": self._fingerprint,
@@ -82,7 +92,7 @@ class RunFolderWriter:
         text = json.dumps(run, indent=2, default=str)
         (folder / "run.json").write_text(text + "\n", encoding="utf-8")
         rows = [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)]
-        _write_csv(folder / "split.csv", ("set", "label", "path", "sha256"), rows)
+        _write_csv(folder / "split.csv", ("set", "label", "path", "sha256", "source"), rows)
         bad = [(item.path.resolve(), item.reason) for item in split.quarantine]
         _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
         epochs = [msgspec.to_builtins(epoch) for epoch in state.history]
@@ -96,13 +106,15 @@ class RunFolderWriter:
         network: keras.Model,
         familiarity: FamiliarityFit | None,
         comparison: Comparison | None = None,
+        changes: Changes | None = None,
         train_probabilities: Scores | None = None,
     ) -> None:
         """Writes all of it: also `report.md` with its plots, and `worst.csv`.
 
-        `comparison` is with a teacher. `train_probabilities` (N, C) are what others say of each training image.
+        `comparison` is with a teacher, `changes` are against an earlier run. `train_probabilities` (N, C) are what
+        others say of each training image.
         """
-        self._familiarity, self._comparison = familiarity, comparison
+        self._familiarity, self._comparison, self._changes = familiarity, comparison, changes
         self._blocks = describe_blocks(get_backbone(network))
         self.write(folder, state, network)
         temperature = self._temperature(state)
@@ -115,7 +127,7 @@ class RunFolderWriter:
         if train_probabilities is not None:
             wrong += find_wrong(self._split.train, train_probabilities, classes, "train", SURE)
             wrong.sort(key=lambda item: -item.probability)
-        rows = [
+        rows: list[tuple[object, ...]] = [
             (
                 item.sample.path.resolve(),
                 item.label,
@@ -131,13 +143,20 @@ class RunFolderWriter:
         if familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
         if comparison:
-            differing = [
-                (self._split.val[index].path.resolve(), *(classes[label] for label in labels))
-                for index, labels in comparison.differing()
-            ]
-            _write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), differing)
-        data = ReportData(self._settings, self._split, state, temperature, probabilities, familiarity, comparison)
+            rows = self._differing(comparison.differing())
+            _write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), rows)
+        if changes:
+            rows = self._differing(changes.differing())
+            _write_csv(folder / "changes.csv", ("path", "label", "before", "after"), rows)
+        data = ReportData(
+            self._settings, self._split, state, temperature, probabilities, familiarity, comparison, changes
+        )
         write_report(folder, data)
+
+    def _differing(self, images: Iterable[tuple[int, tuple[int, int, int]]]) -> list[tuple[object, ...]]:
+        """Returns the path of each validation image, and the names of three classes."""
+        classes, val = self._split.classes, self._split.val
+        return [(val[index].path.resolve(), *(classes[label] for label in labels)) for index, labels in images]
 
     def _temperature(self, state: TrainingState) -> float:
         return fit_temperature(state.best_logits, self._truth)
@@ -154,18 +173,40 @@ def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
     return run.best_epoch
 
 
-class TeacherRun(msgspec.Struct, frozen=True):
+class EarlierRun(msgspec.Struct, frozen=True):
     """A run that another one learns from."""
 
     version: int
     classes: tuple[str, ...]
     image_size: int
+    settings: dict[str, Any] = {}
+    other_folders: tuple[str, ...] = ()
+    """Where its images of neither are; not said by runs of before."""
     folder: Path = Path()
 
     @property
     def model(self) -> Path:
         """Its network."""
         return self.folder / "model.keras"
+
+    @property
+    def others(self) -> list[Path]:
+        """The folders with its images of neither."""
+        one = self.settings.get("other")
+        return [Path(name) for name in self.other_folders or ([one] if one else [])]
+
+    def read_split(self) -> Split:
+        """Reads its images; raises `DataError` where that cannot be."""
+        parts: dict[str, list[Sample]] = {"train": [], "val": []}
+        try:
+            with (self.folder / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+                for row in csv.DictReader(stream):
+                    label = self.classes.index(row["label"])
+                    sample = Sample(Path(row["path"]), label, row["sha256"], row.get("source") or "")
+                    parts[row["set"]].append(sample)
+        except (OSError, KeyError, ValueError, csv.Error) as error:
+            raise DataError(f"{self.folder}: split.csv cannot be read ({error!r})") from error
+        return Split(self.classes, tuple(parts["train"]), tuple(parts["val"]), ())
 
     def check(self, classes: Sequence[str], val_hashes: Sequence[str]) -> None:
         """Checks that it can teach these classes, and learned from none of the images that judge its student.
@@ -175,11 +216,7 @@ class TeacherRun(msgspec.Struct, frozen=True):
         if self.classes != tuple(classes):
             ours, theirs = ", ".join(classes), ", ".join(self.classes)
             raise DataError(f"--teacher {self.folder} has the classes {theirs}, DATA has {ours}, expected the same")
-        try:
-            with (self.folder / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-                learned = {row["sha256"] for row in csv.DictReader(stream) if row["set"] == "train"}
-        except (OSError, KeyError, csv.Error) as error:
-            raise DataError(f"--teacher {self.folder}: split.csv cannot be read ({error!r})") from error
+        learned = {sample.sha256 for sample in self.read_split().train}
         if both := len(learned.intersection(val_hashes)):
             raise DataError(
                 f"--teacher {self.folder} learned from {both} of the {len(val_hashes)} images that are to validate: "
@@ -187,21 +224,21 @@ class TeacherRun(msgspec.Struct, frozen=True):
             )
 
 
-def read_teacher(folder: Path) -> TeacherRun:
-    """Reads what a run is; raises `DataError` for a folder that is none, or not done."""
+def read_earlier(folder: Path, option: str) -> EarlierRun:
+    """Reads what a run is that an option names; raises `DataError` for a folder that is none, or not done."""
     try:
-        teacher = structs.replace(from_json((folder / "run.json").read_bytes(), TeacherRun), folder=folder)
-        teacher.model.open("rb").close()
+        run = structs.replace(from_json((folder / "run.json").read_bytes(), EarlierRun), folder=folder)
+        run.model.open("rb").close()
     except (OSError, ValueError) as error:
         reason = (
             f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else f"run.json: {error}"
         )
-        raise DataError(f"--teacher {folder} is not a run folder of catsdogs-train ({reason})") from error
-    if teacher.version > RUN_VERSION:
-        raise DataError(f"--teacher {folder} was written by a newer catsdogs: upgrade, or train again")
+        raise DataError(f"{option} {folder} is not a run folder of catsdogs-train ({reason})") from error
+    if run.version > RUN_VERSION:
+        raise DataError(f"{option} {folder} was written by a newer catsdogs: upgrade, or train again")
     if (folder / "checkpoint" / "settings.json").exists():
-        raise DataError(f"--teacher {folder} is not done: finish it with --resume")
-    return teacher
+        raise DataError(f"{option} {folder} is not done: finish it with --resume")
+    return run
 
 
 class _FinishedRun(msgspec.Struct):
@@ -225,7 +262,9 @@ def _describe_familiarity(fit: FamiliarityFit | None) -> dict[str, Any] | None:
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:
-    return [(name, classes[sample.label], str(sample.path.resolve()), sample.sha256) for sample in samples]
+    return [
+        (name, classes[sample.label], str(sample.path.resolve()), sample.sha256, sample.source) for sample in samples
+    ]
 
 
 def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:

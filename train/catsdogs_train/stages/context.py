@@ -17,7 +17,7 @@ from catsdogs_train.network.resnet import build_network, build_twin, to_inferenc
 from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import TrainingState
-from catsdogs_train.run.run_folder import RunFolderWriter
+from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.progress import Progress
@@ -37,6 +37,7 @@ class TrainingContext:
     Attributes:
         network: What is trained.
         student: The same, and its teacher; None where there is none.
+        earlier: The run that it goes on from; None where there is none.
         state: How far it has come.
         batches: All that images are read by now, so that one that fails can be named.
         board: For TensorBoard, if it is asked for.
@@ -53,6 +54,7 @@ class TrainingContext:
         distribution: Distribution,
         student: Student | None = None,
         unlabelled: Sequence[Sample] = (),
+        earlier: EarlierRun | None = None,
     ) -> None:
         classes = len(split.classes)
         self.settings, self.split, self.outliers = settings, split, outliers
@@ -60,6 +62,7 @@ class TrainingContext:
         self.progress = Progress()
         self.state = TrainingState()
         self.student = student
+        self.earlier = earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
         self._unlabelled = [*outliers, *unlabelled] if student else []
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts

@@ -14,7 +14,7 @@ from catsdogs_train.network.student import Student, load_student, make_learner, 
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.history import Stage
-from catsdogs_train.run.run_folder import TeacherRun
+from catsdogs_train.run.run_folder import EarlierRun
 from catsdogs_train.settings import ComputeDtype, Settings, Unfreeze
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.epochs import train_epochs
@@ -27,7 +27,7 @@ _PRUNED_ON, _AT_ONCE = 400, 8  # images that pruning looks at, in all and at a t
 
 
 def prepare_student(
-    settings: Settings, teacher: TeacherRun, samples: Sequence[Sample], precision: ComputeDtype, checkpoint: Checkpoint
+    settings: Settings, teacher: EarlierRun, samples: Sequence[Sample], precision: ComputeDtype, checkpoint: Checkpoint
 ) -> Student:
     """Prunes the teacher, or reads what that gave before; raises `DataError` where it cannot be made so small."""
     if checkpoint.exists and checkpoint.has_student:

@@ -21,6 +21,7 @@ from catsdogs_train.stages.error_messages import readable_errors
 from catsdogs_train.stages.familiarity import learn_familiarity
 from catsdogs_train.stages.fine_tuning import fine_tune
 from catsdogs_train.stages.head import train_head
+from catsdogs_train.stages.rehearsal import find_changes
 
 _log = logging.getLogger(__name__)
 
@@ -60,13 +61,14 @@ def _finish(context: TrainingContext) -> None:
         unfreeze(context.network, context.settings.unfreeze)
     assign(context.network.trainable_variables, state.best_weights)
     comparison = compare(context, context.student) if context.student else None
+    changes = find_changes(context, context.earlier) if context.earlier else None
     familiarity = learn_familiarity(context)
     network = context.to_inference_model()
     if familiarity:
         network = attach(network, familiarity.detector)
     if context.distribution.is_chief:
         with atomic_files(context.settings.out) as folder:
-            context.run.finish(folder, state, network, familiarity, comparison, _judge_labels(context))
+            context.run.finish(folder, state, network, familiarity, comparison, changes, _judge_labels(context))
 
 
 def _judge_labels(context: TrainingContext) -> Scores | None:

@@ -1,0 +1,118 @@
+"""Refuses a model that is worse than the one that it is to replace, on any kind of images."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from msgspec import Struct
+from numpy.typing import NDArray
+
+from catsdogs_edge.errors import DataError, ParityError
+from catsdogs_edge.evaluation.metrics import drop_interval
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.runtime.providers import Provider
+from catsdogs_export.predictors import load_batches
+from catsdogs_export.run_folder import LabelledImage
+
+VALIDATION = "validation images"
+"""Source of images of a run that names none."""
+
+
+class SourceDifference(Struct, frozen=True, kw_only=True):
+    """How two models answer the images of one source; a class that is taken for "neither" is a wrong answer."""
+
+    source: str
+    images: int
+    before: int
+    """Right answers of the model that is to be replaced."""
+    after: int
+    fixed: int
+    broken: int
+    interval: tuple[float, float]
+    """95 % interval of the accuracy that is lost, in percentage points; a paired one."""
+    allowed: int
+    """Right answers that may be lost."""
+
+    @property
+    def is_worse(self) -> bool:
+        """Whether more is lost than may be."""
+        return self.before - self.after > self.allowed
+
+    def describe(self) -> str:
+        """Describes it in one line."""
+        low, high = self.interval
+        return (
+            f"{self.source}: {self.after} of {self.images} right, before {self.before}; {self.fixed} fixed, "
+            f"{self.broken} broken (points lost, 95 %: {low:+.2f} to {high:+.2f}; {self.allowed} answers may be lost)"
+        )
+
+
+class WorseError(ParityError):
+    """The new model is worse; `differences` tells where."""
+
+    def __init__(self, differences: Sequence[SourceDifference], model: Path) -> None:
+        worse = [item for item in differences if item.is_worse]
+        super().__init__(
+            f"worse than {model} on {'; '.join(item.describe() for item in worse)}. Nothing is published. Look at the "
+            "labels of the new images (changes.csv of the run), or collect more of them"
+        )
+        self.differences = tuple(differences)
+
+
+def require_not_worse(
+    candidate: Classifier, model: Path, images: Sequence[LabelledImage], max_drop: float
+) -> list[SourceDifference]:
+    """Asks two models about the same images, source by source.
+
+    Args:
+        candidate: The new model.
+        model: The file of the one that it is to replace.
+        images: That neither has learned from: old ones, and those of each source of new ones.
+        max_drop: Accuracy that may be lost, in percentage points, rounded down to whole images of a source.
+
+    Raises:
+        DataError: They know different classes.
+        ModelError: The old file cannot be used.
+        WorseError: The new one loses more on one of the sources.
+    """
+    old = Classifier.load(model, Provider.CPU)
+    if old.contract.classes != candidate.contract.classes:
+        ours, theirs = ", ".join(candidate.contract.classes), ", ".join(old.contract.classes)
+        raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
+    before, after = (_right(each, images) for each in (old, candidate))
+    sources = [image.source or VALIDATION for image in images]
+    found = list(_differences(before, after, sources, max_drop))
+    if any(item.is_worse for item in found):
+        raise WorseError(found, model)
+    return found
+
+
+def _differences(
+    before: NDArray[np.bool_], after: NDArray[np.bool_], sources: Sequence[str], max_drop: float
+) -> Iterator[SourceDifference]:
+    for source in dict.fromkeys(sources):
+        mine = np.array([other == source for other in sources])
+        count = int(mine.sum())
+        fixed, broken = int((~before & after & mine).sum()), int((before & ~after & mine).sum())
+        low, high = drop_interval(broken, fixed, count)
+        yield SourceDifference(
+            source=source,
+            images=count,
+            before=int(before[mine].sum()),
+            after=int(after[mine].sum()),
+            fixed=fixed,
+            broken=broken,
+            interval=(100 * low, 100 * high),
+            allowed=int(count * max_drop / 100),
+        )
+
+
+def _right(model: Classifier, images: Sequence[LabelledImage]) -> NDArray[np.bool_]:
+    """Returns which answers of a model are right, shape (N,): those that it gives on a device, "neither" included."""
+    answers = [
+        prediction.label
+        for batch in load_batches(images, model.contract.image_size)
+        for prediction in model.decide(model.predict(batch))
+    ]
+    truth = [model.contract.classes[image.label] for image in images]
+    return np.array([answer == label for answer, label in zip(answers, truth, strict=True)])

@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import cv2
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data.rehearsal import EARLIER, LEAST_SHARE, extend_split
+from catsdogs_train.data.split import Split, make_split
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def earlier(tmp_path: Path) -> Split:
+    write_folder(tmp_path / "old", per_class=20)
+    return make_split([tmp_path / "old"], val=None, train_size=None, val_size=None, seed=0)
+
+
+def test_old_images_stay_on_their_side_and_new_ones_are_divided(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=12, first_seed=500)
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    sides = {"train": split.train, "val": split.val}
+    for name, before in (("train", earlier.train), ("val", earlier.val)):
+        kept = {sample.path for sample in sides[name] if sample.source == EARLIER}
+        assert kept == {sample.path for sample in before}
+        assert {sample.source for sample in sides[name]} == {EARLIER, str(tmp_path / "new")}
+    assert split.classes == CLASSES
+
+
+def test_few_new_images_count_as_much_as_a_share_of_all(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=3, first_seed=500)
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    new = sum(sample.weight for sample in split.train if sample.source != EARLIER)
+    every = sum(sample.weight for sample in split.train)
+    assert new / every == pytest.approx(LEAST_SHARE, abs=0.01)
+
+
+def test_one_class_alone_may_be_new(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500, kinds=["cat"])
+    (tmp_path / "new" / "dog").mkdir()
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert {sample.label for sample in split.train if sample.source != EARLIER} == {0}
+
+
+def test_what_is_nearly_an_image_that_judges_is_not_learned(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500)
+    judge = earlier.val[0]
+    image = cv2.imread(str(judge.path))
+    assert image is not None
+    twin = tmp_path / "new" / CLASSES[judge.label] / "twin.png"
+    assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert twin not in {sample.path for sample in split.train}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "seed", "message"),
+    [
+        (["cat", "dog"], 0, "no image that the earlier run did not have"),
+        (["cat", "room"], 500, r"DATA has the classes \(room\), which the earlier run does not know: train anew"),
+    ],
+)
+def test_what_cannot_be_is_one_line(kinds: list[str], seed: int, message: str, tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=4, first_seed=seed, kinds=kinds)
+    with pytest.raises(DataError, match=message):
+        extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+
+
+def test_images_that_are_gone_are_named(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=4, first_seed=500)
+    earlier.train[0].path.unlink()
+    with pytest.raises(DataError, match=r"1 of the \d+ images of the earlier run are gone, such as .*put them back"):
+        extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+
+
+def test_the_draw_is_the_same_each_time(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=8, first_seed=500)
+    assert extend_split(CLASSES, earlier, [tmp_path / "new"], 0) == extend_split(
+        CLASSES, earlier, [tmp_path / "new"], 0
+    )

@@ -1,0 +1,96 @@
+"""Puts new images beside those of an earlier run: so that what is new is learned, and what was known is kept."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.data.drop_list import DropList
+from catsdogs_train.data.layouts import find_all, in_words
+from catsdogs_train.data.split import Candidate, Quarantined, Sample, Split, divide, read_candidates, sort_out, take
+from catsdogs_train.data.split import without_near as leave_out_near
+
+_log = logging.getLogger(__name__)
+
+EARLIER = "the earlier run"
+"""Source of images that come from there."""
+
+MOST_TRAIN, MOST_VAL = 2000, 1000
+"""Images of an earlier run that are taken along, by lot: to ask the backbone about more takes an hour, not minutes."""
+
+LEAST_SHARE = 0.25
+"""How much the new images count together, at least, however few they are."""
+
+_MOST_WEIGHT = 20.0  # of a new image: five of them must not decide alone
+
+
+def extend_split(
+    classes: Sequence[str],
+    earlier: Split,
+    data: Sequence[Path],
+    seed: int,
+    drop: DropList | None = None,
+) -> Split:
+    """Joins the images of an earlier run and new ones.
+
+    Old images stay on their side. New ones are divided as `make_split` divides; those that the earlier run had stay
+    what they were there. Nothing to learn from is nearly the same as something to judge by. Few new images count more,
+    so that together they have their `LEAST_SHARE`.
+
+    Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
+    """
+    names, labelled = find_all(data)
+    if unknown := set(names) - set(classes):
+        raise DataError(
+            f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
+        )
+    labelled = [(path, classes.index(names[label])) for path, label in labelled]
+    new, quarantine = sort_out(labelled, classes, drop, may_lack=True)
+    known = {sample.sha256 for sample in (*earlier.train, *earlier.val)}
+    quarantine += [
+        Quarantined(item.sample.path, "the earlier run has it") for item in new if item.sample.sha256 in known
+    ]
+    new = [item for item in new if item.sample.sha256 not in known]
+    if not new:
+        raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
+    new = [_named(item, data) for item in new]
+    train, val, more = divide(new, None, None, seed)
+    quarantine += more
+    old_train, old_val = (
+        _rehearsed(part, most, seed) for part, most in ((earlier.train, MOST_TRAIN), (earlier.val, MOST_VAL))
+    )
+    held_out = [*old_val, *val]
+    train, more = leave_out_near(train, held_out)
+    old_train, rest = leave_out_near(old_train, held_out)
+    quarantine += [*more, *rest]
+    if not train:
+        raise DataError(f"{len(new)} new images are too few: none is left to learn from")
+    weight = min(max(LEAST_SHARE / (1 - LEAST_SHARE) * len(old_train) / len(train), 1.0), _MOST_WEIGHT)
+    _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
+    return Split(
+        tuple(classes),
+        (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train)),
+        tuple(item.sample for item in held_out),
+        tuple(quarantine),
+    )
+
+
+def _named(item: Candidate, data: Sequence[Path]) -> Candidate:
+    """Notes which folder an image comes from."""
+    path = item.sample.path
+    source = next((str(root) for root in data if path.is_relative_to(root)), str(data[0]))
+    return replace(item, sample=replace(item.sample, source=source))
+
+
+def _rehearsed(samples: Sequence[Sample], most: int, seed: int) -> list[Candidate]:
+    missing = [sample.path for sample in samples if not sample.path.is_file()]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of the {len(samples)} images of the earlier run are gone, such as {missing[0]}: put them "
+            "back, or train anew"
+        )
+    candidates, _ = read_candidates([(sample.path, sample.label) for sample in samples])
+    chosen = take(candidates, most, seed, "rehearse") if len(candidates) > most else candidates
+    sources = {sample.path: sample.source or EARLIER for sample in samples}
+    return [replace(item, sample=replace(item.sample, source=sources[item.sample.path])) for item in chosen]

@@ -16,7 +16,6 @@ from catsdogs_edge.cam.window import Window
 from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.collection.collector import Collector
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.files import check_writable, is_utf8, make_folder
 from catsdogs_edge.output.quota import Limit, Quota
@@ -25,6 +24,7 @@ from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.runtime.display import why_no_window
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink, columns, to_row
+from catsdogs_edge.stream.model_file import ModelFile
 from catsdogs_edge.stream.regions import Region
 
 Opener: TypeAlias = Callable[[], Sink]
@@ -61,7 +61,7 @@ class RowSink:
         """Writes rows; never asks to stop. See `Sink.write`."""
         for part in result.each():
             if self._is_news(part):
-                self._rows.write(to_row(part, self._classes) | self._constant)
+                self._rows.write(to_row(part, self._classes, self._constant))
         return True
 
     def _is_news(self, part: FrameResult) -> bool:
@@ -100,7 +100,7 @@ class PerSource:
 def open_sinks(
     options: CamOptions,
     triggers: Sequence[Trigger],
-    classifier: Classifier,
+    model: ModelFile,
     info: ModelInfo,
     sources: Sequence[Source],
     more: Iterable[Opener] = (),
@@ -126,8 +126,8 @@ def open_sinks(
         for open_sink in (
             *_rows(options, info, jsonl, several=len(sources) > 1),
             *_recordings(options, annotator, sources, limit),
-            *_collections(options, info, classifier.threshold, limit),
-            *(_windows(options, annotator, Explainer(classifier), sources) if window else ()),
+            *_collections(options, info, model.current.threshold, limit),
+            *(_windows(options, annotator, Explainer(model), sources) if window else ()),
             *more,
             *_events(options, triggers, info, sources),  # last: it waits for its command, when all files are closed
         ):

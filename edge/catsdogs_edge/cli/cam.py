@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from catsdogs_edge.cam.mqtt import Broker
     from catsdogs_edge.capture.frames import Size
     from catsdogs_edge.capture.sources import Source
-    from catsdogs_edge.model.classifier import Classifier
     from catsdogs_edge.model.info import ModelInfo
     from catsdogs_edge.output.quota import Limit
     from catsdogs_edge.stream.frame_result import Sink
+    from catsdogs_edge.stream.model_file import ModelFile
     from catsdogs_edge.stream.regions import Region
     from catsdogs_edge.web.options import Access
 
@@ -73,15 +73,23 @@ def _cam(options: CamOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
+    from catsdogs_edge.stream.model_file import ModelFile  # noqa: PLC0415
     from catsdogs_edge.stream.pipeline import StreamSummary, classify_streams, deliver  # noqa: PLC0415
 
-    classifier = Classifier.load(
-        options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
+    load = partial(
+        Classifier.load,
+        provider=options.provider,
+        threads=options.threads,
+        spinning=False,
+        accept_all=options.accept_all,
     )
+    classifier = load(options.model)
     info = ModelInfo.from_classifier(classifier, options.model)
     names = options.sources or ["0"]
     check_outputs(options.files, [options.model, *names])
     with ExitStack() as opened:
+        model = ModelFile(options.model, classifier, load)
+        opened.callback(model.close)
         sources = _open_all(names, plan, opened)
         watched = ", ".join(source.name for source in sources)
         say(f"{watched}; {info.describe()}", err=True)
@@ -90,10 +98,10 @@ def _cam(options: CamOptions) -> None:
         if broker := plan.broker:
             more.append(lambda: _open_mqtt(broker, info))
         if access := plan.access:
-            more.append(lambda: _open_web(classifier, info, sources[0], access))
-        sinks = open_sinks(options, plan.triggers, classifier, info, sources, more, plan.limit)
+            more.append(lambda: _open_web(model, info, sources[0], access))
+        sinks = open_sinks(options, plan.triggers, model, info, sources, more, plan.limit)
         results = classify_streams(
-            sources, classifier, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
+            sources, model, smoothing=options.smoothing, regions=plan.regions, motion=options.motion
         )
         opened.callback(results.close)  # its threads end before their sources are closed
         summary = StreamSummary()
@@ -189,10 +197,10 @@ def _read_broker(options: CamOptions) -> "Broker | None":
     return Broker.parse(read_secret(options.mqtt, "the broker"))
 
 
-def _open_web(classifier: "Classifier", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":
+def _open_web(model: "ModelFile", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":
     from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
 
-    sink = WebSink(classifier, info, source.name, access)
+    sink = WebSink(model, info, source.name, access)
     say(f"The live page: {sink.url}", err=True)
     return sink
 

@@ -41,6 +41,11 @@ COMMANDS: Mapping[str, Entry] = {
     "review": Entry(
         about="a page to label what catsdogs cam --collect kept", module="catsdogs_edge.cli.review", extra="web"
     ),
+    "model": Entry(
+        about="replace the model of a camera that runs, or take it back",
+        module="catsdogs_edge.cli.model",
+        extra="edge",
+    ),
     "bench": Entry(
         about="latency of each step, threads, folders and memory on this machine",
         module="catsdogs_edge.cli.bench",

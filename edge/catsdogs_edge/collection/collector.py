@@ -126,7 +126,7 @@ class Collector:
             return
         self._seen.add(small)
         about = {"reason": reason.value, "thumbnail": b64encode(small).decode()}
-        row = to_row(part, self._classes) | self._constant | about
+        row = to_row(part, self._classes, self._constant) | about
         data, text = encode_jpeg(image, _QUALITY), (to_json(row) + "\n").encode()
         self._quota.make_room(len(data) + len(text))
         region = part.region.name if part.region else ""

@@ -93,6 +93,16 @@ def run(classifier: Classifier, path: Path) -> Outcome:
     return Outcome(differences, entry.tolerance, classifier.intact, consistent, familiar)
 
 
+def require(classifier: Classifier, path: Path) -> None:
+    """Raises `ModelError` where a model does not pass its own test here; `path` is for messages."""
+    outcome = run(classifier, path)
+    if not outcome.passed:
+        raise ModelError(
+            f"{path} does not pass its own test here: logits differ by {outcome.largest:.3g}, expected "
+            f"{outcome.tolerance:.3g} at most (catsdogs-doctor --model {path} says more)"
+        )
+
+
 def _read_entry(classifier: Classifier, path: Path) -> _Entry:
     contract = classifier.contract
     if classifier.intact is None:

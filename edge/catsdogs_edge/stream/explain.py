@@ -5,18 +5,23 @@ from dataclasses import replace
 from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.model_file import ModelFile
 
 
 class Explainer:
     """Draws heatmaps over frames, on demand: it asks the model once more, about that frame alone."""
 
-    def __init__(self, classifier: Classifier) -> None:
-        self._classifier = classifier
+    def __init__(self, model: Classifier | ModelFile) -> None:
+        self._model = model
 
     @property
     def can_explain(self) -> bool:
         """Whether the model file has what it takes."""
         return self._classifier.has_maps
+
+    @property
+    def _classifier(self) -> Classifier:
+        return self._model.current if isinstance(self._model, ModelFile) else self._model
 
     def explain(self, result: FrameResult) -> FrameResult:
         """Returns a result with what speaks for its smoothed label coloured in the frame, or in each region of it.

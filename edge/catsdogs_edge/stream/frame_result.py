@@ -1,7 +1,7 @@
 """What is known about a frame once the model has seen it, and the same as a row for CSV and JSON Lines."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -31,6 +31,8 @@ class FrameResult:
     """Which of several sources; empty where there is one."""
     region: Region | None = None
     """The part of the frame that was classified; None for all of it."""
+    model: str = ""
+    """SHA-256 of the file of the model that answered, where it may have been replaced since the start."""
     regions: tuple["FrameResult", ...] = ()
     """One for each region of the frame, if there are any: this one says what the first says that sees a class."""
 
@@ -73,14 +75,14 @@ def columns(classes: Sequence[str], *, several: bool = False, regions: bool = Fa
     return [*before, *prediction_columns(classes), *after, *more]
 
 
-def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
+def to_row(result: FrameResult, classes: Sequence[str], constant: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Turns a result into a row; None for what is not known.
 
     The fields: `schema`, version of this list; `time`, when the frame was captured (ISO 8601, UTC); `frame`, its
     number; `state` of the source; `age_ms`, from capture to this row; `dropped`, frames since the one before that
     nobody looked at; those of `prediction_fields`; `smoothed_label`, `smoothed_probability`; `latency_ms` of the
     model; `position_s` in a video; `path` of an image; `error`, why there is no label; and, where they were asked for,
-    `source`, `region` (its name) and `moving`. `ModelInfo.row_fields` adds `provider` and `model`.
+    `source`, `region` (its name) and `moving`. `constant` adds `provider` and `model` (`ModelInfo.row_fields`).
     """
     frame, prediction, smoothed = result.frame, result.prediction, result.smoothed
     return {
@@ -100,4 +102,6 @@ def to_row(result: FrameResult, classes: Sequence[str]) -> dict[str, Any]:
         **({"source": result.source} if result.source else {}),
         **({"region": result.region.name} if result.region else {}),
         **({} if result.moving is None else {"moving": result.moving}),
+        **(constant or {}),
+        **({"model": result.model} if result.model else {}),
     }

@@ -16,6 +16,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.merge import Results, merge
+from catsdogs_edge.stream.model_file import ModelFile
 from catsdogs_edge.stream.motion import MotionDetector
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction, Smoother
@@ -95,7 +96,7 @@ def classify_stream(
 
 def classify_streams(
     sources: Sequence[Source],
-    classifier: Classifier,
+    model: Classifier | ModelFile,
     *,
     smoothing: float = 0.5,
     regions: Sequence[Region] = (),
@@ -107,12 +108,13 @@ def classify_streams(
     `classify_stream`.
     """
     if len(sources) == 1:
-        return classify_stream(sources[0], classifier, smoothing=smoothing, regions=regions, motion=motion)
+        alone = FrameClassifier(model, smoothing=smoothing, regions=regions, motion=motion)
+        return _classify_all(sources[0], alone)
     turn = threading.Lock()
     streams = []
     for source in sources:
         frames = FrameClassifier(
-            classifier, smoothing=smoothing, regions=regions, motion=motion, source=source.name, turn=turn
+            model, smoothing=smoothing, regions=regions, motion=motion, source=source.name, turn=turn
         )
         streams.append(_classify_all(source, frames))
     return merge(streams)
@@ -160,7 +162,7 @@ class FrameClassifier:
 
     def __init__(
         self,
-        classifier: Classifier,
+        model: Classifier | ModelFile,
         *,
         smoothing: float = 0.5,
         regions: Sequence[Region] = (),
@@ -169,8 +171,10 @@ class FrameClassifier:
         turn: AbstractContextManager[object] = _ALONE,
     ) -> None:
         """Takes what `classify_stream` takes; `source` is its name, where there are several, and `turn` their lock."""
-        self._classifier = classifier
-        self._views = [_View(classifier, region, smoothing, motion=motion) for region in regions or (None,)]
+        self._model = model
+        self._classifier, self._sha256 = _current(model)
+        self._regions, self._smoothing, self._motion = regions or (None,), smoothing, motion
+        self._views = self._make_views()
         self._source = source
         self._turn = turn
         self._rate = FrameRate()
@@ -178,7 +182,11 @@ class FrameClassifier:
 
     def classify(self, frame: Frame) -> FrameResult:
         """Classifies a frame, unless it says that it must not be; raises what `Classifier.predict` raises."""
-        base = FrameResult(frame=frame, fps=self._rate.now, source=self._source)
+        classifier, sha256 = _current(self._model)
+        if classifier is not self._classifier:  # what was seen before is what another one said
+            self._classifier, self._sha256 = classifier, sha256
+            self._views = self._make_views()
+        base = FrameResult(frame=frame, fps=self._rate.now, source=self._source, model=self._sha256)
         if frame.rgb is None or frame.error:
             return self._nothing(base)
         if frame.path:
@@ -210,12 +218,20 @@ class FrameClassifier:
         best = next((part for part in found if part.shows_class), found[0])
         return replace(best, regions=tuple(found))
 
+    def _make_views(self) -> "list[_View]":
+        return [_View(self._classifier, region, self._smoothing, motion=self._motion) for region in self._regions]
+
     def _nothing(self, base: FrameResult) -> FrameResult:
         for view in self._views:
             view.reset()
         if self._views[0].region is None:
             return base
         return replace(base, regions=tuple(replace(base, region=view.region) for view in self._views))
+
+
+def _current(model: Classifier | ModelFile) -> tuple[Classifier, str]:
+    """Returns the model to ask now, and the SHA-256 of its file, if it may be replaced."""
+    return (model.current, model.sha256) if isinstance(model, ModelFile) else (model, "")
 
 
 class _View:

@@ -122,7 +122,7 @@ class Box:
 
     def row(self, result: FrameResult) -> dict[str, Any]:
         """Returns a result as the row that `catsdogs-cam --jsonl` writes."""
-        return to_row(result, self.info.classes) | dict(self.constant)
+        return to_row(result, self.info.classes, self.constant)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

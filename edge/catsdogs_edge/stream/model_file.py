@@ -1,0 +1,83 @@
+"""A model file that may be replaced while a camera uses it."""
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from catsdogs_edge.errors import ModelError, ProviderError
+from catsdogs_edge.model import selftest
+from catsdogs_edge.model.classifier import Classifier
+
+_log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LOOKS = 2.0
+"""Seconds between two looks at the file; one that is as it was at the look before is whole."""
+
+_Signature: TypeAlias = tuple[int, int, int]
+
+
+class ModelFile:
+    """Looks whether another model lies in the place of the one that is in use, and takes it if it is as good a file.
+
+    Attributes:
+        current: The model to ask now.
+        sha256: SHA-256 of its file, in hexadecimal.
+    """
+
+    def __init__(self, path: Path, classifier: Classifier, load: Callable[[Path], Classifier]) -> None:
+        """Takes the model that was opened from `path`, and what opens another one in its place."""
+        self.current = classifier
+        self.sha256 = _hash(path)
+        self._path = path
+        self._load = load
+        self._known = self._seen = _signature(path)
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="catsdogs-model", daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LOOKS):
+            self.look()
+
+    def look(self) -> None:
+        """Takes the file that is there, where it is another one than before and is not written to any more."""
+        seen, before = _signature(self._path), self._seen
+        self._seen = seen
+        if seen is None or seen == self._known or seen != before:
+            return
+        self._known = seen
+        try:
+            sha256 = _hash(self._path)
+            if sha256 == self.sha256:
+                return
+            found = self._load(self._path)
+            selftest.require(found, self._path)
+            if found.contract.classes != self.current.contract.classes:
+                names = ", ".join(found.contract.classes)
+                raise ModelError(f"{self._path} knows other classes ({names}): start again with it")
+        except (ModelError, ProviderError, OSError) as error:
+            _log.warning("The model stays as it was: %s", error)
+            return
+        self.sha256, self.current = sha256, found
+        _log.info("Another model is in use from now on: %s (%s).", self._path, sha256[:12])
+
+    def close(self) -> None:
+        """Looks no more."""
+        self._ended.set()
+        self._thread.join()
+
+
+def _signature(path: Path) -> _Signature | None:
+    try:
+        status = path.stat()
+    except OSError:  # between two renames, or on a disk that is away
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,72 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.cli.model import _app
+from catsdogs_edge.errors import ModelError
+from catsdogs_edge.model import integrity
+from catsdogs_edge.model.onnx_file import read_onnx_file
+from catsdogs_edge.model.replace import install, previous_of, roll_back
+from tests.conftest import Call
+
+
+@pytest.fixture
+def place(tiny: Path, tmp_path: Path) -> Path:
+    """A place with a model in it."""
+    path = tmp_path / "box" / "model.onnx"
+    path.parent.mkdir()
+    shutil.copy(tiny, path)
+    return path
+
+
+def damage(model: Path, out: Path) -> Path:
+    """A file with the right hash that does not pass its own test."""
+    data = bytearray(model.read_bytes())
+    weights = data.index(b"\xcd\xccL=")  # 0.05
+    data[weights : weights + 4] = b"\0\0\0\0"
+    sealed = bytes(data).replace(read_onnx_file(model).metadata[integrity.KEY].encode(), integrity.PLACEHOLDER.encode())
+    out.write_bytes(integrity.seal(sealed))
+    return out
+
+
+def test_the_one_before_is_kept_and_comes_back(place: Path, tiny: Path, familiar: Path) -> None:
+    assert install(familiar, place) == previous_of(place)
+    assert place.read_bytes() == familiar.read_bytes()
+    assert previous_of(place).read_bytes() == tiny.read_bytes()
+    roll_back(place)
+    assert place.read_bytes() == tiny.read_bytes()
+    assert previous_of(place).read_bytes() == familiar.read_bytes()
+    roll_back(place)
+    assert place.read_bytes() == familiar.read_bytes()
+    assert {path.name for path in place.parent.iterdir()} == {"model.onnx", "model.previous.onnx"}
+
+
+def test_a_new_place_is_made(tmp_path: Path, tiny: Path) -> None:
+    assert install(tiny, tmp_path / "new" / "model.onnx") is None
+    assert (tmp_path / "new" / "model.onnx").read_bytes() == tiny.read_bytes()
+
+
+def test_one_that_fails_its_own_test_changes_nothing(place: Path, tiny: Path, tmp_path: Path) -> None:
+    bad = damage(tiny, tmp_path / "bad.onnx")
+    with pytest.raises(ModelError, match=r"bad\.onnx does not pass its own test here: logits differ by"):
+        install(bad, place)
+    shutil.copy(bad, previous_of(place))
+    with pytest.raises(ModelError, match="does not pass its own test here"):
+        roll_back(place)
+    assert place.read_bytes() == tiny.read_bytes()
+
+
+def test_without_an_earlier_one_there_is_nothing_to_go_back_to(place: Path) -> None:
+    with pytest.raises(ModelError, match="there is no earlier model"):
+        roll_back(place)
+
+
+def test_the_command(call: Call, place: Path, familiar: Path, tiny: Path) -> None:
+    done = call(_app, "catsdogs-model", "install", place, familiar)
+    assert done.returncode == 0, done.stderr
+    assert f"the one before is kept as {previous_of(place)}" in done.stdout.replace("\n", "")
+    assert call(_app, "catsdogs-model", "rollback", place).returncode == 0
+    assert place.read_bytes() == tiny.read_bytes()
+    assert call(_app, "catsdogs-model", "install", place).returncode == 2
+    assert call(_app, "catsdogs-model", "install", place, place.with_name("missing.onnx")).returncode == 1

@@ -169,11 +169,22 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
             raise SystemExit(128 + _received[0]) from None
         raise
     except Exception as error:
+        if _is_interrupt(error):
+            raise SystemExit(128 + _received[0] if _received else ExitCode.INTERRUPTED) from None
         line = _explain(error, extra)
         if line is None:
             raise
         _fail(line)
     sys.exit(ExitCode.DONE)
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Returns whether a signal is behind an error: a library in C that is interrupted while it is imported fails."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _handle_signals() -> None:

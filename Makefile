@@ -91,7 +91,7 @@ $(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt $(UV)
 	$(INSTALL)
 	touch $@
 
-$(FULL)/dev-stamp: EXTRAS := dev,ray
+$(FULL)/dev-stamp: EXTRAS := dev,ray,test-web
 $(EDGE)/test-stamp: EXTRAS := test
 $(EDGE)/slow-stamp: EXTRAS := test-ray,test-web
 $(FULL)/dev-stamp: $(FULL)/stamp

@@ -167,17 +167,16 @@ def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tup
 
 
 def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str) -> str:
-    """Adds what both stages say; the last one, with half as many rows and columns, is enlarged."""
+    """Adds what both stages say; the last one, which has half as many rows and columns in a ResNet, is enlarged."""
     width = len(head.kernel)
     shape = (1, -1, 1, 1)
     of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
-    scales = graph.constant("scales", np.array([1, 1, 2, 2], np.float32))
-    enlarged = graph.add(
-        "Resize", [of_last, "", scales], mode="nearest", coordinate_transformation_mode="asymmetric",
-        nearest_mode="floor",
-    )  # fmt: skip
     bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
     of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score[width:].reshape(shape)), bias])
+    enlarged = graph.add(
+        "Resize", [of_last, "", "", graph.add("Shape", [of_earlier])], mode="nearest",
+        coordinate_transformation_mode="asymmetric", nearest_mode="floor",
+    )  # fmt: skip
     return graph.add("Add", [enlarged, of_earlier])
 
 

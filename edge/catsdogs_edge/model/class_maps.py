@@ -25,8 +25,8 @@ CLASS_MAPS = "class_maps"
 """Graph output: float32, shape (N, C, H, W), for each class; the mean over H and W is the logit."""
 
 FAMILIARITY_MAP = "familiarity_map"
-"""Graph output, if there is a familiarity score: float32, shape (N, 2 H, 2 W); the sigmoid of the mean is the
-familiarity."""
+"""Graph output, if there is a familiarity score: float32, shape (N, H, W) of an earlier feature map, in a
+ResNet twice as many; the sigmoid of the mean is the familiarity."""
 
 Map: TypeAlias = NDArray[np.float32]
 """What each part of an image says for an answer, shape (H, W), from the upper left corner; below 0: against it."""
@@ -64,7 +64,7 @@ class BatchMaps:
     classes: NDArray[np.float32]
     """Shape (N, C, H, W)."""
     familiarity: NDArray[np.float32] | None
-    """Shape (N, 2 H, 2 W)."""
+    """Shape (N, H, W), in a ResNet twice as many as of the others."""
 
     def of_image(self, index: int, names: tuple[str, ...]) -> ImageMaps:
         """Returns those of one image, by the names of the classes."""

@@ -203,11 +203,14 @@ def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:
         try:
             return load_bytes(original.read(), size)
         except ImageError as error:
-            raise ImageError(f"{error}{'' if 'catsdogs-cam' in str(error) else _hint(original.path)}") from error
+            raise ImageError(f"{error}{'' if 'catsdogs-cam' in str(error) else _hint(original)}") from error
 
 
-def _hint(path: Path) -> str:
+def _hint(original: Original) -> str:
     """Says which command takes what is no image; nothing where none does."""
+    if isinstance(original, RemoteOriginal):
+        return ""
+    path = original.path
     name = str(path)
     is_stream = re.match(r"[a-z]+:/", name) is not None and not name.startswith(("http:/", "https:/"))
     is_camera = re.fullmatch(r"\d{1,2}|cam:.+|/dev/video.*", name) is not None

@@ -24,8 +24,11 @@ NEAR_THRESHOLD = 0.2
 UNSURE = 0.9
 """A class with a lower probability is doubtful."""
 
-SECONDS_BETWEEN = 2.0
-"""Seconds between two frames of one view that are kept for one doubt; the first of a visit is always looked at."""
+SECONDS_BETWEEN = 5.0
+"""Seconds between two frames of one view that are kept for one reason; the first of a visit is always looked at."""
+
+SECONDS_BETWEEN_LOOKS = 0.5
+"""Seconds between two frames of one view that are compared with what was collected: that takes a millisecond."""
 
 BY_LOT = 900.0
 """Mean seconds between two frames that are kept for no reason: what the model is sure of may be wrong, too."""
@@ -44,6 +47,8 @@ class Reason(StrEnum):
     """Its familiarity is near the threshold: it may be one of the classes, or neither."""
     PROBABILITY = "probability"
     """Its class has a low probability."""
+    NEW = "new"
+    """It is unlike all that was collected: the model may be sure, and wrong, of what it does not know."""
     LOT = "lot"
     """It was drawn by lot."""
 
@@ -53,6 +58,7 @@ class _View:
     """What was seen in a source, or a region of it."""
 
     label: str = ""
+    looked: float = -SECONDS_BETWEEN
     kept: dict[Reason, float] = field(default_factory=dict)
     by_lot: float | None = None
     """When the next one is kept, on the clock of the frames."""
@@ -81,8 +87,8 @@ class Collector:
             view = self._views.setdefault((part.source, part.region), _View())
             reason = self._reason(view, part)
             view.label = part.label
-            if reason is not None:
-                self._keep(part, reason)
+            if reason is not None and self._keep(part, reason):
+                view.kept[reason] = part.frame.clock
         return True
 
     def _reason(self, view: _View, part: FrameResult) -> Reason | None:
@@ -97,11 +103,11 @@ class Collector:
         if now >= view.by_lot:
             view.by_lot = now + self._random.expovariate(1 / BY_LOT)
             return Reason.LOT
-        doubt = self._doubt(part)
-        if doubt is None or 0 <= now - view.kept.get(doubt, -SECONDS_BETWEEN) < SECONDS_BETWEEN:
+        if 0 <= now - view.looked < SECONDS_BETWEEN_LOOKS:
             return None
-        view.kept[doubt] = now
-        return doubt
+        view.looked = now
+        reason = self._doubt(part) or Reason.NEW
+        return None if 0 <= now - view.kept.get(reason, -SECONDS_BETWEEN) < SECONDS_BETWEEN else reason
 
     def _doubt(self, part: FrameResult) -> Reason | None:
         prediction = part.prediction
@@ -116,14 +122,15 @@ class Collector:
             return Reason.PROBABILITY
         return None
 
-    def _keep(self, part: FrameResult, reason: Reason) -> None:
+    def _keep(self, part: FrameResult, reason: Reason) -> bool:
+        """Writes a frame; returns False for a near copy of one that was kept."""
         rgb = part.frame.rgb
         if rgb is None:
-            return
+            return False
         image = part.region.crop(rgb) if part.region else rgb
         small = thumbnail(image)
         if self._seen.has_near_copy(small):
-            return
+            return False
         self._seen.add(small)
         about = {"reason": reason.value, "thumbnail": b64encode(small).decode()}
         row = to_row(part, self._classes, self._constant) | about
@@ -140,6 +147,7 @@ class Collector:
                 beside.replace(target)
             sync(self._quota.folder)
         self._count += 1
+        return True
 
     def close(self) -> None:
         """Says how many were collected."""

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Iterable
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,14 +12,14 @@ EDGE = 16
 """Rows and columns of a thumbnail."""
 
 NEAR_COPY = 4.0
-"""Grey levels that the thumbnails of two near copies differ by, in the mean, beside what all of the image gained or
+"""Levels of 256 that the thumbnails of two near copies differ by, in the mean, beside what all of the image gained or
 lost in light. Frames of a still scene differ by less than 1, whatever the noise of the sensor; an animal that takes a
 twentieth of the frame makes 5 where it comes, and 10 where it is in another place."""
 
 
 def thumbnail(image: RgbImage) -> bytes:
-    """Returns what is left of uint8 RGB (H, W, 3) in `EDGE` x `EDGE` grey levels."""
-    return np.asarray(cv2.cvtColor(resize(image, EDGE), cv2.COLOR_RGB2GRAY), np.uint8).tobytes()
+    """Returns what is left of uint8 RGB (H, W, 3) in `EDGE` x `EDGE` pixels."""
+    return resize(image, EDGE).tobytes()
 
 
 class SeenImages:
@@ -34,7 +33,7 @@ class SeenImages:
         """Begins with some; those of another length are left out."""
         self._rows: deque[NDArray[np.float32]] = deque(maxlen=most)
         for one in known:
-            if len(one) == EDGE * EDGE:
+            if len(one) == 3 * EDGE * EDGE:
                 self.add(one)
 
     def add(self, one: bytes) -> None:

@@ -64,10 +64,11 @@ def watch(
 
 def test_the_first_of_a_visit_is_kept_with_its_row(classifier: Classifier, familiar: Path, tmp_path: Path) -> None:
     collector, frames = open_collector(tmp_path, familiar), FrameClassifier(classifier, smoothing=0)
-    now = watch(collector, frames, [scene(GREY, n) for n in range(5)])
-    watch(collector, frames, [scene(RED, n) for n in range(5)], now)
+    now = watch(collector, frames, [scene(GREY)] * 5)
+    watch(collector, frames, [scene(RED)] * 5, now)
     collector.close()
-    (item,) = find_collected(tmp_path)
+    first, item = find_collected(tmp_path)
+    assert first.row["reason"] == "new"  # there was nothing like it
     assert item.row["reason"] == "visit"
     assert (item.row["label"], item.row["smoothed_label"]) == ("cat", "cat")
     assert item.row["probabilities"].keys() == {"cat", "dog"}
@@ -87,9 +88,19 @@ def test_what_is_doubtful_is_kept_once_in_a_while(classifier: Classifier, famili
 
 def test_a_label_against_the_smoothed_one_is_kept(classifier: Classifier, familiar: Path, tmp_path: Path) -> None:
     collector, frames = open_collector(tmp_path, familiar), FrameClassifier(classifier, smoothing=5)
-    now = watch(collector, frames, [scene(RED, n) for n in range(5)])
+    now = watch(collector, frames, [scene(RED)] * 5)
     watch(collector, frames, [scene(BLUE, 9)], now)
     assert reasons(tmp_path) == ["visit", "wavering"]
+
+
+def test_what_is_unlike_all_before_is_kept_though_the_model_is_sure(
+    classifier: Classifier, familiar: Path, tmp_path: Path
+) -> None:
+    collector, frames = open_collector(tmp_path, familiar), FrameClassifier(classifier, smoothing=0)
+    now = watch(collector, frames, [scene(GREY)] * 20)
+    now = watch(collector, frames, [scene(GREY, 14)] * 3, now)  # for three seconds
+    watch(collector, frames, [scene(GREY)] * 20, now)
+    assert reasons(tmp_path) == ["new", "new"]
 
 
 def test_some_are_kept_by_lot(classifier: Classifier, familiar: Path, tmp_path: Path) -> None:
@@ -121,9 +132,9 @@ def test_of_a_region_its_part_of_the_frame(classifier: Classifier, familiar: Pat
     image[:, 150:] = RED
     regions = Region.parse_all(["left=0,0,150,200", "right=150,0,150,200"])
     watch(collector, FrameClassifier(classifier, smoothing=0, regions=regions), [image])
-    (item,) = find_collected(tmp_path)
-    assert item.place == ("", "right")
-    assert read(item.path).shape == (200, 150, 3)
+    items = {item.place: item for item in find_collected(tmp_path)}
+    assert {place: item.row["reason"] for place, item in items.items()} == {("", "left"): "new", ("", "right"): "visit"}
+    assert read(items["", "right"].path).shape == (200, 150, 3)
 
 
 def test_the_quota_holds_and_image_and_row_go_together(classifier: Classifier, familiar: Path, tmp_path: Path) -> None:

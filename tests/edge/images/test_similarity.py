@@ -24,9 +24,9 @@ def test_an_animal_that_comes_or_goes_on_makes_another_image() -> None:
 
 
 def test_the_newest_are_remembered() -> None:
-    plain = [np.full(256, level, np.uint8) for level in (0, 0, 0)]
+    plain = [np.full(768, level, np.uint8) for level in (0, 0, 0)]
     for index, image in enumerate(plain):
-        image[index * 80 : index * 80 + 80] = 250
+        image[index * 240 : index * 240 + 240] = 250
     first, second, third = (image.tobytes() for image in plain)
     seen = SeenImages([first, second, b"damaged"], most=2)
     seen.add(third)

@@ -18,7 +18,9 @@ import catsdogs_edge.cli.bench
 import catsdogs_edge.cli.cam
 import catsdogs_edge.cli.classify
 import catsdogs_edge.cli.doctor
+import catsdogs_edge.cli.model
 import catsdogs_edge.cli.overview
+import catsdogs_edge.cli.review
 import catsdogs_edge.cli.serve
 import catsdogs_export.cli
 import catsdogs_train.cli
@@ -34,6 +36,8 @@ APPS = {
     "catsdogs-classify": catsdogs_edge.cli.classify._app,
     "catsdogs-cam": catsdogs_edge.cli.cam._app,
     "catsdogs-serve": catsdogs_edge.cli.serve._app,
+    "catsdogs-review": catsdogs_edge.cli.review._app,
+    "catsdogs-model": catsdogs_edge.cli.model._app,
     "catsdogs-bench": catsdogs_edge.cli.bench._app,
     "catsdogs-doctor": catsdogs_edge.cli.doctor._app,
     "catsdogs-train": catsdogs_train.cli._app,
@@ -52,6 +56,8 @@ NOT_RUN = {
     r"rpicam-vid": "needs a Raspberry Pi",
     r"catsdogs-cam (0|cam:|--list)": "needs a camera",
     r"catsdogs-classify .*--watch": "does not end; tests/edge/classify/test_watch.py",
+    r"catsdogs-review": "does not end; tests/edge/web/test_review.py, test_browser.py",
+    r"(catsdogs-train .*--from|catsdogs-export better|catsdogs-model)": "one after the other: test_loop.py",
     r"catsdogs-serve": "does not end; tests/edge/cli/test_serve.py",
     r"(curl|ssh) ": "needs a server; tests/edge/web",
     r"openssl ": "makes keys; tests/edge/cli/test_serve.py makes such",

@@ -17,11 +17,13 @@ from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.json_text import from_json
-from catsdogs_edge.web import events, images, kserve, live, pages, review, status
+from catsdogs_edge.web import pages, review, status
+from catsdogs_edge.web.camera import events, live
+from catsdogs_edge.web.camera.hub import TooManyViewersError
+from catsdogs_edge.web.classify import images, kserve
+from catsdogs_edge.web.classify.inference import BusyError, InferenceQueue
 from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug, explain_error
 from catsdogs_edge.web.guard import Guard, refuse
-from catsdogs_edge.web.hub import TooManyViewersError
-from catsdogs_edge.web.inference import BusyError, InferenceQueue
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.telemetry import Telemetry
 

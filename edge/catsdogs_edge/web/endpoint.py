@@ -21,9 +21,9 @@ from catsdogs_edge.collection.review import Review
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.frame_result import FrameResult, to_row
-from catsdogs_edge.web.history import History
-from catsdogs_edge.web.hub import Hub
-from catsdogs_edge.web.inference import InferenceQueue
+from catsdogs_edge.web.camera.history import History
+from catsdogs_edge.web.camera.hub import Hub
+from catsdogs_edge.web.classify.inference import InferenceQueue
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.telemetry import Telemetry
 

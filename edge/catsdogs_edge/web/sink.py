@@ -7,9 +7,9 @@ from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.model_file import ModelFile
 from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.camera.history import History
+from catsdogs_edge.web.camera.hub import Hub
 from catsdogs_edge.web.endpoint import Camera
-from catsdogs_edge.web.history import History
-from catsdogs_edge.web.hub import Hub
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 

@@ -11,8 +11,8 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from catsdogs_edge.web.camera.events import state_word
 from catsdogs_edge.web.endpoint import Endpoint, Json, box
-from catsdogs_edge.web.events import state_word
 from catsdogs_edge.web.guard import COOKIE, cookie_name, session
 
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}

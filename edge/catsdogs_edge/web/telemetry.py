@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.frame_result import FrameResult
-from catsdogs_edge.web.history import Event
-from catsdogs_edge.web.hub import Hub
+from catsdogs_edge.web.camera.history import Event
+from catsdogs_edge.web.camera.hub import Hub
 
 if TYPE_CHECKING:
     from prometheus_client import Metric

@@ -7,8 +7,8 @@ import pytest
 
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.decode import decode
-from catsdogs_edge.web import history
-from catsdogs_edge.web.history import History
+from catsdogs_edge.web.camera import history
+from catsdogs_edge.web.camera.history import History
 from tests.edge.web.conftest import FakeCamera
 
 
@@ -79,7 +79,7 @@ def test_a_camera_that_hangs_is_not_ready(
 ) -> None:
     assert client.get("readyz").status_code == 503
     camera.show("dog")
-    monkeypatch.setattr("catsdogs_edge.web.hub.SILENCE", -1.0)
+    monkeypatch.setattr("catsdogs_edge.web.camera.hub.SILENCE", -1.0)
     answer = client.get("readyz")
     assert (answer.status_code, answer.json()["state"]) == (503, "stale")
     assert "no frame for" in answer.json()["reason"]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from catsdogs_edge.web import inference
+from catsdogs_edge.web.classify import inference
 from tests.edge.cli.test_hostile import BAD, GOOD
 from tests.edge.conftest import BLUE, GREY, RED, encode, plain
 from tests.edge.web.conftest import FakeCamera, resident

@@ -11,7 +11,7 @@ import pytest
 
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.decode import decode
-from catsdogs_edge.web import hub
+from catsdogs_edge.web.camera import hub
 from tests.edge.conftest import RED
 from tests.edge.web.conftest import FakeCamera, wait_until
 
@@ -47,7 +47,7 @@ def test_a_request_for_a_newer_frame_waits_for_it(camera: FakeCamera, client: ht
 def test_no_newer_frame_in_time_is_an_empty_answer(
     camera: FakeCamera, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catsdogs_edge.web.live._HOLD", 0.05)
+    monkeypatch.setattr("catsdogs_edge.web.camera.live._HOLD", 0.05)
     camera.show("cat")
     answer = client.get("frame.jpg?after=1")
     assert (answer.status_code, answer.content) == (204, b"")
@@ -57,7 +57,7 @@ def test_no_newer_frame_in_time_is_an_empty_answer(
 def test_a_camera_whose_thread_hangs_is_not_live(
     camera: FakeCamera, client: httpx.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("catsdogs_edge.web.live._HOLD", 0.05)
+    monkeypatch.setattr("catsdogs_edge.web.camera.live._HOLD", 0.05)
     camera.show("cat")
     live = client.get("snapshot.jpg").content
     monkeypatch.setattr(hub, "SILENCE", -1.0)

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from catsdogs_edge.capture.frames import State, iso_time
 from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.web.camera.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
 from catsdogs_edge.web.endpoint import (
     Box,
     Camera,
@@ -21,7 +22,6 @@ from catsdogs_edge.web.endpoint import (
     camera,
     whole_number,
 )
-from catsdogs_edge.web.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
 
 _PING = 15.0  # seconds between signs of life of a stream of events
 _STEPS, _MOST_HOURS = 720, 24

@@ -7,6 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from catsdogs_edge.web.camera.hub import Hub, Newest
 from catsdogs_edge.web.endpoint import (
     Box,
     Camera,
@@ -18,7 +19,6 @@ from catsdogs_edge.web.endpoint import (
     until_gone,
     whole_number,
 )
-from catsdogs_edge.web.hub import Hub, Newest
 
 _HOLD = 10.0  # seconds that a request for a newer frame waits
 _UNWATCHED = 1.0  # seconds that it waits without looking whether the client is still there, which takes two tasks

@@ -1,0 +1,1 @@
+"""What a camera shows, to all who watch: frames, state, events."""

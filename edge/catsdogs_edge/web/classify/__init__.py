@@ -1,0 +1,1 @@
+"""What programs send is classified: our own API, DeepStack's, and the Open Inference Protocol."""

@@ -381,7 +381,7 @@ def test_images_are_labelled_by_keys_and_confirmed(page: "Page", reviewed: tuple
     expect_text(page, "#count", "4 of 8")
     assert not (folder / "labelled").exists()
     page.click("#confirm")
-    expect_text(page, "#sure-list", "1 dog")
+    expect_text(page, "#sure-list", "1 dog1 neither1 delete1 cat")
     page.click("#sure-yes")
     wait_until((folder / "labelled" / "other").is_dir)
     expect_text(page, "#count", "0 of 4")

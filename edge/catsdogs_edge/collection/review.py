@@ -17,6 +17,7 @@ from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import make_folder, sync, write_all, write_errors
 from catsdogs_edge.output.names import FreeNames, rename_to_free
+from catsdogs_edge.output.rows import open_locked
 
 _log = logging.getLogger(__name__)
 
@@ -27,6 +28,7 @@ UNSURE = "(unsure)"
 """In place of a label: for another day."""
 
 JOURNAL = "labels.jsonl"
+LOCK = ".review.lock"
 
 CLASSES, OTHER = "classes", "other"
 """Folders that are made: with a folder for each class, and with images of neither."""
@@ -56,7 +58,8 @@ class Review:
     def __init__(self, folder: Path, classes: Sequence[str], out: Path) -> None:
         """Takes the folder of `Collector`, and one to move what is labelled into; it is made when it is needed.
 
-        Raises `DataError` where there is no such folder, `OutputError` where the journal cannot be written.
+        Raises `DataError` where there is no such folder, `OutputError` where the journal cannot be written, or somebody
+        else has it.
         """
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder, expected one of catsdogs-cam --collect")
@@ -69,6 +72,8 @@ class Review:
         self._lock = threading.Lock()
         self._names = FreeNames()
         self._path = folder / JOURNAL
+        with write_errors(folder):
+            self._lock_file = open_locked(folder / LOCK)  # two who write the journal would lose each other's words
         self._said = self._read()
         with write_errors(self._path):
             self._journal = self._path.open("ab", buffering=0)
@@ -194,5 +199,6 @@ class Review:
             self._journal = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
-        """Closes the journal."""
+        """Closes the journal; another process may have the folder from then on."""
         self._journal.close()
+        os.close(self._lock_file)

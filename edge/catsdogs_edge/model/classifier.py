@@ -68,6 +68,7 @@ class Classifier:
         self._session = session
         self._open_maps = open_maps
         self._map_session: ort.InferenceSession | None = None
+        self._map_lock = threading.Lock()
 
     @classmethod
     def load(
@@ -146,11 +147,12 @@ class Classifier:
         return replace(_to_outputs(results[: len(names)], len(batch)), maps=found)
 
     def _open_map_session(self) -> ort.InferenceSession:
-        if self._map_session is None:
-            if self._open_maps is None:
-                raise ModelError("this model cannot say where its answers come from: load it from a file")
-            self._map_session = self._open_maps()
-        return self._map_session
+        with self._map_lock:  # threads that ask at the same time share it
+            if self._map_session is None:
+                if self._open_maps is None:
+                    raise ModelError("this model cannot say where its answers come from: load it from a file")
+                self._map_session = self._open_maps()
+            return self._map_session
 
     def _run(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
         options = ort.RunOptions()

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.capture.frames import iso_time
-from catsdogs_edge.collection.review import DELETE, JOURNAL, UNSURE, Review
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.collection.review import DELETE, JOURNAL, LOCK, UNSURE, Review
+from catsdogs_edge.errors import DataError, OutputError
 from tests.edge.conftest import RED, encode, plain
 
 CLASSES = ("cat", "dog")
@@ -41,7 +41,7 @@ def open_review(folder: Path) -> Review:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {JOURNAL}
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {JOURNAL, LOCK}
 
 
 def test_nothing_moves_before_it_is_confirmed(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_nothing_moves_before_it_is_confirmed(tmp_path: Path) -> None:
     assert left == names[4:]
     assert review.label_of(names[4]) == UNSURE
     review.close()
-    assert {path.suffix for path in tmp_path.iterdir() if path.is_file()} == {".jpg", ".json", ".jsonl"}
+    assert {path.suffix for path in tmp_path.glob("[!.]*.*")} == {".jpg", ".json", ".jsonl"}
     assert len(list(tmp_path.glob("*.json"))) == 2
 
 
@@ -71,6 +71,9 @@ def test_labels_are_there_again_and_the_last_word_counts(tmp_path: Path) -> None
     review.say(names, "cat")
     review.say(names[:1], "dog")
     review.say(names[1:2], None)
+    with pytest.raises(OutputError, match="is being written by another process"):
+        open_review(tmp_path)
+    review.close()
     again = open_review(tmp_path)
     assert [again.label_of(name) for name in names] == ["dog", None, "cat"]
 
@@ -85,6 +88,7 @@ def test_a_torn_line_says_nothing(tmp_path: Path) -> None:
     again = open_review(tmp_path)
     assert [again.label_of(name) for name in names] == ["cat", None]
     again.say(names[1:], "dog")
+    again.close()
     assert open_review(tmp_path).label_of(names[1]) == "dog"
 
 

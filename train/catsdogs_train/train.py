@@ -146,10 +146,8 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     precision = choose_dtype(settings.precision)
     teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
     earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
-    if teacher and distribution.shard.hosts > 1:
-        raise DataError("--teacher works on one host: let it train alone")
-    if earlier and distribution.shard.hosts > 1:
-        raise DataError("--from works on one host: let it train alone")
+    if (teacher or earlier) and distribution.shard.hosts > 1:
+        raise DataError(f"{'--teacher' if teacher else '--from'} works on one host: let it train alone")
     split = _make_split(settings, earlier)
     for problem in problems_of_classes(split.classes):
         raise DataError(f"the data {problem}")

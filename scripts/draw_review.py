@@ -55,7 +55,9 @@ def main() -> None:
 
 def _collect(classifier: Classifier, folder: Path) -> None:
     """Lets a camera see a morning."""
-    collector = Collector(Quota(folder, None), ModelInfo.from_classifier(classifier, MODEL), classifier.threshold, 1)
+    collector = Collector(
+        Quota(folder, None), ModelInfo.from_classifier(classifier, MODEL), lambda: classifier.threshold, 1
+    )
     frames = FrameClassifier(classifier, smoothing=0)
     for number, kind in enumerate(_DAY):
         moment = 8.0 * number + 600 * (number // 7)

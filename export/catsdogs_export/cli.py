@@ -42,12 +42,7 @@ def _export(options: ExportOptions) -> None:
     Writes model.onnx, model.int8.onnx, model.fp16.onnx, parity.json and parity.png. When a check fails,
     nothing is written, and an earlier export stays as it was; else all of it is replaced.
     """
-    if sum(value is not None for value in (options.run, options.describe, options.check)) != 1:
-        raise typer.BadParameter("expected one of RUN, --describe FILE, --check FILE --against RUN")
-    if (options.check is None) != (options.against is None):
-        raise typer.BadParameter("--check and --against go together")
-    if not options.int8 and (options.calibrate is not None or options.target is not None):
-        raise typer.BadParameter("--calibrate and --target only go with --int8")
+    _check_usage(options)
     if options.describe is not None:
         from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
 
@@ -86,6 +81,18 @@ def _export(options: ExportOptions) -> None:
         for precision, parity_of_maps in published.maps.items():
             typer.echo(f"maps of {precision.value}: {parity_of_maps.describe()}")
         typer.echo(f"Published in {folder}")
+
+
+def _check_usage(options: ExportOptions) -> None:
+    """Refuses options that do not go together."""
+    if sum(value is not None for value in (options.run, options.describe, options.check)) != 1:
+        raise typer.BadParameter("expected one of RUN, --describe FILE, --check FILE --against RUN")
+    if (options.check is None) != (options.against is None):
+        raise typer.BadParameter("--check and --against go together")
+    if not options.int8 and (options.calibrate is not None or options.target is not None):
+        raise typer.BadParameter("--calibrate and --target only go with --int8")
+    if options.not_worse_than is not None and options.run is None:
+        raise typer.BadParameter("--not-worse-than goes with RUN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,6 +70,8 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     network = run.load_network()
     calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
     require_images(run.val)
+    if options.not_worse_than is not None:
+        Classifier.load(options.not_worse_than, Provider.CPU)  # better to hear it now than after the conversion
     wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
     for precision, name in FILES.items():
         if (out / name).exists() and not wanted[precision]:
@@ -90,8 +92,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             fp16 = run_parity(fp32, on_images, options.max_drop).labels
         if options.int8:
             int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, options)
-        smallest = next(path for name in reversed(FILES.values()) if (path := stage / name).exists())
-        not_worse = _compare_with_old(Classifier.load(smallest, Provider.CPU), run.val, options)
+        not_worse = _compare_with_old(stage, run.val, options)
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
         draw_parity(
@@ -135,14 +136,16 @@ def _write(model: onnx.ModelProto, head: Head, contract: Contract, folder: Path)
     return write_sealed(model, contract, folder / FILES[contract.precision], record_maps(model, head, contract))
 
 
-def _compare_with_old(
-    candidate: Classifier, images: Sequence[LabelledImage], options: ExportOptions
-) -> list[SourceDifference]:
-    """Compares the new model with the one that it is to replace, if there is one."""
-    if options.not_worse_than is None:
-        return []
-    _log.info("against %s: %d images", options.not_worse_than, len(images))
-    return require_not_worse(candidate, options.not_worse_than, images, options.max_drop)
+def _compare_with_old(folder: Path, images: Sequence[LabelledImage], options: ExportOptions) -> list[SourceDifference]:
+    """Compares each file with the model that it is to replace, if there is one; returns how the last one does."""
+    found: list[SourceDifference] = []
+    if options.not_worse_than is not None:
+        _log.info("against %s: %d images", options.not_worse_than, len(images))
+        for name in FILES.values():
+            if (folder / name).exists():
+                candidate = Classifier.load(folder / name, Provider.CPU)
+                found = require_not_worse(candidate, options.not_worse_than, images, options.max_drop)
+    return found
 
 
 def _compare_maps(folder: Path, images: Sequence[LabelledImage]) -> dict[Precision, MapParity]:

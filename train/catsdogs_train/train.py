@@ -38,6 +38,7 @@ from catsdogs_train.stages.training import run_stages
 
 _log = logging.getLogger(__name__)
 
+_USUAL_SIZE = 224  # what --image-size says where nobody says anything
 _NAMED = 5  # excluded files that are named on the terminal
 
 
@@ -53,6 +54,9 @@ def train(settings: Settings) -> Epoch:
     """
     if settings.from_run:
         earlier = read_earlier(settings.from_run, "--from")
+        if settings.image_size not in {earlier.image_size, _USUAL_SIZE}:
+            found, stays = settings.image_size, earlier.image_size
+            raise DataError(f"--image-size {found}, but {settings.from_run} has {stays} pixels, which stay")
         settings = replace(settings, weights=str(earlier.model), image_size=earlier.image_size)
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
@@ -157,7 +161,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.warning("%s", few_images(len(split.val)))
     distribution.check(settings.batch_size, len(split.train))
     outliers: list[Sample] = []
-    other_folders = [*(earlier.others if earlier else ()), *([settings.other] if settings.other else ())]
+    other_folders = _find_others(settings, earlier)
     if other_folders:
         if has_neither(split.classes):
             raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
@@ -177,6 +181,21 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
     fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision)
     return _Plan(split, outliers, unlabelled, teacher, earlier, other_folders, precision, fingerprint, is_done)
+
+
+def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
+    """Returns the folders with images of neither, each once: the new one, and those of the earlier run."""
+    new = [settings.other] if settings.other else []
+    old = earlier.others if earlier else []
+    if gone := [folder for folder in old if not folder.is_dir()]:
+        if not new:
+            raise DataError(
+                f"--from {settings.from_run} learned what is neither from {gone[0]}, which is gone: put it back, or "
+                "give other images with --other"
+            )
+        _log.info("the earlier run's images of neither are gone: %s", gone[0])
+    there = [folder for folder in (*new, *old) if folder not in gone]
+    return list({folder.resolve(): folder for folder in there}.values())
 
 
 def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:

@@ -63,7 +63,7 @@ def _check_command(command: str) -> None:
             f"'{command}' is no command: --on takes an event and a command, such as --on cat:2s ./open-the-flap"
         )
     if re.fullmatch(r"[\w./~-]+", first) and "/" in first:
-        path = Path(first).expanduser()
+        path = Path(os.path.expanduser(first))  # noqa: PTH111 - of a user that does not exist, it stays as it is
         if not path.is_file():
             raise DataError(f"{first}, the command of --on, is not there")
         if not os.access(path, os.X_OK):

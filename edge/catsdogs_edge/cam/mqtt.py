@@ -126,7 +126,7 @@ class MqttSink(Sink):
         if change or now >= self._next or (result.prediction and now >= self._soonest):
             self._next, self._soonest = now + _REPEAT, now + _LEAST
             self._publish("source", b"online" if result.frame.state is State.LIVE else b"offline")
-            row = to_row(result, self._info.classes) | self._constant
+            row = to_row(result, self._info.classes, self._constant)
             self._publish("state", to_json(row).encode())
         if change:
             self._owes_image = change.label is not None

@@ -126,7 +126,7 @@ def open_sinks(
         for open_sink in (
             *_rows(options, info, jsonl, several=len(sources) > 1),
             *_recordings(options, annotator, sources, limit),
-            *_collections(options, info, model.current.threshold, limit),
+            *_collections(options, info, lambda: model.current.threshold, limit),
             *(_windows(options, annotator, Explainer(model), sources) if window else ()),
             *more,
             *_events(options, triggers, info, sources),  # last: it waits for its command, when all files are closed
@@ -163,7 +163,7 @@ def _recordings(
 
 
 def _collections(
-    options: CamOptions, info: ModelInfo, threshold: float | None, limit: Limit | None
+    options: CamOptions, info: ModelInfo, threshold: Callable[[], float | None], limit: Limit | None
 ) -> Iterator[Opener]:
     if collect := options.collect:
         yield lambda: Collector(_open_quota(collect, limit or _USUAL_LIMIT), info, threshold)

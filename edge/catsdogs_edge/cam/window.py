@@ -39,6 +39,7 @@ class Window:
         self._title = title
         cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         self._annotator = annotator
+        self._own = Annotator(annotator.provider)  # others must not draw on what is shown here alone
         self._explainer = explainer
         self._explained: tuple[FrameResult, FrameResult] | None = None
         self._explains = False
@@ -76,7 +77,7 @@ class Window:
             return self._annotator.annotate(result, mirrored=self._mirrored, note=note)
         if self._explained is None or self._explained[0] is not result:
             self._explained = result, self._explainer.explain(result)
-        return self._annotator.annotate(self._explained[1], mirrored=self._mirrored, note=note or "WHY")
+        return self._own.annotate(self._explained[1], mirrored=self._mirrored, note=note or "WHY")
 
     def _pause(self, result: FrameResult) -> int:
         """Shows the same until space is pressed again, or stop."""

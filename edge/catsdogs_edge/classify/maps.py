@@ -47,7 +47,11 @@ class MapFolder:
         cv2.putText(strip, str(prediction), (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
         with write_errors(self._folder):
             path = reserve(self._names.candidates(self._folder / f"{Path(name).stem or 'image'}.jpg"))
-            path.write_bytes(encode_jpeg(np.vstack([both, strip]), 90))
+            try:
+                path.write_bytes(encode_jpeg(np.vstack([both, strip]), 90))
+            except OSError:  # such as a full disk: nothing is left
+                path.unlink(missing_ok=True)
+                raise
 
 
 def _scale(image: RgbImage) -> RgbImage:

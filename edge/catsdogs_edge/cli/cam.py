@@ -83,12 +83,12 @@ def _cam(options: CamOptions) -> None:
         spinning=False,
         accept_all=options.accept_all,
     )
-    classifier = load(options.model)
+    model = ModelFile(options.model, load)
+    classifier = model.current
     info = ModelInfo.from_classifier(classifier, options.model)
     names = options.sources or ["0"]
     check_outputs(options.files, [options.model, *names])
     with ExitStack() as opened:
-        model = ModelFile(options.model, classifier, load)
         opened.callback(model.close)
         sources = _open_all(names, plan, opened)
         watched = ", ".join(source.name for source in sources)

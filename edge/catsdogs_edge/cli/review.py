@@ -12,9 +12,10 @@ from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.cli.serve import serve_until_stopped
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import WEB_ADDRESS, ModelFile, WebOptions
+from catsdogs_edge.options import ModelFile, WebOptions
 from catsdogs_edge.output.terminal import redact, say
 
+_ADDRESS = "127.0.0.1:8766"  # beside the page of a camera
 _app = make_app()
 main = partial(run, _app, extra="web", quiet=True)
 
@@ -26,7 +27,7 @@ class ReviewOptions(WebOptions):
     folder: Annotated[Path, typer.Argument(help="Folder that catsdogs-cam --collect filled.")]
     address: Annotated[
         str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")
-    ] = WEB_ADDRESS
+    ] = _ADDRESS
     out: Annotated[
         Path | None, typer.Option(help="Folder for what is labelled: classes/ and other/; else FOLDER/labelled.")
     ] = None

@@ -1,17 +1,20 @@
 """Keeps the frames from which a model would learn the most: where it is not sure, where it wavers, what is new."""
 
 import logging
+import os
 import random
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from catsdogs_edge.collection.folder import ENDING, find_collected
+from catsdogs_edge.collection.folder import ENDING, read_seen
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.images.similarity import SeenImages, thumbnail
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.files import sync, write_errors
 from catsdogs_edge.output.json_text import to_json
+from catsdogs_edge.output.names import FreeNames
 from catsdogs_edge.output.quota import Quota, timed_name, unfinished
 from catsdogs_edge.stream.frame_result import FrameResult, to_row
 from catsdogs_edge.stream.regions import Region
@@ -70,15 +73,18 @@ class Collector:
     Of a region, its part of the frame. Near copies of what is in the folder are left out.
     """
 
-    def __init__(self, quota: Quota, info: ModelInfo, threshold: float | None, seed: int | None = None) -> None:
-        """Takes the folder with its quota, and the least familiarity of what is not "neither"; `seed` is for lots."""
+    def __init__(
+        self, quota: Quota, info: ModelInfo, threshold: Callable[[], float | None], seed: int | None = None
+    ) -> None:
+        """Takes the folder with its quota, and what `Classifier.threshold` is now; `seed` is for lots."""
         self._quota = quota
         self._classes = info.classes
         self._constant = info.row_fields()
         self._threshold = threshold
         self._random = random.Random(seed)  # noqa: S311 - nothing is secret
         self._views: dict[tuple[str, Region | None], _View] = {}
-        self._seen = SeenImages(item.thumbnail for item in find_collected(quota.folder))
+        self._seen = SeenImages(read_seen(quota.folder))
+        self._names = FreeNames()
         self._count = 0
 
     def write(self, result: FrameResult) -> bool:
@@ -103,6 +109,8 @@ class Collector:
         if now >= view.by_lot:
             view.by_lot = now + self._random.expovariate(1 / BY_LOT)
             return Reason.LOT
+        if part.frame.path:  # images have nothing to do with one another
+            return self._doubt(part) or Reason.NEW
         if 0 <= now - view.looked < SECONDS_BETWEEN_LOOKS:
             return None
         view.looked = now
@@ -113,7 +121,7 @@ class Collector:
         prediction = part.prediction
         if prediction is None:
             return None
-        familiarity, threshold = prediction.familiarity, self._threshold
+        familiarity, threshold = prediction.familiarity, self._threshold()
         if familiarity is not None and threshold is not None and abs(familiarity - threshold) < NEAR_THRESHOLD:
             return Reason.FAMILIARITY
         if prediction.label != part.label:
@@ -138,7 +146,8 @@ class Collector:
         self._quota.make_room(len(data) + len(text))
         region = part.region.name if part.region else ""
         name = timed_name(part.frame.time, part.source, region, part.label or "x")
-        path = self._quota.folder / f"{name}-{part.frame.number}{ENDING}"
+        wanted = self._quota.folder / f"{name}-{part.frame.number}{ENDING}"
+        path = next(path for path in self._names.candidates(wanted) if not os.path.lexists(path))
         with write_errors(self._quota.folder):
             for target, content in ((path.with_suffix(".json"), text), (path, data)):  # an image is there with its row
                 beside = unfinished(target)

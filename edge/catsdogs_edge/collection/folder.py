@@ -1,18 +1,23 @@
 """A folder of collected images, each with a row beside it: what was collected, and why."""
 
+import contextlib
 import logging
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from catsdogs_edge.output.files import write_errors
 from catsdogs_edge.output.json_text import from_json
 
 _log = logging.getLogger(__name__)
 
 ENDING = ".jpg"
+
+_SEEN = ".seen"
+_MOST_SEEN = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +61,22 @@ def find_collected(folder: Path) -> Iterator[Collected]:
             _log.warning("%s is no row of a collected image, and is left out: %s", path, error)
             continue
         yield item
+
+
+def remember_seen(folder: Path, thumbnail: bytes) -> None:
+    """Remembers an image that goes, so that nothing like it is collected again; raises `OutputError`."""
+    if thumbnail:
+        with write_errors(folder), (folder / _SEEN).open("ab") as stream:
+            stream.write(b64encode(thumbnail) + b"\n")
+
+
+def read_seen(folder: Path) -> Iterator[bytes]:
+    """Yields the thumbnails of images that were in a folder, the last of them, and of those that are."""
+    try:
+        lines = (folder / _SEEN).read_bytes().splitlines()[-_MOST_SEEN:]
+    except OSError:
+        lines = []
+    for line in lines:
+        with contextlib.suppress(ValueError):
+            yield b64decode(line)
+    yield from (item.thumbnail for item in find_collected(folder))

@@ -4,6 +4,7 @@
 it is there again. Nothing moves before it is confirmed.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -12,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from catsdogs_edge.collection.folder import ENDING, Collected, find_collected
+from catsdogs_edge.collection.folder import ENDING, Collected, find_collected, remember_seen
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import make_folder, sync, write_all, write_errors
@@ -30,8 +31,8 @@ UNSURE = "(unsure)"
 JOURNAL = "labels.jsonl"
 LOCK = ".review.lock"
 
-CLASSES, OTHER = "classes", "other"
-"""Folders that are made: with a folder for each class, and with images of neither."""
+CLASSES, OTHER, ROWS = "classes", "other", "rows"
+"""Folders that are made: with a folder for each class, with images of neither, and with what was known of each."""
 
 BURST_SECONDS = 20.0
 """Two images of one place that are no further apart belong together."""
@@ -77,8 +78,8 @@ class Review:
         self._said = self._read()
         with write_errors(self._path):
             self._journal = self._path.open("ab", buffering=0)
-            if self._path.stat().st_size and not self._path.read_bytes().endswith(b"\n"):
-                write_all(self._journal, b"\n")  # after a line that a power cut has torn
+            # A line that a power cut or a full disk has torn must not swallow the next one
+            self._is_torn = self._path.read_bytes()[-1:] not in {b"", b"\n"}
 
     def _read(self) -> dict[str, str]:
         """Reads the journal; a line that a power cut has torn says nothing."""
@@ -96,10 +97,15 @@ class Review:
             except (KeyError, TypeError, ValueError):
                 _log.warning("%s: a line that is no label is passed over: %r", self._path, line[:80])
                 continue
-            if label in self.labels:
-                said[name] = label
-            else:
+            if label is None:
                 said.pop(name, None)
+            else:
+                said[name] = label
+        if unknown := sorted({label for label in said.values() if label not in self.labels}):
+            raise DataError(
+                f"{self._path} has the labels {', '.join(unknown)}, which this model does not know: take "
+                "the --model of the review before, or remove that file"
+            )
         return said
 
     def bursts(self) -> list[list[Collected]]:
@@ -133,8 +139,10 @@ class Review:
             raise ValueError(f"'{label}' is no label, expected one of {', '.join(self.labels)}")
         with self._lock, write_errors(self._path):
             lines = [json.dumps({"name": name, "label": label}) + "\n" for name in names]
-            write_all(self._journal, "".join(lines).encode())
+            is_torn, self._is_torn = self._is_torn, True  # until all of it is written
+            write_all(self._journal, ("\n" * is_torn + "".join(lines)).encode())
             os.fsync(self._journal.fileno())
+            self._is_torn = False
             for name in names:
                 if label is None:
                     self._said.pop(name, None)
@@ -142,7 +150,7 @@ class Review:
                     self._said[name] = label
 
     def confirm(self) -> Confirmed:
-        """Moves what has a label into `CLASSES/label` or `OTHER`, each beside its row, and removes what is to go.
+        """Moves what has a label into `CLASSES/label` or `OTHER`, its row into `ROWS`, and removes what is to go.
 
         What is `UNSURE` stays. Whatever is killed meanwhile, an image is in one of the two places, and the rest of the
         labels is still there. Raises `OutputError` where something cannot be moved.
@@ -156,30 +164,47 @@ class Review:
                     continue
                 if name not in there:
                     gone += 1
-                elif label == DELETE:
-                    self._delete(there[name])
-                    deleted += 1
-                else:
-                    self._move(there[name], label)
-                    moved[label] = moved.get(label, 0) + 1
+                    continue
+                remember_seen(self.folder, there[name].thumbnail)
+                try:
+                    if label == DELETE:
+                        self._delete(there[name])
+                        deleted += 1
+                    else:
+                        self._move(there[name], label)
+                        moved[label] = moved.get(label, 0) + 1
+                except FileNotFoundError:  # it had to make room for a newer one, just now
+                    gone += 1
             self._said = {name: label for name, label in self._said.items() if label == UNSURE and name in there}
             self._compact()
         return Confirmed(moved, deleted, gone)
 
     def _move(self, item: Collected, label: str) -> None:
-        folder = self.out / OTHER if label == NEITHER else self.out / CLASSES / label
-        make_folder(folder)
+        for name in self.classes:
+            make_folder(self.out / CLASSES / name)  # one without an image, too: training wants all of them
+        folder, rows = self.out / OTHER if label == NEITHER else self.out / CLASSES / label, self.out / ROWS
+        for needed in (folder, rows):
+            make_folder(needed)
         with write_errors(folder):
-            for other in (self.out / CLASSES / name for name in self.classes):
-                make_folder(other)  # one without an image, too: training wants all of them
-            for name in self._names.candidates(folder / item.path.name):
-                try:
-                    rename_to_free(item.path, name)
-                except FileExistsError:
-                    continue
-                break
+            target = self._rename(item.path, folder)
             sync(folder)
-            item.path.with_suffix(".json").unlink(missing_ok=True)
+            row = item.path.with_suffix(".json")
+            row.replace(rows / f"{target.stem}.json")
+
+    def _rename(self, image: Path, folder: Path) -> Path:
+        """Moves an image; returns where it is."""
+        for name in self._names.candidates(folder / image.name):
+            try:
+                rename_to_free(image, name)
+            except FileExistsError:
+                continue
+            except FileNotFoundError:
+                with contextlib.suppress(OSError):
+                    if name.stat().st_size == 0:  # it kept the name, where that takes two steps
+                        name.unlink()
+                raise
+            return name
+        raise AssertionError  # names do not end
 
     def _delete(self, item: Collected) -> None:
         with write_errors(self.folder):

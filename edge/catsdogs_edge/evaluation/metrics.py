@@ -32,7 +32,7 @@ def drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:
     difference = (lost - won) / total
     variance = (lost + won + 1) / total - difference**2
     half = _Z * math.sqrt(variance / total)
-    return difference - half, difference + half
+    return max(difference - half, -1.0), min(difference + half, 1.0)
 
 
 def log_loss(probabilities: Scores, truth: Labels) -> float:

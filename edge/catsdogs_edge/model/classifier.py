@@ -113,8 +113,10 @@ class Classifier:
             provider = Provider.CPU
             session = open_session(path, provider, threads=threads, spinning=spinning)
 
+        metadata = file.metadata  # not the file, which has all of the model in memory
+
         def open_maps() -> ort.InferenceSession:
-            content = with_maps(path, file.metadata)
+            content = with_maps(path, metadata)
             return open_session(path, provider, threads=threads, spinning=spinning, content=content)
 
         return cls(session, contract, accept_all=accept_all, file=file, open_maps=open_maps)

@@ -1,5 +1,6 @@
 """Puts a model file in the place of another, which is kept, and takes it back."""
 
+import filecmp
 import os
 import shutil
 from pathlib import Path
@@ -25,28 +26,42 @@ def open_tested(path: Path) -> Classifier:
 
 
 def install(new: Path, place: Path) -> Path | None:
-    """Puts a model in a place, in one step; returns where the one before is kept, or None where there was none.
+    """Puts a model in a place, in one step; returns where the one before is kept, or None where there is none.
+
+    One that is there already stays, and so does the one before it.
 
     Raises:
         ModelError: The new one does not pass its own test, or knows other classes than the one before.
-        OutputError: The place cannot be written.
+        OutputError: The place cannot be written, or is a link.
     """
     classes = open_tested(new).contract.classes
-    kept = None
-    if place.is_file():
-        before = Classifier.load(place, Provider.CPU).contract.classes
-        if before != classes:
-            raise ModelError(
-                f"{new} knows the classes {', '.join(classes)}, {place} {', '.join(before)}: choose a new place"
-            )
-        kept = previous_of(place)
-        with atomic_file(kept) as temporary:
-            shutil.copyfile(place, temporary)
-    else:
+    previous = previous_of(place)
+    for link in (place, previous):
+        if link.is_symlink():
+            raise OutputError(f"{link} is a link: name the file itself")
+    if previous.is_file() and previous.samefile(new):
+        raise ModelError(f"{new} is the one before: catsdogs model rollback {place} takes it back")
+    if not place.is_file():
         make_folder(place.parent)
+    elif filecmp.cmp(new, place, shallow=False):
+        return previous if previous.is_file() else None
+    elif (before := _classes(place)) and before != classes:
+        ours, theirs = ", ".join(classes), ", ".join(before)
+        raise ModelError(f"{new} knows the classes {ours}, {place} {theirs}: choose a place of its own")
+    elif before:  # what is damaged is not worth going back to
+        with atomic_file(previous) as temporary:
+            shutil.copyfile(place, temporary)
     with atomic_file(place) as temporary:
         shutil.copyfile(new, temporary)
-    return kept
+    return previous if previous.is_file() else None
+
+
+def _classes(place: Path) -> tuple[str, ...]:
+    """Returns the classes of a model; none where it cannot be opened."""
+    try:
+        return Classifier.load(place, Provider.CPU).contract.classes
+    except ModelError:
+        return ()
 
 
 def roll_back(place: Path) -> None:
@@ -59,7 +74,9 @@ def roll_back(place: Path) -> None:
     previous = previous_of(place)
     if not previous.is_file():
         raise ModelError(f"{previous}: there is no earlier model; catsdogs model install keeps one")
-    open_tested(previous)
+    classes = open_tested(previous).contract.classes
+    if (now := _classes(place)) and now != classes:
+        raise ModelError(f"{previous} knows the classes {', '.join(classes)}, {place} {', '.join(now)}")
     if not os.access(place.parent, os.W_OK):
         raise OutputError(f"{place.parent} cannot be written")
     with write_errors(place):

@@ -27,13 +27,12 @@ class ModelFile:
         sha256: SHA-256 of its file, in hexadecimal.
     """
 
-    def __init__(self, path: Path, classifier: Classifier, load: Callable[[Path], Classifier]) -> None:
-        """Takes the model that was opened from `path`, and what opens another one in its place."""
-        self.current = classifier
+    def __init__(self, path: Path, load: Callable[[Path], Classifier]) -> None:
+        """Opens the model that is there; `load` opens it, and what comes in its place. Raises what `load` raises."""
+        self._path, self._load = path, load
+        self._known = self._seen = _signature(path)  # first: what comes after that is another one
+        self.current = load(path)
         self.sha256 = _hash(path)
-        self._path = path
-        self._load = load
-        self._known = self._seen = _signature(path)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="catsdogs-model", daemon=True)
         self._thread.start()
@@ -58,8 +57,15 @@ class ModelFile:
             if found.contract.classes != self.current.contract.classes:
                 names = ", ".join(found.contract.classes)
                 raise ModelError(f"{self._path} knows other classes ({names}): start again with it")
-        except (ModelError, ProviderError, OSError) as error:
+        except (ModelError, ProviderError) as error:
             _log.warning("The model stays as it was: %s", error)
+            return
+        except OSError as error:  # such as a disk that is away: it is tried again
+            _log.debug("%s cannot be read: %s", self._path, error)
+            self._known = None
+            return
+        except Exception:  # noqa: BLE001 - it must go on looking
+            _log.exception("The model stays as it was: this is a bug")
             return
         self.sha256, self.current = sha256, found
         _log.info("Another model is in use from now on: %s (%s).", self._path, sha256[:12])

@@ -34,9 +34,8 @@ def classifier(familiar: Path) -> Classifier:
 def open_collector(folder: Path, familiar: Path, size: int = ROOM, seed: int = 0) -> Collector:
     folder.mkdir(exist_ok=True)
     classifier = Classifier.load(familiar)
-    return Collector(
-        Quota(folder, Limit(bytes=size)), ModelInfo.from_classifier(classifier, familiar), classifier.threshold, seed
-    )
+    info = ModelInfo.from_classifier(classifier, familiar)
+    return Collector(Quota(folder, Limit(bytes=size)), info, lambda: classifier.threshold, seed)
 
 
 def scene(colour: tuple[int, int, int], number: int = 0) -> RgbImage:

@@ -1,16 +1,21 @@
+import errno
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
 
 from catsdogs_edge.capture.frames import iso_time
-from catsdogs_edge.collection.review import DELETE, JOURNAL, LOCK, UNSURE, Review
+from catsdogs_edge.collection.folder import read_seen
+from catsdogs_edge.collection.review import DELETE, JOURNAL, UNSURE, Review
 from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.output.files import write_all
 from tests.edge.conftest import RED, encode, plain
 
 CLASSES = ("cat", "dog")
@@ -41,7 +46,9 @@ def open_review(folder: Path) -> Review:
 
 
 def files(folder: Path) -> set[str]:
-    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} - {JOURNAL, LOCK}
+    """Images that lie in a folder, and their rows; those of confirmed ones apart."""
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.*") if path.is_file()}
+    return {name for name in found if name.endswith((".jpg", ".json")) and not name.startswith("rows")}
 
 
 def test_nothing_moves_before_it_is_confirmed(tmp_path: Path) -> None:
@@ -57,6 +64,8 @@ def test_nothing_moves_before_it_is_confirmed(tmp_path: Path) -> None:
     assert (done.moved, done.deleted, done.gone) == ({"cat": 2, "neither": 1}, 1, 0)
     assert files(tmp_path / "labelled") == {*(f"classes/cat/{name}" for name in names[:2]), f"other/{names[2]}"}
     assert (tmp_path / "labelled" / "classes" / "dog").is_dir()
+    rows = [json.loads(path.read_text()) for path in (tmp_path / "labelled" / "rows").iterdir()]
+    assert [row["reason"] for row in rows] == ["lot"] * 3
     left = [item.path.name for burst in review.bursts() for item in burst]
     assert left == names[4:]
     assert review.label_of(names[4]) == UNSURE
@@ -179,3 +188,44 @@ def test_kill_9_loses_no_label_and_no_image(wait: float, tmp_path: Path) -> None
     again.confirm()
     assert {Path(name).name for name in files(tmp_path / "labelled")} == set(names)
     assert len(list((tmp_path / "labelled" / "classes" / "cat").iterdir())) == 30
+
+
+def test_a_full_disk_tears_no_later_word(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = collect(tmp_path, 2)
+    review = open_review(tmp_path)
+
+    def half(file: io.FileIO, data: bytes) -> None:
+        file.write(data[:10])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("catsdogs_edge.collection.review.write_all", half)
+    with pytest.raises(OutputError, match="No space left"):
+        review.say(names[:1], "cat")
+    monkeypatch.setattr("catsdogs_edge.collection.review.write_all", write_all)
+    review.say(names[1:], "dog")
+    review.close()
+    again = open_review(tmp_path)
+    assert [again.label_of(name) for name in names] == [None, "dog"]
+
+
+def test_labels_of_another_model_are_not_lost(tmp_path: Path) -> None:
+    names = collect(tmp_path, 1)
+    review = Review(tmp_path, ("fox", "hen"), tmp_path / "labelled")
+    review.say(names, "fox")
+    review.close()
+    with pytest.raises(DataError, match="has the labels fox, which this model does not know"):
+        open_review(tmp_path)
+    assert "fox" in (tmp_path / JOURNAL).read_text()
+
+
+def test_what_went_is_not_collected_again(tmp_path: Path) -> None:
+    names = collect(tmp_path, 2)
+    for name, level in zip(names, (10, 200), strict=True):
+        path = (tmp_path / name).with_suffix(".json")
+        small = b64encode(bytes([level]) * 768).decode()
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"thumbnail": small}))
+    review = open_review(tmp_path)
+    review.say(names[:1], DELETE)
+    review.confirm()
+    review.close()
+    assert sorted(set(read_seen(tmp_path))) == [bytes([level]) * 768 for level in (10, 200)]

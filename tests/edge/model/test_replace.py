@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.cli.model import _app
-from catsdogs_edge.errors import ModelError
+from catsdogs_edge.errors import ModelError, OutputError
 from catsdogs_edge.model import integrity
 from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.model.replace import install, previous_of, roll_back
@@ -70,3 +70,27 @@ def test_the_command(call: Call, place: Path, familiar: Path, tiny: Path) -> Non
     assert place.read_bytes() == tiny.read_bytes()
     assert call(_app, "catsdogs-model", "install", place).returncode == 2
     assert call(_app, "catsdogs-model", "install", place, place.with_name("missing.onnx")).returncode == 1
+
+
+def test_what_is_there_already_does_not_push_out_the_one_before(place: Path, tiny: Path, familiar: Path) -> None:
+    install(familiar, place)
+    assert install(familiar, place) == previous_of(place)
+    assert previous_of(place).read_bytes() == tiny.read_bytes()
+    with pytest.raises(ModelError, match="is the one before: catsdogs model rollback"):
+        install(previous_of(place), place)
+    assert previous_of(place).read_bytes() == tiny.read_bytes()
+
+
+def test_a_damaged_file_is_replaced_and_not_kept(place: Path, tiny: Path) -> None:
+    place.write_bytes(b"torn")
+    assert install(tiny, place) is None
+    assert place.read_bytes() == tiny.read_bytes()
+
+
+def test_a_link_is_refused_before_anything_changes(place: Path, tiny: Path, familiar: Path) -> None:
+    link = place.with_name("link.onnx")
+    link.symlink_to(place)
+    with pytest.raises(OutputError, match="is a link: name the file itself"):
+        install(familiar, link)
+    assert {path.name for path in place.parent.iterdir()} == {"model.onnx", "link.onnx"}
+    assert place.read_bytes() == tiny.read_bytes()

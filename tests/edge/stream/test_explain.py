@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from catsdogs_edge.capture.frames import Frame
 from catsdogs_edge.images.decode import RgbImage
@@ -64,3 +65,15 @@ def test_a_model_without_maps_says_so(tiny: Path, tmp_path: Path) -> None:
         )
     )
     assert not Explainer(Classifier.load(without)).can_explain
+
+
+def test_what_cannot_be_said_ends_nothing(tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "model.onnx"
+    path.write_bytes(tiny.read_bytes())
+    classifier = Classifier.load(path)
+    path.unlink()  # such as between two renames
+    result = FrameClassifier(classifier, smoothing=0).classify(Frame(number=0, rgb=plain(RED)))
+    explainer = Explainer(classifier)
+    assert explainer.explain(result) is result
+    assert explainer.explain(result) is result
+    assert caplog.text.count("It cannot be shown where answers come from") == 1

@@ -25,7 +25,7 @@ def place(tiny: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def model(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelFile]:
     monkeypatch.setattr(model_file, "SECONDS_BETWEEN_LOOKS", 1000)  # the tests look
-    opened = ModelFile(place, Classifier.load(place), Classifier.load)
+    opened = ModelFile(place, Classifier.load)
     yield opened
     opened._ended.set()
 
@@ -96,7 +96,7 @@ def test_the_same_file_once_more_is_no_other_model(model: ModelFile, place: Path
 
 def test_it_looks_by_itself(place: Path, familiar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_file, "SECONDS_BETWEEN_LOOKS", 0.05)
-    model = ModelFile(place, Classifier.load(place), Classifier.load)
+    model = ModelFile(place, Classifier.load)
     put(familiar, place)
     end = time.monotonic() + 20
     while model.current.threshold is None and time.monotonic() < end:

@@ -393,9 +393,9 @@ def test_why_is_shown_for_the_image_that_is_chosen(page: "Page", reviewed: tuple
     page.goto(reviewed[0])
     page.wait_for_selector(".tile")
     page.keyboard.press("w")
-    page.wait_for_selector(".tile[aria-pressed='true'] img[src$='/map']")
+    page.wait_for_selector(".tile[aria-pressed='true'] img[src*='/map?']")
     page.keyboard.press("ArrowRight")
-    assert page.locator("img[src$='/map']").count() == 1
+    assert page.locator("img[src*='/map?']").count() == 1
     wait_until(lambda: page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth)"))
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.rehearsal import EARLIER, LEAST_SHARE, extend_split
 from catsdogs_train.data.split import Split, make_split
 
@@ -79,3 +80,24 @@ def test_the_draw_is_the_same_each_time(tmp_path: Path, earlier: Split) -> None:
     assert extend_split(CLASSES, earlier, [tmp_path / "new"], 0) == extend_split(
         CLASSES, earlier, [tmp_path / "new"], 0
     )
+
+
+def test_what_was_learned_before_does_not_judge(tmp_path: Path, earlier: Split) -> None:
+    """Also where it is not among those that are rehearsed."""
+    write_folder(tmp_path / "new", per_class=20, first_seed=500)
+    for sample in earlier.train:
+        image = cv2.imread(str(sample.path))
+        assert image is not None
+        twin = tmp_path / "new" / CLASSES[sample.label] / f"twin-{sample.path.name}"
+        assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert not [sample.path for sample in split.val if sample.path.name.startswith("twin")]
+
+
+def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500)
+    listed = tmp_path / "worst.csv"
+    listed.write_text(f"path,sha256\n{earlier.train[0].path},{earlier.train[0].sha256}\n")
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
+    assert earlier.train[0].path not in {sample.path for sample in split.train}
+    assert [item.path for item in split.quarantine if "listed in" in item.reason] == [earlier.train[0].path]

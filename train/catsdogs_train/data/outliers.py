@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ def find_outliers(
 ) -> tuple[list[Sample], list[Quarantined]]:
     """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them by lot.
 
+    Those of the first folder go first: they are new.
+
     Returns the images, each labelled with its fold, and what was left out and why. Raises `DataError` where there are
     too few.
     """
@@ -40,9 +42,7 @@ def find_outliers(
     known = {sample.sha256 for sample in samples}
     seen: dict[str, Path] = {}
     left_out = []
-    paths = list(find_images(folders))
-    for index in np.sort(np.random.default_rng(seed).permutation(len(paths))[:MOST]):
-        path = paths[index]
+    for path in _draw(folders, seed):
         try:
             data = read_bytes(path)
             decode(data)
@@ -63,6 +63,16 @@ def find_outliers(
         )
     folds = _folds(list(seen.values()))
     return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out
+
+
+def _draw(folders: Sequence[Path], seed: int) -> Iterator[Path]:
+    """Yields `MOST` images at most, in the order of the folders, and in order in each."""
+    left = MOST
+    for folder in folders:
+        paths = list(find_images([folder]))
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:left])
+        left -= len(chosen)
+        yield from (paths[index] for index in chosen)
 
 
 def _folds(paths: Sequence[Path]) -> list[int]:

@@ -46,21 +46,27 @@ def extend_split(
             f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
         )
     labelled = [(path, classes.index(names[label])) for path, label in labelled]
-    new, quarantine = sort_out(labelled, classes, drop, may_lack=True)
+    earlier, dropped = _without_dropped(earlier, drop)
+    new, quarantine = sort_out(labelled, classes, None, may_lack=True)
+    if drop:
+        listed = [item.sample for item in new if drop.has(item.sample.path, item.sample.sha256)]
+        dropped += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
+        if not dropped:
+            raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
+        new = [item for item in new if item.sample not in set(listed)]
+    quarantine += dropped
     known = {sample.sha256 for sample in (*earlier.train, *earlier.val)}
-    quarantine += [
-        Quarantined(item.sample.path, "the earlier run has it") for item in new if item.sample.sha256 in known
-    ]
-    new = [item for item in new if item.sample.sha256 not in known]
+    there = [item for item in new if item.sample.sha256 in known]
+    quarantine += [Quarantined(item.sample.path, "the earlier run has it") for item in there]
+    new = [_named(item, data) for item in new if item.sample.sha256 not in known]
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
-    new = [_named(item, data) for item in new]
     train, val, more = divide(new, None, None, seed)
     quarantine += more
-    old_train, old_val = (
-        _rehearsed(part, most, seed) for part, most in ((earlier.train, MOST_TRAIN), (earlier.val, MOST_VAL))
-    )
-    held_out = [*old_val, *val]
+    learned, judged = _read(earlier.train), _read(earlier.val)
+    val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
+    quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
+    old_train, held_out = _draw(learned, MOST_TRAIN, seed), [*_draw(judged, MOST_VAL, seed), *val]
     train, more = leave_out_near(train, held_out)
     old_train, rest = leave_out_near(old_train, held_out)
     quarantine += [*more, *rest]
@@ -83,7 +89,17 @@ def _named(item: Candidate, data: Sequence[Path]) -> Candidate:
     return replace(item, sample=replace(item.sample, source=source))
 
 
-def _rehearsed(samples: Sequence[Sample], most: int, seed: int) -> list[Candidate]:
+def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
+    """Leaves out what a list of wrong labels names of the images to learn from."""
+    if drop is None:
+        return earlier, []
+    gone = [sample for sample in earlier.train if drop.has(sample.path, sample.sha256)]
+    kept = tuple(sample for sample in earlier.train if sample not in set(gone))
+    return replace(earlier, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
+
+
+def _read(samples: Sequence[Sample]) -> list[Candidate]:
+    """Reads images of the earlier run, as far as they are not remembered."""
     missing = [sample.path for sample in samples if not sample.path.is_file()]
     if missing:
         raise DataError(
@@ -91,6 +107,9 @@ def _rehearsed(samples: Sequence[Sample], most: int, seed: int) -> list[Candidat
             "back, or train anew"
         )
     candidates, _ = read_candidates([(sample.path, sample.label) for sample in samples])
-    chosen = take(candidates, most, seed, "rehearse") if len(candidates) > most else candidates
     sources = {sample.path: sample.source or EARLIER for sample in samples}
-    return [replace(item, sample=replace(item.sample, source=sources[item.sample.path])) for item in chosen]
+    return [replace(item, sample=replace(item.sample, source=sources[item.sample.path])) for item in candidates]
+
+
+def _draw(candidates: list[Candidate], most: int, seed: int) -> list[Candidate]:
+    return take(candidates, most, seed, "rehearse") if len(candidates) > most else candidates

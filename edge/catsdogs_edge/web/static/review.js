@@ -1,7 +1,7 @@
 // The page of catsdogs-review: says what collected images show, and moves them when that is confirmed.
 import { $, ask, askJson, clock, colour, describeModel, element, percent, refusal, sleep, useFragment } from "./common.js";
 
-const shown = { labels: [], classes: [], words: {}, tiles: [], current: 0, whole: false, why: false, undo: [], out: "" };
+const shown = { busy: false, model: "", labels: [], classes: [], words: {}, tiles: [], current: 0, whole: false, why: false, undo: [], out: "" };
 const REASONS = { visit: "first of a visit", wavering: "it wavered", familiarity: "maybe neither", probability: "not sure", new: "something new", lot: "by lot" };
 
 const mark = (label) => (label === shown.words.delete ? "var(--lost)" : label === shown.words.unsure ? "var(--unsure)" : colour(label, shown.classes));
@@ -61,7 +61,7 @@ function select(index, { focus = true } = {}) {
   const chosen = new Set(selected());
   for (const tile of shown.tiles) {
     tile.button.setAttribute("aria-pressed", String(chosen.has(tile)));
-    const wanted = path(tile, shown.why && chosen.has(tile) ? "/map" : "");
+    const wanted = path(tile, shown.why && chosen.has(tile) ? `/map?model=${shown.model}` : "");
     if (tile.picture.getAttribute("src") !== wanted) tile.picture.src = wanted;
   }
   const { button } = shown.tiles[shown.current];
@@ -71,23 +71,28 @@ function select(index, { focus = true } = {}) {
 
 // One after the other: what is said last must be what is written last.
 let writing = Promise.resolve();
+let waiting = 0;
 function write(tiles, label) {
   const names = tiles.map((tile) => tile.name);
-  writing = writing.then(async () => {
+  waiting += 1;
+  const kept = writing.then(async () => {
     for (;;) {
       try {
         const answer = await ask("api/v1/review/labels", { method: "POST", body: JSON.stringify({ names, label }), headers: { "content-type": "application/json" } });
-        if (answer.ok) return;
+        if (answer.ok) return true;
         tell(await refusal(answer));
-        if (answer.status < 500) return;
+        if (answer.status < 500) return false;
       } catch {
         tell("The box does not answer: this label waits.");
       }
       await sleep(1000);
     }
-  });
-  return writing;
+  }).finally(() => (waiting -= 1));
+  writing = kept;
+  return kept;
 }
+
+addEventListener("beforeunload", (event) => waiting && event.preventDefault());
 
 function tell(words) {
   $("spoken").textContent = words;
@@ -95,22 +100,38 @@ function tell(words) {
 }
 
 function say(label, tiles = selected()) {
-  if (!tiles.length) return;
+  if (!tiles.length || shown.busy) return;
   shown.undo.push(tiles.map((tile) => [tile, tile.said]));
+  put(label, tiles);
+  goOn(tiles);
+}
+
+function put(label, tiles) {
+  const before = tiles.map((tile) => tile.said);
   for (const tile of tiles) {
     tile.said = label;
     showSaid(tile);
   }
-  void write(tiles, label);
+  void write(tiles, label).then((kept) => {
+    if (kept) return;
+    tiles.forEach((tile, index) => {
+      tile.said = before[index]; // what the box does not keep is not shown as kept
+      showSaid(tile);
+    });
+    count();
+  });
   tell(`${word(label)}: ${tiles.length === 1 ? "1 image" : `${tiles.length} images`}`);
-  const last = shown.tiles.indexOf(tiles.at(-1));
+}
+
+function goOn(tiles) {
+  const last = Math.max(...tiles.map((tile) => shown.tiles.indexOf(tile)));
   const next = shown.tiles.findIndex((tile, index) => index > last && !tile.said);
   select(next >= 0 ? next : last);
   count();
 }
 
 function undo() {
-  const before = shown.undo.pop();
+  const before = shown.busy ? null : shown.undo.pop();
   if (!before) return;
   const labels = new Map();
   for (const [tile, said] of before) {
@@ -124,12 +145,19 @@ function undo() {
   count();
 }
 
+// Each image gets the model's answer for itself.
 function agree() {
-  const [tile] = selected();
-  if (tile?.label && shown.labels.includes(tile.label)) say(tile.label);
+  const labels = new Map();
+  for (const tile of selected()) if (tile.label && shown.labels.includes(tile.label)) labels.set(tile.label, [...(labels.get(tile.label) ?? []), tile]);
+  const every = [...labels.values()].flat();
+  if (!every.length) return;
+  shown.undo.push(every.map((tile) => [tile, tile.said]));
+  for (const [label, tiles] of labels) put(label, tiles);
+  goOn(every);
 }
 
 const toggle = (name) => {
+  if ($(name).hidden) return;
   shown[name] = !shown[name];
   $(name).setAttribute("aria-pressed", String(shown[name]));
   select(shown.current);
@@ -158,6 +186,8 @@ function askIfSure() {
 }
 
 async function confirm() {
+  shown.busy = true; // what is said meanwhile would come too late
+  $("confirm").disabled = true;
   await writing;
   try {
     const done = await askJson("api/v1/review/confirm", { method: "POST" });
@@ -166,8 +196,10 @@ async function confirm() {
     await load();
     tell(parts.filter(Boolean).join("; "));
   } catch (error) {
+    await load().catch(() => {}); // some of it may be done
     tell(error.message);
   }
+  shown.busy = false;
 }
 
 async function load() {
@@ -193,7 +225,9 @@ document.addEventListener("keydown", (event) => {
   const key = event.key.toLowerCase();
   const moves = { arrowright: 1, arrowdown: 1, arrowleft: -1, arrowup: -1 };
   if (key in moves) select(shown.current + moves[key]);
-  else if (key === "enter" && !event.target.closest(".dock, header")) agree();
+  else if (key === "enter" && !event.target.closest("a, .dock, header")) {
+    if (!event.repeat && !shown.busy) agree();
+  }
   else if (shown.keys?.has(key) && !event.repeat) say(shown.keys.get(key));
   else if (key === "b") toggle("whole");
   else if (key === "w") toggle("why");
@@ -206,7 +240,10 @@ await useFragment();
 for (;;) {
   try {
     await load();
-    $("model").textContent = describeModel((await askJson("api/v1/state")).model);
+    const { model } = await askJson("api/v1/state");
+    $("model").textContent = describeModel(model);
+    shown.model = model.sha256;
+    $("why").hidden = !model.maps;
     break;
   } catch (error) {
     tell(`The box does not answer: trying again. (${error.message})`);

@@ -109,6 +109,10 @@ def test_the_keys(cam: Cam, tmp_path: Path) -> None:
     assert cam.count() > paused
     cam.press("m")
     cam.feed(0.5)
+    cam.press("w")  # where the answer comes from
+    before = cam.count()
+    cam.feed(1.0)
+    assert cam.count() > before
     cam.press("q")
     cam.feed(1.0)
     assert cam.process.wait(20) == 0

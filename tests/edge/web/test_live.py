@@ -12,7 +12,7 @@ import pytest
 from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.decode import decode
 from catsdogs_edge.web.camera import hub
-from tests.edge.conftest import RED
+from tests.edge.conftest import RED, plain
 from tests.edge.web.conftest import FakeCamera, wait_until
 
 
@@ -238,3 +238,20 @@ def test_stale_and_reconnecting_are_told_apart(camera: FakeCamera, client: httpx
     for state in (State.STALE, State.RECONNECTING):
         camera.lose(state, "why")
         assert client.get("api/v1/state").json()["state"] == state.value
+
+
+def test_why_colours_what_speaks_for_the_answer_and_changes_nothing_else(
+    camera: FakeCamera, client: httpx.Client
+) -> None:
+    image = plain(RED, 120, 160)
+    image[60:, :] = 40  # says nothing: grey
+    camera.show("cat", rgb=image)
+    why = client.get("frame.jpg?why=1")
+    assert words(why)["sequence"] == words(client.get("frame.jpg"))["sequence"]
+    shown, before = decode(why.content), decode(client.get("frame.jpg").content)
+    assert shown.shape == before.shape
+    assert np.abs(before[:50].astype(int) - image[:50]).mean() < 8
+    assert np.abs(shown[:50].astype(int) - before[:50]).mean() > 20
+    assert client.get("snapshot.jpg?drawn=0&why=1").content == why.content
+    assert client.get("api/v1/state").json()["model"]["maps"] is True
+    assert client.get("frame.jpg?why=2").status_code == 400

@@ -34,6 +34,7 @@ InferenceThreads = Annotated[
         "--threads", min=0, max=256, help="Threads of one inference; 0 for one on each core that may be used."
     ),
 ]
+ListenAt = Annotated[str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

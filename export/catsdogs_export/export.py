@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
-from catsdogs_edge.output.files import replace_folder
+from catsdogs_edge.output.files import replace_folder, sha256
 from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
@@ -24,7 +24,7 @@ from catsdogs_export.options import ExportOptions, Target
 from catsdogs_export.parity import FileParity, LabelParity, TensorParity, run_parity
 from catsdogs_export.plots import draw_parity
 from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor
-from catsdogs_export.run_folder import LabelledImage, RunFolder, sha256
+from catsdogs_export.run_folder import LabelledImage, RunFolder
 from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, calibration_images, require_images, spread
 from catsdogs_export.seal import write_sealed
 

@@ -1,14 +1,14 @@
 """Refuses a model that is worse than the one that it is to replace, on any kind of images."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from msgspec import Struct
+from msgspec import structs
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError, ParityError
-from catsdogs_edge.evaluation.metrics import drop_interval
+from catsdogs_edge.evaluation.paired import SourceChange, by_source
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.predictors import load_batches
@@ -18,18 +18,9 @@ VALIDATION = "validation images"
 """Source of images of a run that names none."""
 
 
-class SourceDifference(Struct, frozen=True, kw_only=True):
-    """How two models answer the images of one source; a class that is taken for "neither" is a wrong answer."""
+class SourceDifference(SourceChange, frozen=True, kw_only=True):
+    """How the new model answers the images of one source; a class that is taken for "neither" is a wrong answer."""
 
-    source: str
-    images: int
-    before: int
-    """Right answers of the model that is to be replaced."""
-    after: int
-    fixed: int
-    broken: int
-    interval: tuple[float, float]
-    """95 % interval of the accuracy that is lost, in percentage points; a paired one."""
     allowed: int
     """Right answers that may be lost."""
 
@@ -81,30 +72,13 @@ def require_not_worse(
         raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
     before, after = (_right(each, images) for each in (old, candidate))
     sources = [image.source or VALIDATION for image in images]
-    found = list(_differences(before, after, sources, max_drop))
+    found = [
+        SourceDifference(**structs.asdict(change), allowed=int(change.images * max_drop / 100))
+        for change in by_source(before, after, sources)
+    ]
     if any(item.is_worse for item in found):
         raise WorseError(found, model)
     return found
-
-
-def _differences(
-    before: NDArray[np.bool_], after: NDArray[np.bool_], sources: Sequence[str], max_drop: float
-) -> Iterator[SourceDifference]:
-    for source in dict.fromkeys(sources):
-        mine = np.array([other == source for other in sources])
-        count = int(mine.sum())
-        fixed, broken = int((~before & after & mine).sum()), int((before & ~after & mine).sum())
-        low, high = drop_interval(broken, fixed, count)
-        yield SourceDifference(
-            source=source,
-            images=count,
-            before=int(before[mine].sum()),
-            after=int(after[mine].sum()),
-            fixed=fixed,
-            broken=broken,
-            interval=(100 * low, 100 * high),
-            allowed=int(count * max_drop / 100),
-        )
 
 
 def _right(model: Classifier, images: Sequence[LabelledImage]) -> NDArray[np.bool_]:

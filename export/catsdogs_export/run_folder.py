@@ -1,7 +1,6 @@
 """Reads what `catsdogs-train` left in a run folder; the files are all that the two packages share."""
 
 import csv
-import hashlib
 import zipfile
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,6 +12,7 @@ import msgspec
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision, TrainingInfo, problems_of_classes
+from catsdogs_edge.output.files import sha256
 from catsdogs_edge.output.json_text import from_json
 
 RUN_VERSION = 1
@@ -119,9 +119,3 @@ def _read_split(path: Path, classes: tuple[str, ...]) -> dict[str, list[Labelled
                 LabelledImage(Path(row["path"]), classes.index(row["label"]), row.get("source") or "")
             )
     return images
-
-
-def sha256(path: Path) -> str:
-    """Returns the SHA-256 of a file in hexadecimal."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -10,7 +10,8 @@ import numpy as np
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.decode import read
 from catsdogs_edge.images.discovery import find_images
-from catsdogs_export.run_folder import LabelledImage, RunFolder, sha256
+from catsdogs_edge.output.files import sha256
+from catsdogs_export.run_folder import LabelledImage, RunFolder
 
 _log = logging.getLogger(__name__)
 

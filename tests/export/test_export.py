@@ -21,6 +21,7 @@ from catsdogs_edge.images.decode import RgbImage, load, read
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.selftest import run as run_selftest
+from catsdogs_edge.output.files import sha256
 from catsdogs_export import export as publish
 from catsdogs_export.cli import _export_app
 from catsdogs_export.convert import convert
@@ -28,7 +29,7 @@ from catsdogs_export.export import export
 from catsdogs_export.fp16 import to_fp16
 from catsdogs_export.int8_search import BudgetError
 from catsdogs_export.options import ExportOptions, Target
-from catsdogs_export.run_folder import RunFolder, sha256
+from catsdogs_export.run_folder import RunFolder
 from catsdogs_export.seal import write_sealed
 from catsdogs_export.verify import verify
 from tests.conftest import Call

@@ -62,6 +62,10 @@ class Dataset(StrEnum):
     """Microsoft's copy of Kaggle's 25,000 images; those that are damaged are left out, as always."""
 
 
+USUAL_SIZE = 224
+"""Edge length of the input, in pixels, where nobody says anything."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The options of `catsdogs-train`, each declared once."""
@@ -101,7 +105,7 @@ class Settings:
     ] = None
     image_size: Annotated[
         int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32.")
-    ] = 224
+    ] = USUAL_SIZE
     epochs: Annotated[
         int | None,
         typer.Option(

@@ -30,7 +30,7 @@ from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import ENOUGH, few_images
 from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter, read_best, read_earlier
-from catsdogs_train.settings import ComputeDtype, Settings
+from catsdogs_train.settings import USUAL_SIZE, ComputeDtype, Settings
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
 from catsdogs_train.stages.error_messages import readable_errors
@@ -38,7 +38,6 @@ from catsdogs_train.stages.training import run_stages
 
 _log = logging.getLogger(__name__)
 
-_USUAL_SIZE = 224  # what --image-size says where nobody says anything
 _NAMED = 5  # excluded files that are named on the terminal
 
 
@@ -54,7 +53,7 @@ def train(settings: Settings) -> Epoch:
     """
     if settings.from_run:
         earlier = read_earlier(settings.from_run, "--from")
-        if settings.image_size not in {earlier.image_size, _USUAL_SIZE}:
+        if settings.image_size not in {earlier.image_size, USUAL_SIZE}:
             found, stays = settings.image_size, earlier.image_size
             raise DataError(f"--image-size {found}, but {settings.from_run} has {stays} pixels, which stay")
         settings = replace(settings, weights=str(earlier.model), image_size=earlier.image_size)

@@ -18,7 +18,7 @@ from catsdogs_edge.capture.sources import OPENING
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.output.files import sync
-from catsdogs_edge.output.quota import Growth, Quota, timed_name, unfinished
+from catsdogs_edge.output.quota import Growth, Quota, timed_name, unfinished, write_whole
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 
@@ -262,12 +262,8 @@ class _Video:
             self.abandon()
             raise OutputError(f"{self._path} does not hold its {self._written} frames: is the disk full, or a quota?")
         self._quota.make_room(len(snapshot), keep=self._temporary)
-        image = self._path.with_suffix(".jpg")
-        beside = unfinished(image)
-        beside.write_bytes(snapshot)
-        sync(beside)
         sync(self._temporary)
-        beside.replace(image)
+        write_whole(self._path.with_suffix(".jpg"), snapshot)
         self._temporary.replace(self._path)
         sync(self._path.parent)
         return True

@@ -19,7 +19,7 @@ from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import fit
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, make_folder, write_errors
-from catsdogs_edge.output.names import FreeNames, reserve
+from catsdogs_edge.output.names import FreeNames, reserve, reserved
 from catsdogs_edge.output.quota import Growth, Quota, timed_name
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 
@@ -211,13 +211,8 @@ class AnnotatedFrames(Sink):
         if self._wants(result) and result.smoothed is not None:
             stem = Path(result.frame.path).stem if result.frame.path else f"{result.frame.number:06}"
             names = self._names.candidates(self._folder / f"{stem}-{result.smoothed.label}.jpg")
-            with write_errors(self._folder):
-                path = reserve(names)
-            try:
+            with write_errors(self._folder), reserved(names) as path:
                 save_image(self._annotator.annotate(result), path)
-            except OutputError:  # such as a full disk: nothing is left
-                path.unlink(missing_ok=True)
-                raise
             self._saved += 1
         return True
 

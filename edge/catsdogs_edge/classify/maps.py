@@ -10,7 +10,7 @@ from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.output.files import check_writable, make_folder, write_errors
-from catsdogs_edge.output.names import FreeNames, reserve
+from catsdogs_edge.output.names import FreeNames, reserved
 
 _LONGEST_EDGE = 640  # pixels of an image in it
 _SHORTEST_EDGE = 160
@@ -45,13 +45,9 @@ class MapFolder:
         both = np.hstack([image, draw_heatmap(image, prediction.map)])
         strip = np.full((_STRIP, both.shape[1], 3), 24, np.uint8)
         cv2.putText(strip, str(prediction), (8, 22), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), 1, cv2.LINE_AA)
-        with write_errors(self._folder):
-            path = reserve(self._names.candidates(self._folder / f"{Path(name).stem or 'image'}.jpg"))
-            try:
-                path.write_bytes(encode_jpeg(np.vstack([both, strip]), 90))
-            except OSError:  # such as a full disk: nothing is left
-                path.unlink(missing_ok=True)
-                raise
+        names = self._names.candidates(self._folder / f"{Path(name).stem or 'image'}.jpg")
+        with write_errors(self._folder), reserved(names) as path:
+            path.write_bytes(encode_jpeg(np.vstack([both, strip]), 90))
 
 
 def _scale(image: RgbImage) -> RgbImage:

@@ -1,6 +1,5 @@
 """The command `catsdogs-review`; OpenCV, ONNX Runtime and Starlette are imported inside the call."""
 
-import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,11 +8,10 @@ from typing import Annotated
 import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.cli.serve import serve_until_stopped
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.cli.serve import read_access, serve_until_stopped
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import ModelFile, WebOptions
-from catsdogs_edge.output.terminal import redact, say
+from catsdogs_edge.options import ListenAt, ModelFile, WebOptions
+from catsdogs_edge.output.terminal import say
 
 _ADDRESS = "127.0.0.1:8766"  # beside the page of a camera
 _app = make_app()
@@ -25,9 +23,7 @@ class ReviewOptions(WebOptions):
     """The options of `catsdogs-review`, each declared once."""
 
     folder: Annotated[Path, typer.Argument(help="Folder that catsdogs-cam --collect filled.")]
-    address: Annotated[
-        str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")
-    ] = _ADDRESS
+    address: ListenAt = _ADDRESS
     out: Annotated[
         Path | None, typer.Option(help="Folder for what is labelled: classes/ and other/; else FOLDER/labelled.")
     ] = None
@@ -46,14 +42,7 @@ def _review(options: ReviewOptions) -> None:
 
     Labelled images lie in class folders that catsdogs-train takes as they are, those of neither in other/.
     """
-    from catsdogs_edge.web.options import Access  # noqa: PLC0415 - an extra of its own
-
-    try:
-        access = Access.from_options(options.address, options, dict(os.environ))
-    except DataError:  # a ValueError, too
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(redact(str(error))) from error
+    access = read_access(options.address, options)
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
 
     # isort: split

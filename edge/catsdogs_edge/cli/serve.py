@@ -9,6 +9,7 @@ import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.options import WebOptions
 from catsdogs_edge.output.terminal import redact, say
 from catsdogs_edge.web.options import Access, ServeOptions
 
@@ -35,12 +36,7 @@ def _serve(options: ServeOptions) -> None:
 
     Only this machine reaches it, unless another address is given, with a token.
     """
-    try:
-        access = Access.from_options(options.address, options, dict(os.environ))
-    except DataError:  # a ValueError, too
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(redact(str(error))) from error
+    access = read_access(options.address, options)
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
 
     # isort: split
@@ -54,6 +50,16 @@ def _serve(options: ServeOptions) -> None:
     server = WebServer(box)
     say(f"{box.info.describe()}; {server.url}", err=True)
     serve_until_stopped(server)
+
+
+def read_access(address: str, options: WebOptions) -> Access:
+    """Returns who may ask the server, and where; ends the command where that is not what the options say."""
+    try:
+        return Access.from_options(address, options, dict(os.environ))
+    except DataError:  # a ValueError, too
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(redact(str(error))) from error
 
 
 def serve_until_stopped(server: "WebServer") -> NoReturn:

@@ -12,10 +12,11 @@ from catsdogs_edge.collection.folder import ENDING, read_seen
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.images.similarity import SeenImages, thumbnail
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.output.files import sync, write_errors
 from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.output.names import FreeNames
-from catsdogs_edge.output.quota import Quota, timed_name, unfinished
+from catsdogs_edge.output.quota import Quota, timed_name, write_whole
 from catsdogs_edge.stream.frame_result import FrameResult, to_row
 from catsdogs_edge.stream.regions import Region
 
@@ -110,21 +111,19 @@ class Collector:
             view.by_lot = now + self._random.expovariate(1 / BY_LOT)
             return Reason.LOT
         if part.frame.path:  # images have nothing to do with one another
-            return self._doubt(part) or Reason.NEW
+            return self._doubt(prediction, part.label) or Reason.NEW
         if 0 <= now - view.looked < SECONDS_BETWEEN_LOOKS:
             return None
         view.looked = now
-        reason = self._doubt(part) or Reason.NEW
+        reason = self._doubt(prediction, part.label) or Reason.NEW
         return None if 0 <= now - view.kept.get(reason, -SECONDS_BETWEEN) < SECONDS_BETWEEN else reason
 
-    def _doubt(self, part: FrameResult) -> Reason | None:
-        prediction = part.prediction
-        if prediction is None:
-            return None
+    def _doubt(self, prediction: Prediction, smoothed: str) -> Reason | None:
+        """Returns what is doubtful about an answer; None for nothing."""
         familiarity, threshold = prediction.familiarity, self._threshold()
         if familiarity is not None and threshold is not None and abs(familiarity - threshold) < NEAR_THRESHOLD:
             return Reason.FAMILIARITY
-        if prediction.label != part.label:
+        if prediction.label != smoothed:
             return Reason.WAVERING
         if prediction.label in prediction.probabilities and prediction.probability < UNSURE:
             return Reason.PROBABILITY
@@ -150,10 +149,7 @@ class Collector:
         path = next(path for path in self._names.candidates(wanted) if not os.path.lexists(path))
         with write_errors(self._quota.folder):
             for target, content in ((path.with_suffix(".json"), text), (path, data)):  # an image is there with its row
-                beside = unfinished(target)
-                beside.write_bytes(content)
-                sync(beside)
-                beside.replace(target)
+                write_whole(target, content)
             sync(self._quota.folder)
         self._count += 1
         return True

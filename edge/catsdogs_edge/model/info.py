@@ -1,14 +1,15 @@
 """Which model answers, and where: the same in every row."""
 
-import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import NEITHER, Precision
+from catsdogs_edge.output.files import sha256
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelInfo:
     """A model file that is open on an execution provider."""
 
@@ -41,8 +42,12 @@ class ModelInfo:
 
     def row_fields(self) -> dict[str, str]:
         """Returns the fields of every row: the provider, and the file's SHA-256 as `sha256sum` prints it."""
-        with self.path.open("rb") as stream:
-            return {"provider": self.provider, "model": hashlib.file_digest(stream, "sha256").hexdigest()}
+        return {"provider": self.provider, "model": self.sha256}
+
+    @cached_property
+    def sha256(self) -> str:
+        """SHA-256 of the file in hexadecimal; read once, when it is asked for first."""
+        return sha256(self.path)
 
     def describe(self) -> str:
         """Describes the model in a few words."""

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import shutil
@@ -205,6 +206,12 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = path.absolute()
     with atomic_files(path.parent) as stage:
         yield stage / path.name
+
+
+def sha256(path: Path) -> str:
+    """Returns the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def write_all(file: io.FileIO, data: bytes) -> None:

@@ -5,6 +5,7 @@ import itertools
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 _NOT_IN_ONE_STEP = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
@@ -39,6 +40,17 @@ def reserve(names: Iterable[Path]) -> Path:
             continue
         return path
     raise AssertionError  # names do not end
+
+
+@contextmanager
+def reserved(names: Iterable[Path]) -> Iterator[Path]:
+    """Yields the first name that is free, to be written to, as `reserve`; where that fails, nothing is left of it."""
+    path = reserve(names)
+    try:
+        yield path
+    except OSError:  # an OutputError, too, such as of a full disk
+        path.unlink(missing_ok=True)
+        raise
 
 
 def exchange(new: Path, old: Path) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import write_errors
+from catsdogs_edge.output.files import sync, write_errors
 
 HEADROOM = 2**20
 """Bytes that a recording may grow by until its folder is looked at again."""
@@ -53,6 +53,14 @@ def timed_name(moment: float, *words: str) -> str:
 def unfinished(path: Path) -> Path:
     """Returns the name under which this process writes a file that is not whole yet."""
     return path.with_name(f".catsdogs-{os.getpid()}-{path.name}")
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Writes a file that has its name once all of it is on the disk."""
+    beside = unfinished(path)
+    beside.write_bytes(data)
+    sync(beside)
+    beside.replace(path)
 
 
 class Quota:

@@ -7,7 +7,7 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream.frame_result import FrameResult
-from catsdogs_edge.stream.model_file import ModelFile
+from catsdogs_edge.stream.model_file import ModelFile, current
 
 _log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class Explainer:
 
     @property
     def _classifier(self) -> Classifier:
-        return self._model.current if isinstance(self._model, ModelFile) else self._model
+        return current(self._model)[0]
 
     def explain(self, result: FrameResult) -> FrameResult:
         """Returns a result with what speaks for its smoothed label coloured in the frame, or in each region of it.

@@ -32,7 +32,7 @@ class FrameResult:
     region: Region | None = None
     """The part of the frame that was classified; None for all of it."""
     model: str = ""
-    """SHA-256 of the file of the model that answered, where it may have been replaced since the start."""
+    """SHA-256 of the file of the model that answered, where it has been replaced since the start; else empty."""
     regions: tuple["FrameResult", ...] = ()
     """One for each region of the frame, if there are any: this one says what the first says that sees a class."""
 

@@ -1,6 +1,5 @@
 """A model file that may be replaced while a camera uses it."""
 
-import hashlib
 import logging
 import threading
 from collections.abc import Callable
@@ -10,6 +9,7 @@ from typing import TypeAlias
 from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.output.files import sha256
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class ModelFile:
 
     Attributes:
         current: The model to ask now.
-        sha256: SHA-256 of its file, in hexadecimal.
+        sha256: SHA-256 of its file, in hexadecimal; empty for the one of the start.
     """
 
     def __init__(self, path: Path, load: Callable[[Path], Classifier]) -> None:
@@ -32,7 +32,7 @@ class ModelFile:
         self._path, self._load = path, load
         self._known = self._seen = _signature(path)  # first: what comes after that is another one
         self.current = load(path)
-        self.sha256 = _hash(path)
+        self.sha256 = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="catsdogs-model", daemon=True)
         self._thread.start()
@@ -49,10 +49,10 @@ class ModelFile:
             return
         self._known = seen
         try:
-            sha256 = _hash(self._path)
-            if sha256 == self.sha256:
-                return
             found = self._load(self._path)
+            if found.metadata == self.current.metadata:  # its own hash is in there
+                return
+            digest = sha256(self._path)
             selftest.require(found, self._path)
             if found.contract.classes != self.current.contract.classes:
                 names = ", ".join(found.contract.classes)
@@ -67,8 +67,8 @@ class ModelFile:
         except Exception:  # noqa: BLE001 - it must go on looking
             _log.exception("The model stays as it was: this is a bug")
             return
-        self.sha256, self.current = sha256, found
-        _log.info("Another model is in use from now on: %s (%s).", self._path, sha256[:12])
+        self.sha256, self.current = digest, found
+        _log.info("Another model is in use from now on: %s (%s).", self._path, digest[:12])
 
     def close(self) -> None:
         """Looks no more."""
@@ -84,6 +84,6 @@ def _signature(path: Path) -> _Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _hash(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def current(model: Classifier | ModelFile) -> tuple[Classifier, str]:
+    """Returns the model to ask now, and the SHA-256 of its file, where it has been replaced since the start."""
+    return (model.current, model.sha256) if isinstance(model, ModelFile) else (model, "")

@@ -16,7 +16,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.merge import Results, merge
-from catsdogs_edge.stream.model_file import ModelFile
+from catsdogs_edge.stream.model_file import ModelFile, current
 from catsdogs_edge.stream.motion import MotionDetector
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction, Smoother
@@ -172,7 +172,7 @@ class FrameClassifier:
     ) -> None:
         """Takes what `classify_stream` takes; `source` is its name, where there are several, and `turn` their lock."""
         self._model = model
-        self._classifier, self._sha256 = _current(model)
+        self._classifier, self._sha256 = current(model)
         self._regions, self._smoothing, self._motion = regions or (None,), smoothing, motion
         self._views = self._make_views()
         self._source = source
@@ -182,7 +182,7 @@ class FrameClassifier:
 
     def classify(self, frame: Frame) -> FrameResult:
         """Classifies a frame, unless it says that it must not be; raises what `Classifier.predict` raises."""
-        classifier, sha256 = _current(self._model)
+        classifier, sha256 = current(self._model)
         if classifier is not self._classifier:  # what was seen before is what another one said
             self._classifier, self._sha256 = classifier, sha256
             self._views = self._make_views()
@@ -227,11 +227,6 @@ class FrameClassifier:
         if self._views[0].region is None:
             return base
         return replace(base, regions=tuple(replace(base, region=view.region) for view in self._views))
-
-
-def _current(model: Classifier | ModelFile) -> tuple[Classifier, str]:
-    """Returns the model to ask now, and the SHA-256 of its file, if it may be replaced."""
-    return (model.current, model.sha256) if isinstance(model, ModelFile) else (model, "")
 
 
 class _View:

@@ -4,13 +4,10 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.options import WEB_ADDRESS, AcceptAll, InferenceThreads, ModelFile, RunsOn, WebOptions
+from catsdogs_edge.options import WEB_ADDRESS, AcceptAll, InferenceThreads, ListenAt, ModelFile, RunsOn, WebOptions
 from catsdogs_edge.runtime.providers import Provider
 
 _SHORTEST_TOKEN = 16  # characters
@@ -20,9 +17,7 @@ _SHORTEST_TOKEN = 16  # characters
 class ServeOptions(WebOptions):
     """The options of `catsdogs-serve`, each declared once."""
 
-    address: Annotated[
-        str, typer.Argument(metavar="[HOST:PORT]", help="Where to listen; 0.0.0.0:PORT for all networks.")
-    ] = WEB_ADDRESS
+    address: ListenAt = WEB_ADDRESS
     model: ModelFile = MODEL
     provider: RunsOn = Provider.AUTO
     threads: InferenceThreads = 0

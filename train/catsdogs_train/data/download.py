@@ -1,6 +1,5 @@
 """Public sets of images that need no account, fetched once into the user's cache."""
 
-import hashlib
 import logging
 import shutil
 import time
@@ -11,7 +10,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from catsdogs_edge.errors import DataError, OutputError
-from catsdogs_edge.output.files import make_folder, write_errors
+from catsdogs_edge.output.files import make_folder, sha256, write_errors
 from catsdogs_train.data.cache import cache_folder
 from catsdogs_train.settings import Dataset
 
@@ -60,7 +59,7 @@ def download(dataset: Dataset, into: Path | None = None) -> Path:
     """
     archive, folder = ARCHIVES[dataset], into or cache_folder()
     path = folder / archive.name
-    if path.is_file() and _sha256(path) == archive.sha256:
+    if path.is_file() and sha256(path) == archive.sha256:
         return path
     make_folder(folder)
     part = path.with_name(f"{path.name}.part")
@@ -72,7 +71,7 @@ def download(dataset: Dataset, into: Path | None = None) -> Path:
         dataset, archive.megabytes, folder, archive.terms,
     )  # fmt: skip
     _fetch(archive, part)
-    if _sha256(part) != archive.sha256:
+    if sha256(part) != archive.sha256:
         part.unlink()
         raise DataError(
             f"{archive.url} is another file than it was (its SHA-256 differs): try again, or give your own zip"
@@ -130,8 +129,3 @@ def _read(answer: HTTPResponse) -> bytes:
         return answer.read1(_CHUNK)
     except OSError:  # TLS has errors of its own
         return b""  # what came is kept, and the rest is asked for again
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.evaluation.metrics import Labels, drop_interval
+from catsdogs_edge.evaluation.paired import differing
 from catsdogs_edge.model.scores import Scores
 
 
@@ -45,11 +46,8 @@ class Comparison:
         return 100 * low, 100 * high
 
     def differing(self) -> Iterator[tuple[int, tuple[int, int, int]]]:
-        """Yields the index of each image that the two take for different classes, its label, and their answers."""
-        answers = np.stack([self.truth, self.teacher.argmax(axis=1), self.student.argmax(axis=1)], axis=1)
-        for index in np.flatnonzero(answers[:, 1] != answers[:, 2]):
-            label, before, after = answers[index].tolist()
-            yield int(index), (label, before, after)
+        """Returns the index of each image that the two take for different classes, its label, and their answers."""
+        return differing(self.truth, self.teacher, self.student)
 
     def figures(self) -> dict[str, Any]:
         """Returns what `run.json` says of it."""

@@ -90,12 +90,8 @@ class InferenceQueue:
 
     def predict(self, batch: RgbBatch) -> Outputs:
         """Asks the model about uint8 RGB (N, S, S, 3), a few at a time."""
-        parts = [self.classifier.predict(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)]
-        scores = [part.familiarity for part in parts if part.familiarity is not None]
-        return Outputs(
-            np.concatenate([part.logits for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-            np.concatenate(scores) if scores else None,
+        return Outputs.concatenate(
+            self.classifier.predict(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)
         )
 
     def close(self) -> None:

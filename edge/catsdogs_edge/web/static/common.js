@@ -99,8 +99,21 @@ function askForToken() {
   return opened;
 }
 
-$("login")?.addEventListener("close", () => goOn && $("login").showModal()); // such as by Escape
-$("login-form")?.addEventListener("submit", async (event) => {
+// The same on all pages.
+const login = element("dialog", { id: "login", "aria-labelledby": "login-title" });
+const form = element("form", { id: "login-form", method: "dialog" });
+form.append(
+  element("h2", { id: "login-title", textContent: "This box asks for its token" }),
+  element("input", { type: "text", autocomplete: "username", value: "catsdogs", hidden: true }),
+  element("label", { htmlFor: "token", textContent: "Token" }),
+  element("input", { type: "password", id: "token", autocomplete: "current-password", required: true }),
+  element("p", { className: "wrong", id: "login-wrong", role: "alert" }),
+  element("button", { className: "primary", textContent: "Open" }),
+);
+login.append(form);
+document.body.append(login);
+login.addEventListener("close", () => goOn && login.showModal()); // such as by Escape
+form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const problem = await open($("token").value);
   $("login-wrong").textContent = problem;

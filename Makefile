@@ -39,17 +39,20 @@ pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on the
 	@echo
 	@echo "How the training went: $(PIPELINE)/run/report.md; how close INT8 is: $(PIPELINE)/run/onnx/parity.png"
 
+# If one of pytest's processes crashes, the others would wait for it without end, instead of for a new one.
+PYTEST := -m pytest --max-worker-restart 0
+
 test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge where there is no TensorFlow
-	$(EDGE)/bin/python -m pytest -n 2 --dist loadfile tests/edge
-	$(FULL)/bin/python -m pytest -n 2 --dist loadfile tests/train tests/export tests/integration
+	$(EDGE)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
+	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile tests/train tests/export tests/integration
 
 test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
 # More processes than cores: Ray's tests wait more than they compute.
-	$(EDGE)/bin/python -m pytest -m slow -n 4 tests/edge/classify tests/edge/cluster
+	$(EDGE)/bin/python $(PYTEST) -m slow -n 4 tests/edge/classify tests/edge/cluster
 # Apart from those, which leave no core to the servers and cameras of these.
-	$(EDGE)/bin/python -m pytest -m slow -n 2 --ignore=tests/edge/classify --ignore=tests/edge/cluster tests/edge
+	$(EDGE)/bin/python $(PYTEST) -m slow -n 2 --ignore=tests/edge/classify --ignore=tests/edge/cluster tests/edge
 # In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
-	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python -m pytest -m slow -n 2 --dist loadfile --no-loadscope-reorder \
+	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python $(PYTEST) -m slow -n 2 --dist loadfile --no-loadscope-reorder \
 	  tests/integration tests/train tests/export
 
 test-all: test test-slow ## Run all tests

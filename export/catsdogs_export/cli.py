@@ -13,6 +13,7 @@ import typer
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.output.native_stderr import tensorflow_quiet
+from catsdogs_edge.output.terminal import counted
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.options import ExportOptions
 
@@ -205,4 +206,4 @@ def _print_evaluation(result: "Evaluation") -> None:
     for name, row in zip(result.classes, result.confusion, strict=True):
         typer.echo(f"  {name:<{width}} " + " ".join(f"{count:6d}" for count in row))
     if result.unreadable:
-        typer.echo(f"{result.unreadable} images could not be read and were left out", err=True)
+        typer.echo(f"{counted(result.unreadable, 'image')} could not be read and left out", err=True)

@@ -33,6 +33,7 @@ from catsdogs_export.run_folder import RunFolder
 from catsdogs_export.seal import write_sealed
 from catsdogs_export.verify import verify
 from tests.conftest import Call
+from tests.processes import ending
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +294,7 @@ def test_whenever_it_is_killed_the_folder_is_old_or_new(
     random = Random(0)  # noqa: S311 - no secret
     for number in range(3):
         command: list[str | Path] = [scripts / "catsdogs-export", small_run, "--int8", "--max-drop", "3", "--out", out]
-        with subprocess.Popen([*command, "--seed", str(number + 1)], stderr=subprocess.PIPE) as process:
+        with ending(subprocess.Popen([*command, "--seed", str(number + 1)], stderr=subprocess.PIPE)) as process:
             assert process.stderr is not None
             process.stderr.readline()  # it has begun
             time.sleep(random.uniform(0, 4))

@@ -6,7 +6,6 @@ and is right from then on. A round with wrong labels changes nothing.
 
 import importlib.util
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import pytest
 
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.images.drawings import draw, write_folder
+from tests.processes import started
 
 CHROMIUM = shutil.which("chromium")
 WIDTH, HEIGHT, RATE = 320, 240, 10
@@ -80,7 +80,10 @@ class Yard:
 
     def end(self) -> None:
         self._ended.set()
-        self._process.wait(60)
+        try:
+            self._process.wait(60)
+        finally:
+            self._process.kill()
         assert self._process.returncode == 0, b"".join(self._said).decode()
 
 
@@ -119,18 +122,13 @@ def review_all(scripts: Path, collected: Path, key: str) -> None:
     """Labels all images with one key, burst after burst, and confirms it: in a browser."""
     from playwright.sync_api import expect, sync_playwright  # noqa: PLC0415 - it may be missing
 
-    command: list[str | Path] = [scripts / "catsdogs-review", collected, "127.0.0.1:0"]
     with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as server,
+        started(scripts / "catsdogs-review", collected, "127.0.0.1:0") as (_, url),
         sync_playwright() as playwright,
     ):
-        assert server.stderr
-        line = server.stderr.readline()
-        url = re.search(r"http://\S+/", line)
-        assert url, line
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page()
-        page.goto(url[0])
+        page.goto(url)
         page.wait_for_selector(".tile")
         page.keyboard.press("b")
         for _ in range(page.locator(".burst").count()):
@@ -141,7 +139,6 @@ def review_all(scripts: Path, collected: Path, key: str) -> None:
         page.click("#sure-yes")
         expect(page.locator("#nothing")).to_be_visible(timeout=20_000)
         browser.close()
-        server.terminate()
 
 
 def share(rows: list[dict[str, Any]], label: str) -> float:

@@ -16,6 +16,7 @@ from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from tests.integration.engines import Web, openvino_logits
+from tests.processes import ending
 
 CLASSES = ("cat", "dog")
 SIZE = 160
@@ -52,7 +53,7 @@ def take(images: Path, out: Path, every: int) -> Path:
 def peak_memory(command: list[str | Path]) -> float:
     """Runs a command; returns the largest resident set, in MB."""
     peak = 0
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with ending(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)) as process:
         while process.poll() is None:  # wait4 would count this process, too, from which it was forked
             status = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
             peak = int(status.split("VmHWM:")[1].split()[0]) if "VmHWM:" in status else peak

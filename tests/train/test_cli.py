@@ -16,6 +16,7 @@ import pytest
 from catsdogs_edge.images.drawings import draw, write_folder
 from catsdogs_train.cli import _app
 from tests.conftest import RUN_SIZE, Call
+from tests.processes import ending
 
 
 def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -141,7 +142,7 @@ def test_an_image_that_vanishes_while_training_is_named(scripts: Path, small_wei
     out = tmp_path / "run"
     command: list[str | Path] = [scripts / "catsdogs-train", tmp_path / "images", "--out", out]
     command += ["--weights", small_weights, "--epochs", "5000", "--views", "0"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
         wait_for(out / "model.keras")
         shutil.rmtree(tmp_path / "images" / "cat")
         _, printed = process.communicate(timeout=60)
@@ -164,7 +165,7 @@ def test_an_interrupted_training_keeps_its_last_epoch(
     out = tmp_path / "run"
     command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--out", out, "--weights", small_weights]
     command += ["--epochs", "5000", "--views", "0", "--train-size", "8", "--val-size", "4"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
         wait_for(out / "model.keras")
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=60)

@@ -13,7 +13,7 @@ from catsdogs_edge.images.discovery import VIDEO_ENDINGS
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import file_fields, percent, prediction_columns
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
-from catsdogs_edge.output.terminal import redact, say
+from catsdogs_edge.output.terminal import counted, redact, say
 
 
 class Results(Protocol):
@@ -140,7 +140,7 @@ class ClassifySummary:
             counts.append(f"{self.stayed} are still where they were")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
         rate = "" if self._waits else f"; {milliseconds:.1f} ms an image"
-        return f"{before}{total} images: {', '.join(counts)}{rate}{self._describe_left_out()}"
+        return f"{before}{counted(total, 'image')}: {', '.join(counts)}{rate}{self._describe_left_out()}"
 
     def _describe_left_out(self) -> str:
         """Says which files were passed over, by their endings."""

@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from catsdogs_edge.cli.config import PREFIX, ConfigFile, PrintConfig, to_toml
+from catsdogs_edge.cli.config import PREFIX, ConfigFile, PrintConfig, to_toml, where_from
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
@@ -36,6 +36,8 @@ _EXTRA_OF_MODULE = {
 }  # fmt: skip
 
 _received: list[int] = []  # the signal that ends the command, unless it is Ctrl-C
+
+HELP = ["--help", "-h"]
 
 # Without them, OpenCV prints its own lines beside ours
 _OPENCV_SETTINGS = {"OPENCV_LOG_LEVEL": "OFF", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
@@ -70,7 +72,23 @@ def make_app() -> typer.Typer:
     return typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
-class OptionalValue(TyperCommand):
+class Command(TyperCommand):
+    """A command as all of ours are: `-h` is help, and a wrong value says where it stands, if nobody typed it."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
+        """Reads the options; raises `typer.BadParameter` where one is wrong."""
+        for each in self.params:  # Typer's own two are none that anybody would keep in the environment
+            if each.name in {"install_completion", "show_completion"}:
+                each.allow_from_autoenv = False  # type: ignore[attr-defined]
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if error.param is not None:
+                error.message += where_from(ctx, error.param)
+            raise
+
+
+class OptionalValue(Command):
     """A command one of whose options may stand alone: its value is left out, unless it looks like one."""
 
     option: str
@@ -90,7 +108,7 @@ def command(
     app: typer.Typer,
     options: type[_Options],
     *examples: str,
-    cls: type[TyperCommand] | None = None,
+    cls: type[TyperCommand] = Command,
     is_configurable: bool = False,
 ) -> Callable[[Callable[[_Options], None]], Callable[[_Options], None]]:
     """Makes a function that takes a dataclass of options the command of an app; `examples` end its help page.
@@ -130,7 +148,9 @@ def command(
             parameters=[context, *sorted(signature.parameters.values(), key=lambda each: each.name not in own), *asked]
         )
         epilog = "\b\nExamples:\n" + "\n".join(f"  {line}" for line in examples)
-        settings = {"auto_envvar_prefix": PREFIX} if is_configurable else {}
+        settings: dict[str, Any] = {"help_option_names": HELP}
+        if is_configurable:
+            settings["auto_envvar_prefix"] = PREFIX
         app.command(cls=cls, epilog=epilog, context_settings=settings)(run_command)
         return function
 

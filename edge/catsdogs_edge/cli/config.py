@@ -15,7 +15,9 @@ from catsdogs_edge.output.terminal import redact
 PREFIX = "CATSDOGS"
 """The environment variable of an option is this, an underscore, and its name in capitals."""
 
-_NOT_CONFIGURED = frozenset({"config", "print_config", "version", "list", "json", "help"})
+_NOT_CONFIGURED = frozenset(
+    {"config", "print_config", "version", "list", "json", "help", "install_completion", "show_completion"}
+)
 
 
 def _load(context: typer.Context, value: Path | None) -> Path | None:
@@ -81,6 +83,17 @@ def read_config(path: Path, names: Iterable[str | None]) -> dict[str, Any]:
             raise DataError(f"{path}: '{key}' is {value!r}, expected a text, a number, true, false, or a list of texts")
         found[name] = value
     return found
+
+
+def where_from(context: typer.Context, parameter: Any) -> str:
+    """Returns words about where an option has its value from: the environment or a file; none if it was typed."""
+    source = context.get_parameter_source(parameter.name)
+    if source is not None and source.name == "ENVIRONMENT":
+        name = parameter.envvar or f"{PREFIX}_{parameter.name.upper()}"
+        return f" (it stands in the environment: {name})"
+    if source is not None and source.name == "DEFAULT_MAP":
+        return f" (it stands in {context.params.get('config')})"
+    return ""
 
 
 def _is_simple(value: object) -> bool:

@@ -13,7 +13,7 @@ import typer
 import typer.core
 import typer.main
 
-from catsdogs_edge.cli.app import VersionOption, make_app, run
+from catsdogs_edge.cli.app import HELP, VersionOption, make_app, run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def main() -> NoReturn:
     raise AssertionError("an entry point ends the process")
 
 
-@_app.callback(cls=_Commands, invoke_without_command=True)
+@_app.callback(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": HELP})
 def _catsdogs(ctx: typer.Context, *, version: VersionOption = False) -> None:
     """Tell cats, dogs and neither apart: train, export to ONNX, run on a small box.
 

@@ -80,7 +80,8 @@ def open_file(path: str | Path) -> BinaryIO:
         # A pipe would wait for ever; a device could do anything
         stream = open(path, "rb", buffering=0, opener=lambda name, flags: os.open(name, flags | _NO_WAIT))  # noqa: SIM115
     except FileNotFoundError as error:
-        raise ImageError("a link to a file that does not exist" if path.is_symlink() else "no such file") from error
+        missing = "no such file" if path.suffix else "no such file or folder"
+        raise ImageError("a link to a file that does not exist" if path.is_symlink() else missing) from error
     except IsADirectoryError as error:
         raise ImageError(_FOLDER) from error
     except OSError as error:

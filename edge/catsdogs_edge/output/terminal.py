@@ -16,6 +16,11 @@ def say(text: str, *, err: bool = False, red: bool = False) -> None:
     typer.secho(printable(redact(text)), err=err, fg=typer.colors.RED if red else None)
 
 
+def counted(number: int, thing: str) -> str:
+    """Returns "1 image", "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def redact(text: str) -> str:
     """Hides what URLs in a text may hold of secrets: all before the last `@`, and the value of each parameter.
 

@@ -14,6 +14,7 @@ from catsdogs_edge.errors import ExitCode, SourceError
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
+from catsdogs_edge.output.terminal import counted
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.merge import Results, merge
 from catsdogs_edge.stream.model_file import ModelFile, current
@@ -55,7 +56,7 @@ class StreamSummary:
 
     def describe(self) -> str:
         """Describes the frames in a few words."""
-        parts = [f"{self.classified} frames"]
+        parts = [counted(self.classified, "frame")]
         if self.still:
             parts.append(f"{self.still} more in which nothing moved")
         if self.dropped:

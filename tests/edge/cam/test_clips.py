@@ -24,6 +24,7 @@ from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction
 from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
+from tests.processes import ending
 
 CHROMIUM = shutil.which("chromium")
 RATE = 10
@@ -211,7 +212,7 @@ def test_kill_9_leaves_whole_clips_and_the_next_start_tidies_up(
     folder = tmp_path / "clips"
     command: list[str | Path] = [scripts / "catsdogs-cam", "-", "--raw", "320x240", "--model", familiar, "--no-window"]
     command += ["--clips", folder, "--clip-before", "0.2", "--clip-after", "0.2", "--smoothing", "0"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display) as process:
+    with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display)) as process:
         assert process.stdin is not None
         for number in range(400):
             colour = RED if number % 20 < 8 else GREY
@@ -302,8 +303,8 @@ def test_a_clip_that_grows_beyond_its_part_ends_early_and_the_watch_goes_on(tmp_
 
 def test_a_clip_and_its_image_go_together(tmp_path: Path) -> None:
     for number in range(6):
-        for ending, age in ((".webm", 2 * number + 1), (".jpg", 2 * number)):
-            path = tmp_path / f"20261127-07301{number}-cat{ending}"
+        for suffix, age in ((".webm", 2 * number + 1), (".jpg", 2 * number)):
+            path = tmp_path / f"20261127-07301{number}-cat{suffix}"
             path.write_bytes(bytes(900_000))
             os.utime(path, (1e9 - age, 1e9 - age))
     Quota(tmp_path, Limit(bytes=5_000_000))

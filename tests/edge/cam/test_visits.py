@@ -17,6 +17,7 @@ from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction
 from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
+from tests.processes import ending
 
 FLAP, BOWL = Region.parse_all(["flap=0,0,0.5,1", "bowl=0.5,0,0.5,1"])
 
@@ -167,7 +168,7 @@ def test_ctrl_c_ends_with_who_came(scripts: Path, no_display: dict[str, str], ti
     log = tmp_path / "rows.jsonl"
     command: list[str | Path] = [scripts / "catsdogs-cam", "-", "--raw", "80x60", "--model", tiny]
     command += ["--no-window", "--jsonl", log]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display) as process:
+    with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display)) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(plain(RED).tobytes() * 20)

@@ -14,6 +14,7 @@ import cv2
 import pytest
 
 from tests.edge.conftest import BLUE, RED, encode, plain, write_video
+from tests.processes import ending
 
 pytestmark = pytest.mark.skipif(
     not cv2.currentUIFramework() or not shutil.which("Xvfb") or not shutil.which("xdotool"),
@@ -25,8 +26,12 @@ pytestmark = pytest.mark.skipif(
 def display() -> Iterator[dict[str, str]]:
     """The environment of a display."""
     read, write = os.pipe()
-    with subprocess.Popen(
-        ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"], pass_fds=[write], stderr=subprocess.DEVNULL
+    with ending(
+        subprocess.Popen(
+            ["Xvfb", "-displayfd", str(write), "-screen", "0", "1024x768x24"],
+            pass_fds=[write],
+            stderr=subprocess.DEVNULL,
+        )
     ) as server:
         os.close(write)
         with os.fdopen(read) as answer:
@@ -146,7 +151,7 @@ def test_an_image_stays_until_a_key_is_pressed(
     for name, colour in (("a", RED), ("b", BLUE)):
         (tmp_path / f"{name}.png").write_bytes(encode(plain(colour, 120, 160)))
     command: list[str | Path] = [scripts / "catsdogs-cam", tmp_path, "--model", tiny, "--jsonl", rows]
-    with subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL) as process:
+    with ending(subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL)) as process:
         for count in (1, 2):
             wait_until(lambda: rows.exists() and len(rows.read_text().splitlines()) == count)  # noqa: B023
             time.sleep(1)
@@ -163,7 +168,7 @@ def test_each_of_several_sources_has_a_window(
     for video, colour in zip(videos, (RED, BLUE), strict=True):
         write_video(video, [plain(colour, 120, 160)] * 400)
     command: list[str | Path] = [scripts / "catsdogs-cam", *videos, "--model", tiny]
-    with subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL) as process:
+    with ending(subprocess.Popen(command, env=display, stderr=subprocess.DEVNULL)) as process:
         wait_until(lambda: windows(display) == [f"catsdogs: {video}" for video in videos])
         press(display, "q")
         assert process.wait(20) == 0

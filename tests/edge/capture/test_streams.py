@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.edge.streams import free_port, needs_ffmpeg, needs_vlc, serve_http, serve_rtsp
+from tests.processes import ending
 
 pytestmark = [needs_ffmpeg, pytest.mark.slow]
 
@@ -35,7 +36,7 @@ def test_a_stream_that_stops_and_comes_back(
     stream = serve_http(pets, port)
     url = f"http://bob:s3cret@127.0.0.1:{port}/cam?token=t0ken"
     command: list[str | Path] = [scripts / "catsdogs-cam", url, "--model", tiny, "--no-window", "--jsonl", out]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:
+    with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display)) as cam:
         try:
             wait_for(out, "live", 0)
             stream.process.send_signal(signal.SIGSTOP)  # the network stalls
@@ -95,7 +96,7 @@ def test_a_camera_that_speaks_rtsp_stops_and_comes_back(
         stream = serve_rtsp(video, port)
         command: list[str | Path] = [scripts / "catsdogs-cam", f"rtsp://bob:s3cret@{stream.url}", "--model", tiny]
         command += ["--no-window", "--jsonl", out]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:
+        with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display)) as cam:
             try:
                 wait_for(out, "live", 0)
                 stream.stop()

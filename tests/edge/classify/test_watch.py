@@ -16,6 +16,7 @@ from tests.edge.conftest import BLUE, RED, encode, plain
 pytest.importorskip("watchdog", reason="the extra 'watch' is not installed")
 
 from catsdogs_edge.classify.watch import SETTLED, FolderWatch
+from tests.processes import ending
 
 CAT, DOG = encode(plain(RED)), encode(plain(BLUE))
 
@@ -133,7 +134,7 @@ def test_uploads_are_sorted_as_they_come_and_ctrl_c_ends_with_the_sum(
     out = tmp_path / "rows.csv"
     command: list[str | Path] = [scripts / "catsdogs-classify", folder, "--watch", "--model", tiny, "--csv", out]
     command += ["--move", folder / "sorted"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True)) as process:
         wait_for_rows(out, 1)
         (folder / "cat.png").write_bytes(CAT)
         (folder / "dog.png").write_bytes(DOG)
@@ -155,7 +156,7 @@ def test_after_a_restart_a_name_that_is_used_again_is_classified_again(
     command: list[str | Path] = [scripts / "catsdogs-classify", folder, "--watch", "--model", tiny, "--csv", out]
     for count, data in enumerate((CAT, DOG), 1):
         (folder / "snapshot.png").write_bytes(data)
-        with subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE) as process:
+        with ending(subprocess.Popen([*command, "--resume"], stderr=subprocess.PIPE)) as process:
             wait_for_rows(out, count)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=20)

@@ -17,6 +17,7 @@ from catsdogs_edge.images.decode import read
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.runtime.cpu import usable_cpus
 from tests.edge.conftest import GREY, RED, encode, no_cuda, plain
+from tests.processes import ending
 
 
 class Command:
@@ -164,7 +165,7 @@ def test_a_csv_target_is_treated_as_what_it_is(classify: Command, album: Path, t
         assert "is a link, and rows are not written through links" in done.stderr
         assert (tmp_path / "real.csv").read_text() == content
     os.mkfifo(tmp_path / "pipe")
-    with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reader:
+    with ending(subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True)) as reader:
         assert classify(album / "a cat.png", "--model", tiny, "--csv", tmp_path / "pipe").returncode == 0
         assert "a cat.png,cat" in reader.communicate(timeout=30)[0]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
@@ -237,7 +238,7 @@ def test_names_on_standard_input(classify: Command, album: Path, tiny: Path) -> 
 
 def test_rows_come_while_names_are_still_being_written(classify: Command, album: Path, tiny: Path) -> None:
     command: list[str | Path] = [classify.script, "-", "--model", tiny, "--csv", "-"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+    with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)) as running:
         assert running.stdin
         assert running.stdout
         assert running.stdout.readline().startswith("path,")
@@ -320,10 +321,10 @@ def test_a_bar_on_a_terminal(classify: Command, tiny: Path, tmp_path: Path) -> N
     """Run on a terminal of its own, as a person would see it."""
     write_folder(tmp_path / "images", per_class=60)
     controller, terminal = os.openpty()
-    with subprocess.Popen(
+    with ending(subprocess.Popen(
         [classify.script, tmp_path / "images", "--model", tiny, "--csv", tmp_path / "rows.csv"],
         stderr=terminal, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "xterm", "COLUMNS": "100"},
-    ) as running:  # fmt: skip
+    )) as running:  # fmt: skip
         os.close(terminal)
         said = b""
         with contextlib.suppress(OSError):  # the terminal's end
@@ -414,10 +415,10 @@ def test_a_list_from_a_pipe_is_read_once(classify: Command, tiny: Path, tmp_path
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     controller, terminal = os.openpty()
-    with subprocess.Popen(
+    with ending(subprocess.Popen(
         [classify.script, f"@{fifo}", "--model", tiny, "--csv", tmp_path / "rows.csv"],
         stderr=terminal, stdout=subprocess.DEVNULL, env=os.environ | {"TERM": "xterm"},
-    ) as running:  # fmt: skip
+    )) as running:  # fmt: skip
         fifo.write_text(names)
         assert running.wait(30) == 0
     os.close(terminal)
@@ -474,7 +475,7 @@ def test_two_runs_do_not_write_one_file(classify: Command, album: Path, tiny: Pa
     rows = tmp_path / "rows.csv"
     for resume in ((), ("--resume",)):
         command: list[str | Path] = [classify.script, "-", "--model", tiny, "--csv", rows, *resume]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE) as first:
+        with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)) as first:
             assert first.stdin
             first.stdin.write(f"{album}/a cat.png\n".encode())
             first.stdin.flush()
@@ -495,8 +496,13 @@ def test_rows_that_are_removed_meanwhile_end_the_run(
 ) -> None:
     rows = tmp_path / "rows.csv"
     batch = f"{album}/a cat.png\n".encode() * BATCH_SIZE * (1 + BATCHES_AHEAD * usable_cpus())
-    with subprocess.Popen(
-        [classify.script, "-", "--model", tiny, "--csv", rows], stdin=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0
+    with ending(
+        subprocess.Popen(
+            [classify.script, "-", "--model", tiny, "--csv", rows],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+        )
     ) as running:
         assert running.stdin
         assert running.stderr

@@ -75,7 +75,12 @@ def test_a_file_that_is_wrong_is_one_line(text: str, message: str, scripts: Path
 def test_a_value_that_is_wrong_is_wrong_usage(scripts: Path, tmp_path: Path) -> None:
     done = cam(scripts, "--config", write(tmp_path, 'smoothing = "x"'))
     assert done.returncode == 2
-    assert "Invalid value for '--smoothing'" in done.stderr
+    said = " ".join(done.stderr.split())
+    assert "Invalid value for '--smoothing'" in said
+    assert f"(it stands in {tmp_path / 'cam.toml'})" in said
+    done = cam(scripts, CATSDOGS_FRAMES="many")
+    assert done.returncode == 2
+    assert "(it stands in the environment: CATSDOGS_FRAMES)" in " ".join(done.stderr.split())
     assert cam(scripts, "--config", tmp_path / "no.toml").returncode == 1
 
 

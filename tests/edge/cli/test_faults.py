@@ -18,6 +18,7 @@ from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.stream.frame_result import columns
 from tests.edge.conftest import RED, encode, plain, write_video
 from tests.edge.streams import free_port, needs_ffmpeg, serve_http
+from tests.processes import ending
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux' own files and mounts")
 
@@ -53,24 +54,24 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".avi", ".webm"])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".avi", ".webm"])
 @needs_ffmpeg
 def test_a_signal_closes_the_video_and_completes_the_rows(
     number: signal.Signals,
-    ending: str,
+    suffix: str,
     scripts: Path,
     no_display: dict[str, str],
     pets: Path,
     tiny: Path,
     tmp_path: Path,
 ) -> None:
-    video, out = tmp_path / f"seen{ending}", tmp_path / "rows.csv"
+    video, out = tmp_path / f"seen{suffix}", tmp_path / "rows.csv"
     with serve_http(pets, free_port()) as stream:
         command: list[str | Path] = [
             scripts / "catsdogs-cam", f"http://{stream.url}", "--model", tiny, "--no-window",
             "--record", video, "--csv", out,
         ]  # fmt: skip
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display) as cam:
+        with ending(subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=no_display)) as cam:
             wait_for_lines(out, 15)
             cam.send_signal(number)
             assert cam.wait(20) == 128 + number
@@ -91,7 +92,7 @@ def test_a_signal_in_a_folder_leaves_complete_rows_and_resume_goes_on(
     paths = sorted(map(str, (tmp_path / "images").rglob("*.png")))
     out = tmp_path / "rows.jsonl"
     start: list[str | Path] = [scripts / "catsdogs-classify", "-", "--model", tiny, "--jsonl", out]
-    with subprocess.Popen(start, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as classify:
+    with ending(subprocess.Popen(start, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as classify:
         assert classify.stdin
         assert classify.stderr
         classify.stdin.write("\n".join(paths[:40]) + "\n")  # and no end: it waits for more
@@ -122,7 +123,7 @@ def test_kill_9_in_a_folder_loses_and_repeats_nothing(scripts: Path, tiny: Path,
     command: list[str | Path] = [scripts / "catsdogs-classify", tmp_path / "images", "--model", tiny]
     command += ["--csv", out, "--resume"]
     for lines in (30, 150):
-        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as classify:
+        with ending(subprocess.Popen(command, stderr=subprocess.DEVNULL)) as classify:
             wait_for_lines(out, lines)
             classify.kill()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
@@ -220,10 +221,10 @@ def test_a_reader_that_goes_away_ends_it_quietly(
     """As in `catsdogs-classify ... | head -1`."""
     write_folder(tmp_path / "images", per_class=100)
     words = [word.format(images=tmp_path / "images") for word in command]
-    with subprocess.Popen(
+    with ending(subprocess.Popen(
         [scripts / words[0], *words[1:], "--model", tiny],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=no_display,
-    ) as writer:  # fmt: skip
+    )) as writer:  # fmt: skip
         assert writer.stdout
         assert writer.stderr
         assert writer.stdout.readline()
@@ -255,7 +256,7 @@ def test_20000_frames_do_not_need_more_memory_than_2000(
         wait_for_lines(out, total - 10, 120)  # the pipe holds a few
         return resident()
 
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display) as cam:
+    with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display)) as cam:
         assert cam.stdin
         early = feed(cam.stdin, 2000, 2000)
         late = feed(cam.stdin, 18_000, 20_000)
@@ -303,7 +304,7 @@ def test_a_background_job_ends_by_sigterm(
         out,
     ]
     command: list[str | Path] = ["sh", "-c", "trap '' INT; exec \"$@\"", "sh", *cam_command]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display) as cam:
+    with ending(subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, env=no_display)) as cam:
         assert cam.stdin
         cam.stdin.write(plain(RED, 48, 64).tobytes() * 3)
         cam.stdin.flush()

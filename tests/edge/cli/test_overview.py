@@ -71,6 +71,8 @@ def test_it_completes_commands_and_their_options(typed: str, word: int, found: s
 @pytest.mark.parametrize("name", sorted(PROJECT["scripts"]))
 def test_each_command_shows_examples_and_completes(name: str, scripts: Path) -> None:
     said = say(scripts / name, "--help")
+    assert said == say(scripts / name, "-h")
+    assert "COMPLETION" not in said  # nobody sets it in the environment
     if name != "catsdogs":
         assert f"\n    {name}" in said.partition("Examples:")[2]
     # Typer looks for a shell among the parents of the process, and a background job need not have one.

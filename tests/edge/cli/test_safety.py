@@ -13,6 +13,7 @@ import pytest
 
 from catsdogs_edge.output.terminal import printable
 from tests.edge.conftest import RED, encode, plain, write_video
+from tests.processes import ending
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux' own signals and sockets")
 SECRET = "hunter2"  # noqa: S105 - of nobody
@@ -68,8 +69,10 @@ def test_a_second_signal_ends_at_once(number: signal.Signals, scripts: Path, tin
         "main()\n"
     )
     (tmp_path / "a.jpg").write_bytes(encode(plain(RED), ".jpg"))
-    with subprocess.Popen(
-        [scripts / "python", "-c", code, tmp_path / "a.jpg", "--model", tiny], stdout=subprocess.PIPE, text=True
+    with ending(
+        subprocess.Popen(
+            [scripts / "python", "-c", code, tmp_path / "a.jpg", "--model", tiny], stdout=subprocess.PIPE, text=True
+        )
     ) as running:
         assert running.stdout
         assert running.stdout.readline() == "decoding\n"
@@ -82,8 +85,13 @@ def test_a_second_signal_ends_at_once(number: signal.Signals, scripts: Path, tin
 @linux
 @pytest.mark.parametrize("delay", [0.0, 0.05, 0.1, 0.2, 0.4])
 def test_ctrl_c_at_the_start_shows_no_traceback(delay: float, scripts: Path, tiny: Path, tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [scripts / "catsdogs-classify", "-", "--model", tiny], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    with ending(
+        subprocess.Popen(
+            [scripts / "catsdogs-classify", "-", "--model", tiny],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
     ) as running:
         time.sleep(delay)
         running.send_signal(signal.SIGINT)

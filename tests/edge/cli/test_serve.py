@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -15,25 +14,9 @@ import pytest
 
 from tests.edge.conftest import RED, encode, plain
 from tests.edge.streams import Server, free_port, needs_ffmpeg, serve_http
+from tests.processes import started
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-
-
-@contextmanager
-def started(*command: object) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Starts a command that says where its page is, and returns it with that address."""
-    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
-    assert process.stderr
-    try:
-        for line in process.stderr:
-            if "http" in (last := line.split()[-1])[:4]:
-                yield process, last
-                return
-        pytest.fail("it ended without an address")
-    finally:
-        process.kill()
-        process.wait()
-        process.stderr.close()
 
 
 def fails(code: int, *command: str | Path, env: dict[str, str] | None = None) -> str:

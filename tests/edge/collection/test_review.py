@@ -17,6 +17,7 @@ from catsdogs_edge.collection.review import DELETE, JOURNAL, UNSURE, Review
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.files import write_all
 from tests.edge.conftest import RED, encode, plain
+from tests.processes import ending
 
 CLASSES = ("cat", "dog")
 START = 1_795_764_600  # seconds since 1970
@@ -174,7 +175,7 @@ def test_kill_9_loses_no_label_and_no_image(wait: float, tmp_path: Path) -> None
     review.close()
     root = Path(__file__).resolve().parents[3]
     command = [sys.executable, "-c", CONFIRM, str(tmp_path)]
-    with subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+    with ending(subprocess.Popen(command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)) as process:
         assert process.stdout
         assert process.stdin
         assert process.stdout.readline() == b"ready\n"

@@ -19,6 +19,7 @@ from catsdogs_edge.output.files import (
     replace_folder,
     write_all,
 )
+from tests.processes import ending
 
 
 def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
@@ -129,7 +130,7 @@ def test_two_at_once_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
-    with subprocess.Popen(["true"]) as ended:
+    with ending(subprocess.Popen(["true"])) as ended:
         pass
     leftover, foreign = tmp_path / f".out.new-{ended.pid}-abcd", tmp_path / ".out.new"
     leftover.mkdir()
@@ -153,7 +154,7 @@ for number in itertools.count():
 """
     random = Random(0)  # noqa: S311 - no secret
     for _ in range(20):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        with ending(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(random.uniform(0, 0.05))

@@ -21,6 +21,7 @@ from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.stages.error_messages import readable_errors
+from tests.processes import ending
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_processes_end_with_their_parent(samples: list[Sample]) -> None:
         f"submit([Path({str(samples[0].path)!r})], [0], Viewing(image_size=32), 2)[0].result()\n"
         "print(*[child.pid for child in multiprocessing.active_children()], flush=True); time.sleep(600)\n"
     )
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as parent:
+    with ending(subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)) as parent:
         assert parent.stdout is not None
         children = [int(word) for word in parent.stdout.readline().split()]
         parent.kill()

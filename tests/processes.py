@@ -1,0 +1,41 @@
+"""Processes that tests start."""
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from typing import AnyStr
+
+import pytest
+
+
+@contextlib.contextmanager
+def ending(process: "subprocess.Popen[AnyStr]") -> Iterator["subprocess.Popen[AnyStr]"]:
+    """Waits for a process at the end of the block, as `Popen` does, and kills it first where the block fails.
+
+    `Popen` alone would wait without end for a server that nobody stops any more, and the failure be never seen.
+    """
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
+@contextlib.contextmanager
+def started(*command: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """Starts a command that says where its page is, and returns it with that address; kills it at the end."""
+    process = subprocess.Popen([*map(str, command)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    assert process.stderr
+    said = []
+    try:
+        for line in process.stderr:
+            said.append(line)
+            if "http" in (last := line.split()[-1])[:4]:
+                yield process, last
+                return
+        pytest.fail(f"it ended without an address: {said}")
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()

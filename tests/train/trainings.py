@@ -22,6 +22,9 @@ OPTIONS = (
 ).split()
 """The last batch is of 2 images to train, 5 to validate."""
 
+ON_DEVICE = ("--views-on", "device")
+"""Views are drawn in the training step, as on a GPU."""
+
 TWO_CPUS = """
 import sys
 from catsdogs_train.backend import choose_backend
@@ -68,16 +71,16 @@ class Training:
         command = [sys.executable, "-c", TWO_CPUS, *arguments]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables)
 
-    def undisturbed(self, backend: str) -> tuple[Path, float]:
+    def undisturbed(self, backend: str, *options: str) -> tuple[Path, float]:
         """Returns the run of one device, and the seconds that it took; skips the test without that backend."""
         pytest.importorskip(backend)
 
         def make(folder: Path) -> None:
             started = time.monotonic()
-            finish(self.start(backend, folder / "run"))
+            finish(self.start(backend, folder / "run", *options))
             (folder / "seconds").write_text(str(time.monotonic() - started))
 
-        folder = make_once(self._for_all, f"undisturbed-{backend}", make)
+        folder = make_once(self._for_all, "-".join(["undisturbed", backend, *options]), make)
         return folder / "run", float((folder / "seconds").read_text())
 
 

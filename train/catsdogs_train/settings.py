@@ -39,6 +39,15 @@ class Devices(StrEnum):
     """All GPUs, or what the backend takes for several CPUs."""
 
 
+class ViewsOn(StrEnum):
+    """Where the pixels of views are computed; on either, a view follows from seed, number and image alone."""
+
+    AUTO = "auto"
+    """On a GPU, if there is one; a CPU is slower at it than OpenCV."""
+    HOST = "host"
+    DEVICE = "device"
+
+
 def _check_size(size: int | None) -> int | None:
     if size and size % 32:
         raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
@@ -232,10 +241,13 @@ class Settings:
     devices: Annotated[
         Devices, typer.Option(help="Share each batch between all GPUs; see docs/scale.md for several hosts.")
     ] = Devices.ONE
-    workers: Annotated[
-        int,
-        typer.Option(min=0, max=61, help="Processes that decode images, for a GPU that waits for threads; 0: threads."),
-    ] = 0
+    views_on: Annotated[
+        ViewsOn,
+        typer.Option(
+            help="Where views of images are drawn: 'device' in the training step, from images that were decoded once; "
+            "'host' by OpenCV on the CPU; 'auto' on a GPU if there is one."
+        ),
+    ] = ViewsOn.AUTO
     seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Same seed, same CPU, same figures.")] = 0
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also write OUT/tensorboard.")] = False
     resume: Annotated[
@@ -270,5 +282,5 @@ class Settings:
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
         in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled", "from_run"}
-        free = in_files | {"max_drop", "precision", "devices", "workers", "tensorboard", "resume"}
+        free = in_files | {"max_drop", "precision", "devices", "views_on", "tensorboard", "resume"}
         return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}

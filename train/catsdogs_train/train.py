@@ -22,6 +22,7 @@ from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.rehearsal import extend_split
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
+from catsdogs_train.network.device_batches import choose_views_on
 from catsdogs_train.network.distribution import Distribution, assemble
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import check_weights
@@ -30,7 +31,7 @@ from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import ENOUGH, few_images
 from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter, read_best, read_earlier
-from catsdogs_train.settings import USUAL_SIZE, ComputeDtype, Settings
+from catsdogs_train.settings import USUAL_SIZE, ComputeDtype, Settings, ViewsOn
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
 from catsdogs_train.stages.error_messages import readable_errors
@@ -107,6 +108,7 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
                 student,
                 plan.unlabelled,
                 plan.earlier,
+                plan.views_on,
             )
         if distribution.is_chief:
             checkpoint.begin(plan.fingerprint)
@@ -131,6 +133,7 @@ class _Plan:
     earlier: EarlierRun | None
     other_folders: Sequence[Path]
     precision: ComputeDtype
+    views_on: ViewsOn
     fingerprint: dict[str, Any]
     is_done: bool
 
@@ -147,6 +150,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
     precision = choose_dtype(settings.precision)
+    views_on = choose_views_on(settings.views_on, mixup=settings.mixup, devices=distribution.shard.devices)
     teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
     earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
     if (teacher or earlier) and distribution.shard.hosts > 1:
@@ -178,8 +182,10 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision)
-    return _Plan(split, outliers, unlabelled, teacher, earlier, other_folders, precision, fingerprint, is_done)
+    fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision, views_on)
+    return _Plan(
+        split, outliers, unlabelled, teacher, earlier, other_folders, precision, views_on, fingerprint, is_done
+    )
 
 
 def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
@@ -214,7 +220,12 @@ def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
 
 
 def _make_fingerprint(
-    settings: Settings, split: Split, outliers: Sequence[Sample], unlabelled: Sequence[Sample], precision: ComputeDtype
+    settings: Settings,
+    split: Split,
+    outliers: Sequence[Sample],
+    unlabelled: Sequence[Sample],
+    precision: ComputeDtype,
+    views_on: ViewsOn,
 ) -> dict[str, Any]:
     """Returns all that decides how a training ends, in the words of the options."""
     origin = Path(settings.weights)
@@ -223,6 +234,7 @@ def _make_fingerprint(
     start = hashlib.sha256(origin.read_bytes()).hexdigest() if origin.is_file() else str(origin)
     return settings.decisive() | {
         "--precision": precision.value,
+        "--views-on": views_on.value,
         "--teacher" if settings.teacher else "--from" if settings.from_run else "--weights": start,
         "classes": list(split.classes),
         "images of the hash": _hash([*split.train, *split.val]),

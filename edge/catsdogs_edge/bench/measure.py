@@ -37,7 +37,8 @@ class ModelFigures(Struct, frozen=True, kw_only=True):
     provider: str
     operators: dict[str, int]
     figures: dict[str, Annotated[list[float], Meta(min_length=1)]]
-    """A value for each round, by name: milliseconds, but those of `worker.RATE`, `memory MB` and `first answer s`."""
+    """A value for each round, by name: milliseconds, but those of `worker.RATE`, `worker.DEVICE_SHARE`, `memory MB` and
+    `first answer s`."""
 
     def median(self, name: str) -> float | None:
         """Returns the median over the rounds; None where it could not be measured."""

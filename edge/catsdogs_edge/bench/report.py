@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from catsdogs_edge.bench.measure import Bench, ModelFigures, changes
-from catsdogs_edge.bench.worker import PERCENTILES, RATE, STEPS
+from catsdogs_edge.bench.worker import DEVICE_SHARE, PERCENTILES, RATE, STEPS
 from catsdogs_edge.output.files import atomic_file
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _draw_model(model: ModelFigures, left: "Axes", right: "Axes") -> None:
     bars = right.bar(list(threads), list(threads.values()), width=0.5, color=_BLUE)
     right.bar_label(bars, fmt="%.2f", padding=3)
     first, memory = model.median("first answer s"), model.median("memory MB")
-    facts = [f"a folder: {model.median(RATE) or 0:.1f} images a second on all cores"]
+    facts = [f"a folder: {model.median(RATE) or 0:.1f} images a second on all cores{_device_share(model)}"]
     facts += [f"{memory:.0f} MB at most"] if memory else []
     facts += [f"first answer after {first:.2f} s"] if first else []
     right.set(title="Inference by threads (ms)", xlabel="\n".join(facts))
@@ -177,12 +177,18 @@ def _steps(model: ModelFigures) -> Table:
     return table
 
 
+def _device_share(model: ModelFigures) -> str:
+    """Says how much of the time the device works; nothing where the model runs on the cores."""
+    share = model.median(DEVICE_SHARE)
+    return "" if share is None else f", the device works {share:.0%} of the time"
+
+
 def _lines(model: ModelFigures) -> list[str]:
     threads = [f"{count}: {value:.2f} ms" for count, value in _by_threads(model).items()]
     memory = model.median("memory MB")
     return [
         f"threads       {', '.join(threads)}",
-        f"folder        {model.median(RATE) or 0:.1f} images a second on all cores"
+        f"folder        {model.median(RATE) or 0:.1f} images a second on all cores{_device_share(model)}"
         + (f", {memory:.0f} MB at most" if memory else ""),
         f"first answer  {model.median('first answer s'):.2f} s after the start of the process",
     ]

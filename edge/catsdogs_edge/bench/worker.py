@@ -13,16 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from catsdogs_edge.classify.batching import classify_files
-from catsdogs_edge.images.decode import decode, read, read_bytes, resize
+from catsdogs_edge.images.decode import RgbBatch, decode, read, read_bytes, resize
 from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.runtime.providers import Provider
+from catsdogs_edge.model.scores import Outputs
+from catsdogs_edge.runtime.providers import ON_CORES, Provider
 
 STEPS = ("decode", "resize", "inference", "decision")
 """The timed steps of one image, in order."""
 
 RATE = "pictures a second"
 """Name of the figure for folders in the JSON of `catsdogs-bench`."""
+
+DEVICE_SHARE = "device share"
+"""Name of the figure for the share of the time in which a GPU, or another device, works on a folder: 0 to 1."""
 
 PERCENTILES = (50, 95, 99)
 
@@ -57,12 +61,31 @@ def measure_latency(classifier: Classifier, images: Sequence[Path], count: int) 
     }
 
 
-def measure_folder(classifier: Classifier, images: Sequence[Path], count: int, workers: int) -> dict[str, float]:
-    """Classifies files as `catsdogs-classify` does; returns the rate, and the largest memory of this process in MB."""
+class TimedClassifier(Classifier):
+    """A classifier that adds up the seconds in which it asks its model."""
+
+    seconds = 0.0
+
+    def predict(self, batch: RgbBatch, *, maps: bool = False) -> Outputs:
+        """Asks the model about a batch; see `Classifier.predict`."""
+        start = time.perf_counter()
+        try:
+            return super().predict(batch, maps=maps)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+def measure_folder(classifier: TimedClassifier, images: Sequence[Path], count: int, workers: int) -> dict[str, float]:
+    """Classifies files as `catsdogs-classify` does; returns the rate, and the largest memory of this process in MB.
+
+    Where the model runs on a device, which works on one batch at a time, also the share of time in which it does.
+    """
     list(classify_files(classifier, islice(cycle(images), _WARM_UP), workers=workers))
-    start = time.perf_counter()
+    classifier.seconds, start = 0.0, time.perf_counter()
     done = sum(1 for _ in classify_files(classifier, islice(cycle(images), count), workers=workers))
-    return {RATE: done / (time.perf_counter() - start)} | _peak_memory()
+    seconds = time.perf_counter() - start
+    share = {} if classifier.provider in ON_CORES else {DEVICE_SHARE: classifier.seconds / seconds}
+    return {RATE: done / seconds} | share | _peak_memory()
 
 
 def _peak_memory() -> dict[str, float]:
@@ -84,7 +107,7 @@ def _main(kind: str, model: str, provider: str, threads: str, folder: str, image
         classifier.classify([read(paths[0])])
         figures = {}
     elif kind == "folder":
-        figures = measure_folder(Classifier.load(model, Provider(provider), threads=1), paths, count, int(threads))
+        figures = measure_folder(TimedClassifier.load(model, Provider(provider), threads=1), paths, count, int(threads))
     else:
         figures = measure_latency(Classifier.load(model, Provider(provider), threads=int(threads)), paths, count)
     sys.stdout.write(json.dumps(figures))

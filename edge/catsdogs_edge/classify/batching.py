@@ -22,7 +22,8 @@ from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_edge.runtime.providers import ON_CORES
 
 BATCH_SIZE = 4
-"""Images in one inference: a core gains 5 % over one at a time, and with more only needs more memory."""
+"""Images in one inference: a core gains 5 % over one at a time, and with more only needs more memory. A GPU takes more
+(`Classifier.fixed_batch`)."""
 
 BATCHES_AHEAD = 2
 """Batches for each worker that are begun before the first one's rows are out."""
@@ -84,7 +85,7 @@ def classify_all(
             rows.append(ImageResult(source, None if problem else prediction, problem))
         return rows
 
-    for rows in in_batches(classify, sources, workers):
+    for rows in in_batches(classify, sources, workers, classifier.fixed_batch or BATCH_SIZE):
         yield from rows
 
 
@@ -93,8 +94,10 @@ def load_files(paths: Iterable[Path], size: int) -> Iterator[list[tuple[Path, Rg
     yield from in_batches(lambda chunk: [(path, _load(path, load, size)) for path in chunk], paths, usable_cpus())
 
 
-def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source], workers: int) -> Iterator[_Result]:
-    """Works on batches of up to `BATCH_SIZE` in threads, and yields what becomes of each, in order.
+def in_batches(
+    work: Callable[[list[Source]], _Result], sources: Iterable[Source], workers: int, batch_size: int = BATCH_SIZE
+) -> Iterator[_Result]:
+    """Works on batches of up to `batch_size` in threads, and yields what becomes of each, in order.
 
     `sources` are consumed as needed; `BATCHES_AHEAD` batches for each worker are begun before they are needed.
     """
@@ -103,7 +106,7 @@ def in_batches(work: Callable[[list[Source]], _Result], sources: Iterable[Source
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
-            while len(ahead) <= BATCHES_AHEAD * workers and (chunk := list(islice(remaining, BATCH_SIZE))):
+            while len(ahead) <= BATCHES_AHEAD * workers and (chunk := list(islice(remaining, batch_size))):
                 ahead.append(pool.submit(work, chunk))
             if not ahead:
                 return

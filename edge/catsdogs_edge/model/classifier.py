@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 import onnxruntime as ort
@@ -34,6 +34,12 @@ LONGEST_RUN = 60.0
 MOST_IN_BATCH = 64
 """Images of one inference; more are classified one batch after the other."""
 
+FIXED_BATCH = 32
+"""Images of each inference on a provider that prepares anew for each other number of them; the last ones are padded."""
+
+# They search algorithms, or compile, for each shape: one for a camera's frame, one for all others
+_PREPARES = frozenset(provider.onnx_name for provider in (Provider.CUDA, Provider.TENSORRT, Provider.MIGRAPHX))
+
 _NO_FILE = OnnxFile({}, None)
 
 
@@ -47,6 +53,7 @@ class Classifier:
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
         threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
         labels: All that it may answer.
+        fixed_batch: Images of each inference but that of a single image; None where their number makes no difference.
     """
 
     def __init__(
@@ -65,6 +72,7 @@ class Classifier:
         self.metadata = file.metadata
         self.intact = file.intact
         self.provider: str = session.get_providers()[0]
+        self.fixed_batch = FIXED_BATCH if self.provider in _PREPARES else None
         self._session = session
         self._open_maps = open_maps
         self._map_session: ort.InferenceSession | None = None
@@ -80,7 +88,7 @@ class Classifier:
         spinning: bool = True,
         accept_all: bool = False,
         allow_changed: bool = False,
-    ) -> "Classifier":
+    ) -> Self:
         """Opens a model file.
 
         Args:
@@ -100,7 +108,8 @@ class Classifier:
         if file.intact is False and not allow_changed:
             raise ModelError(f"{path} has changed since it was made (its hash is another): export or copy it again")
         contract = Contract.from_metadata(file.metadata, str(path))
-        session = open_session(path, provider, threads=threads, spinning=spinning)
+        half = contract.precision is Precision.FP16
+        session = open_session(path, provider, threads=threads, spinning=spinning, half=half)
         _check_graph(session, contract, path)
         if contract.precision is Precision.INT8 and session.get_providers()[0] in _FLOATS_ONLY:
             if provider is not Provider.AUTO:
@@ -117,7 +126,7 @@ class Classifier:
 
         def open_maps() -> ort.InferenceSession:
             content = with_maps(path, metadata)
-            return open_session(path, provider, threads=threads, spinning=spinning, content=content)
+            return open_session(path, provider, threads=threads, spinning=spinning, half=half, content=content)
 
         return cls(session, contract, accept_all=accept_all, file=file, open_maps=open_maps)
 
@@ -157,6 +166,19 @@ class Classifier:
             return self._map_session
 
     def _run(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
+        """Returns the outputs of these names for a batch; see `fixed_batch`."""
+        size = self.fixed_batch
+        if size is None or len(batch) == 1:
+            return self._run_once(session, names, batch)
+        parts = []
+        for start in range(0, len(batch), size):
+            some = batch[start : start + size]
+            padding = np.zeros((size - len(some), *batch.shape[1:]), np.uint8)
+            results = self._run_once(session, names, np.concatenate([some, padding]) if len(padding) else some)
+            parts.append([result[: len(result) - len(padding)] for result in results])
+        return [np.concatenate(results) for results in zip(*parts, strict=True)]
+
+    def _run_once(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
         options = ort.RunOptions()
         deadline = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
         deadline.daemon = True

@@ -45,7 +45,13 @@ _SESSION_ERRORS = (
 
 
 def open_session(
-    path: Path, provider: Provider, *, threads: int = 0, spinning: bool = True, content: bytes | None = None
+    path: Path,
+    provider: Provider,
+    *,
+    threads: int = 0,
+    spinning: bool = True,
+    half: bool = False,
+    content: bytes | None = None,
 ) -> ort.InferenceSession:
     """Opens an ONNX file.
 
@@ -55,6 +61,7 @@ def open_session(
         threads: Threads of one inference; 0 takes one for each physical core, or what a container's limit allows.
         spinning: Idle threads wait for the next inference at full speed: faster where one follows the other at once,
             a waste of the CPU where a camera sets the pace.
+        half: The model computes in float16, for which GPUs have kernels of their own.
         content: The model, where it is another than the file's; `path` is for messages, then.
 
     Returns:
@@ -67,7 +74,7 @@ def open_session(
     if not os.path.isfile(path):
         raise ModelError(f"{path}: no such model file")
     options = _options(threads, spinning=spinning)
-    model = _Model(path, str(path) if content is None else content)
+    model = _Model(path, str(path) if content is None else content, half)
     if provider is not Provider.AUTO:
         return _open_strictly(model, provider, options)
     for candidate in BEST_FIRST[:-1]:
@@ -93,6 +100,7 @@ class _Model:
     """For messages."""
     opened: str | bytes
     """What ONNX Runtime opens: the name of a file, or its content."""
+    half: bool
 
 
 def _open_strictly(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -148,10 +156,18 @@ def _options(threads: int, *, spinning: bool) -> ort.SessionOptions:
     return options
 
 
-def _provider_options(provider: Provider, threads: int) -> dict[str, str]:
+def _provider_options(provider: Provider, threads: int, *, half: bool) -> dict[str, str]:
     if provider is Provider.CUDA:
-        # TF32 rounds float32 to 11 bits, which is enough to fail a model's self-test; who wants speed takes fp16.
-        return {"use_tf32": "0"}
+        # TF32 rounds float32 to 11 bits, which is enough to fail a model's self-test; who wants speed takes fp16. The
+        # default, EXHAUSTIVE, times all algorithms of cuDNN for each layer and batch size, for seconds.
+        options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+        return options | ({"prefer_nhwc": "1"} if half else {})  # as the tensor cores want it
+    if provider is Provider.TENSORRT:
+        import platformdirs  # noqa: PLC0415 - of the extra edge-cuda
+
+        cache = platformdirs.user_cache_dir("catsdogs", appauthor=False, ensure_exists=True)
+        options = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", "trt_fp16_enable": str(int(half))}
+        return options | {"trt_engine_cache_path": os.path.join(cache, "tensorrt")}  # noqa: PTH118 - a text
     if provider is Provider.OPENVINO and threads:  # it has threads of its own, and shares them between its streams
         streams = usable_cpus() if threads == 1 else 1
         return {"num_of_threads": str(streams * threads), "num_streams": str(streams)}
@@ -160,7 +176,7 @@ def _provider_options(provider: Provider, threads: int) -> dict[str, str]:
 
 def _open(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        own = _provider_options(provider, options.intra_op_num_threads)
+        own = _provider_options(provider, options.intra_op_num_threads, half=model.half)
         # Without ONNX Runtime's fallback, which prints a banner and goes on with the CPU, at the start and in any run.
         chosen = [(provider.onnx_name, own)]
         return ort.InferenceSession(model.opened, options, providers=chosen, enable_fallback=False)

@@ -8,7 +8,8 @@ import pytest
 from msgspec.structs import replace
 
 from catsdogs_edge.bench.measure import Bench, ModelFigures, changes, thread_counts
-from catsdogs_edge.bench.report import compare_lines
+from catsdogs_edge.bench.report import compare_lines, show
+from catsdogs_edge.bench.worker import DEVICE_SHARE, RATE
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
@@ -92,6 +93,14 @@ def test_other_machines_and_models_are_said() -> None:
     assert second == "other images then: 100 of holiday, now 100 of drawings"
     assert third.startswith("with fewer than 3 rounds")
     assert "not in the earlier measurement" in fourth
+
+
+def test_the_share_of_a_device_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    model = figures(**{RATE: [1500.0], "first answer s": [1.0]})
+    show(bench_of(model))
+    assert "1500.0 images a second on all cores\n" in capsys.readouterr().out
+    show(bench_of(replace(model, figures={**model.figures, DEVICE_SHARE: [0.42]})))
+    assert "1500.0 images a second on all cores, the device works 42% of the time" in capsys.readouterr().out
 
 
 def test_models_of_one_name_are_told_apart_by_their_folders() -> None:

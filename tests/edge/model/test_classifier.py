@@ -4,10 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from onnxruntime import InferenceSession
 
 from catsdogs_edge.errors import ImageError, ModelError, ProviderError
-from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.images.decode import RgbBatch, RgbImage
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.runtime.providers import Provider
 from tests.edge.conftest import BLUE, GREY, RED, encode, no_cuda, plain
 from tests.edge.contracts import CONTRACT, FAMILIAR
@@ -43,6 +45,29 @@ def test_a_model_without_the_score_does_not_make_one_up(tiny: Path) -> None:
     classifier = Classifier.load(tiny)
     assert classifier.classify([plain(GREY)])[0].familiarity is None
     assert classifier.predict(np.zeros((1, 224, 224, 3), np.uint8)).familiarity is None
+
+
+def test_a_provider_that_prepares_for_each_number_of_images_gets_one_number(familiar: Path) -> None:
+    class Recorded(Classifier):
+        sizes: list[int]
+
+        def _run_once(self, session: InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
+            self.sizes.append(len(batch))
+            return super()._run_once(session, names, batch)
+
+    classifier, expected = Recorded.load(familiar), Classifier.load(familiar)
+    assert classifier.fixed_batch is None  # on a CPU
+    classifier.fixed_batch = 4
+    batch = np.random.default_rng(0).integers(0, 256, (9, 224, 224, 3), np.uint8)
+    for count, sizes in ((1, [1]), (3, [4]), (4, [4]), (9, [4, 4, 4])):
+        classifier.sizes = []
+        for maps in (False, True) if expected.has_maps else (False,):
+            found, others = classifier.predict(batch[:count], maps=maps), expected.predict(batch[:count], maps=maps)
+            np.testing.assert_allclose(found.logits, others.logits, atol=1e-5)
+            assert found.familiarity is not None
+            assert others.familiarity is not None
+            np.testing.assert_allclose(found.familiarity, others.familiarity, atol=1e-5)
+        assert classifier.sizes[: len(sizes)] == sizes
 
 
 def test_one_image_has_one_prediction_and_several_have_a_list(tiny: Path, tmp_path: Path) -> None:

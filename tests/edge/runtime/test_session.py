@@ -9,7 +9,7 @@ import pytest
 from catsdogs_edge.errors import ProviderError
 from catsdogs_edge.runtime.cpu import allowed_cpus, usable_cpus
 from catsdogs_edge.runtime.providers import BEST_FIRST, Provider
-from catsdogs_edge.runtime.session import _check_placement, open_session, placement
+from catsdogs_edge.runtime.session import _check_placement, _provider_options, open_session, placement
 
 
 def test_every_provider_is_one_of_onnx_runtimes() -> None:
@@ -81,3 +81,15 @@ def test_idle_threads_spin_only_where_asked(spinning: bool, setting: str, tiny: 
     options = open_session(tiny, Provider.CPU, threads=1, spinning=spinning).get_session_options()
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == setting
     assert options.intra_op_num_threads == 1
+
+
+def test_a_gpu_neither_times_algorithms_nor_compiles_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Read, not run: no GPU is where tests run."""
+    exact, half = (_provider_options(Provider.CUDA, 0, half=half) for half in (False, True))
+    assert exact == {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
+    assert half == {**exact, "prefer_nhwc": "1"}
+    pytest.importorskip("platformdirs")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    options = _provider_options(Provider.TENSORRT, 0, half=True)
+    assert options["trt_engine_cache_enable"] == options["trt_fp16_enable"] == "1"
+    assert Path(options["trt_engine_cache_path"]).name == "tensorrt"

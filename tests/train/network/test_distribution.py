@@ -15,7 +15,7 @@ from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.distribution import HOSTS, Distribution, assemble
 from catsdogs_train.settings import Devices
-from tests.train.trainings import FINE_TUNING, HEAD, Training, finish, history
+from tests.train.trainings import FINE_TUNING, HEAD, ON_DEVICE, Training, finish, history
 
 
 def assert_same_curves(run: Path, other: Path) -> None:
@@ -29,11 +29,13 @@ def assert_same_curves(run: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_two_devices_learn_what_one_learns(backend: str, training: Training, tmp_path: Path) -> None:
-    alone, _ = training.undisturbed(backend)
+@pytest.mark.parametrize(("backend", "options"), [*((backend, ()) for backend in BACKENDS), ("jax", ON_DEVICE)])
+def test_two_devices_learn_what_one_learns(
+    backend: str, options: tuple[str, ...], training: Training, tmp_path: Path
+) -> None:
+    alone, _ = training.undisturbed(backend, *options)
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if backend == "jax" else {}
-    finish(training.start(backend, tmp_path / "run", "--devices", "all", environment=two))
+    finish(training.start(backend, tmp_path / "run", "--devices", "all", *options, environment=two))
     assert_same_curves(tmp_path / "run", alone)
 
 

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.train.trainings import FINE_TUNING, HEAD, Training, finish, history
+from tests.train.trainings import FINE_TUNING, HEAD, ON_DEVICE, Training, finish, history
 
 pytestmark = pytest.mark.slow
 
@@ -57,6 +57,25 @@ def test_killed_in_each_stage_it_ends_where_an_undisturbed_run_ends(training: Tr
         assert (out / "checkpoint" / "state.npz").exists()
     finish(training.start("jax", out, "--resume"))
     assert_same(out, whole)
+
+
+def test_killed_while_the_device_draws_views_it_ends_where_an_undisturbed_run_ends(
+    training: Training, tmp_path: Path
+) -> None:
+    """While images are decoded, and after an epoch; the pixels are a level from those of OpenCV at most."""
+    whole, _ = training.undisturbed("jax", *ON_DEVICE)
+    out = tmp_path / "run"
+    for name in ("images-train.npy", "state.npz"):
+        with training.start("jax", out, "--resume", *ON_DEVICE) as process:
+            while not (out / "checkpoint" / name).exists():
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+    finish(training.start("jax", out, "--resume", *ON_DEVICE))
+    assert_same(out, whole)
+    host, _ = training.undisturbed("jax")
+    for one, other in zip(history(whole)[:HEAD], history(host)[:HEAD], strict=True):
+        assert float(one["loss"]) == pytest.approx(float(other["loss"]), rel=0.02)
 
 
 def test_killed_at_two_random_moments_it_ends_there_too(training: Training, tmp_path: Path) -> None:

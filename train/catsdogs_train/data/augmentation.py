@@ -1,14 +1,17 @@
 """Shows the network each training image a little different.
 
 A view follows from the seed, its number and the image's index alone: it is the same in every process and on every
-backend, and so can be computed ahead, in any order, by any thread.
+backend, and so can be computed ahead, in any order, by any thread. What it looks like is drawn first (`draw_view`),
+then its pixels are computed: here by OpenCV, or in the training step on a GPU (`catsdogs_train.network.device_views`).
 """
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbImage
 
@@ -53,6 +56,92 @@ _ERASED = (0.15, 0.4)  # least and greatest width, and height, of an erased rect
 _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
 
 
+Matrix: TypeAlias = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bars:
+    """Parallel bars, or a grid of them."""
+
+    directions: tuple[tuple[float, float, float], ...]
+    """One or two: angle in radians, distance of the first bar from the middle of the view, and of each from the next,
+    in pixels."""
+    colour: tuple[float, float, float]
+    """RGB."""
+    thickness: int
+    """In pixels."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class View:
+    """What a view looks like."""
+
+    size: int
+    """Its edge length V in pixels."""
+    matrix: Matrix
+    """Shape (2, 3): from a point (x, y, 1) of the view to the point of the image that it shows."""
+    colour: Matrix | None = None
+    """Shape (3, 4): from (red, green, blue, 1) to red, green and blue; None leaves them."""
+    erased: tuple[int, int, int, int] | None = None
+    """Left, top, width and height of a rectangle in the view's mean colour."""
+    bars: Bars | None = None
+    sharpness: float = 1.0
+    """Share of its edge length that it is shrunk to, and enlarged again."""
+
+
+def draw_view(edge: int, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED, size: int | None = None) -> View:
+    """Draws what view number `view` of the image at `index` of those to train with looks like.
+
+    The image is of `edge` x `edge` pixels, the view of `size` x `size`, or as large as the image.
+    """
+    random = np.random.default_rng((seed, view, index))
+    size = size or edge
+    shear = math.radians(random.uniform(-recipe.shear, recipe.shear))
+    span_x, span_y = random.uniform(recipe.smallest, recipe.largest, 2)
+    mirror = -1.0 if recipe.flip and random.random() < 0.5 else 1.0
+    # From a point of the view to the point of the image that it shows; centre to centre.
+    matrix = np.array([[mirror * span_x, -math.sin(shear) * span_y], [0.0, math.cos(shear) * span_y]])
+    matrix *= edge / size
+    centre, middle = np.full(2, (edge - 1) / 2), np.full(2, (size - 1) / 2)
+    shown = centre
+    if recipe.anywhere:
+        shown = centre * (1 + random.uniform(-1, 1, 2) * np.maximum(1 - np.array([span_x, span_y]), 0))
+    colour = _draw_colour(random, recipe.colour) if recipe.colour else None
+    erased = _draw_rectangle(random, size) if random.random() < recipe.erase else None
+    bars = _draw_bars(random, size) if random.random() < recipe.bars else None
+    return View(
+        size=size,
+        matrix=np.column_stack([matrix, shown - matrix @ middle]),
+        colour=colour,
+        erased=erased,
+        bars=bars,
+        sharpness=math.exp(random.uniform(math.log(recipe.soft), 0)) if recipe.soft < 1 else 1.0,
+    )
+
+
+def show_view(rgb: RgbImage, view: View) -> RgbImage:
+    """Computes the pixels of a view of uint8 RGB (S, S, 3): uint8 RGB (V, V, 3).
+
+    What comes in from outside repeats the edge.
+    """
+    turned = cv2.warpAffine(
+        rgb,
+        view.matrix,
+        (view.size, view.size),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    result = np.asarray(turned if view.colour is None else cv2.transform(turned, view.colour), np.uint8)
+    if view.erased:
+        left, top, width, height = view.erased
+        result[top : top + height, left : left + width] = result.mean(axis=(0, 1))
+    if view.bars:
+        _show_bars(result, view.bars)
+    if view.sharpness < 1:
+        result = _soften(result, view.sharpness)
+    return result
+
+
 def make_view(
     rgb: RgbImage, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED, size: int | None = None
 ) -> RgbImage:
@@ -60,43 +149,45 @@ def make_view(
 
     Returns uint8 RGB (V, V, 3), V being `size` or else S; what comes in from outside repeats the edge.
     """
-    random = np.random.default_rng((seed, view, index))
-    shear = math.radians(random.uniform(-recipe.shear, recipe.shear))
-    span_x, span_y = random.uniform(recipe.smallest, recipe.largest, 2)
-    mirror = -1.0 if recipe.flip and random.random() < 0.5 else 1.0
-    # From a point of the view to the point of the image that it shows; centre to centre.
-    matrix = np.array([[mirror * span_x, -math.sin(shear) * span_y], [0.0, math.cos(shear) * span_y]])
-    size = size or rgb.shape[0]
-    matrix *= rgb.shape[0] / size
-    centre, middle = np.full(2, (rgb.shape[0] - 1) / 2), np.full(2, (size - 1) / 2)
-    shown = centre
-    if recipe.anywhere:
-        shown = centre * (1 + random.uniform(-1, 1, 2) * np.maximum(1 - np.array([span_x, span_y]), 0))
-    turned = cv2.warpAffine(
-        rgb,
-        np.column_stack([matrix, shown - matrix @ middle]),
-        (size, size),
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    result = np.asarray(turned, np.uint8)
-    if recipe.colour:
-        result = _recolour(result, *random.uniform(1 - recipe.colour, 1 + recipe.colour, 3))
-    if random.random() < recipe.erase:
-        _erase(result, random)
-    if random.random() < recipe.bars:
-        _draw_bars(result, random)
-    if recipe.soft < 1:
-        result = _soften(result, math.exp(random.uniform(math.log(recipe.soft), 0)))
-    return result
+    return show_view(rgb, draw_view(rgb.shape[0], seed, view, index, recipe, size))
 
 
-def _recolour(rgb: RgbImage, brightness: float, contrast: float, saturation: float) -> RgbImage:
+def _draw_colour(random: np.random.Generator, most: float) -> Matrix:
     """Multiplies brightness, the distance from mid-grey, and the distance of each pixel from its own grey."""
+    brightness, contrast, saturation = random.uniform(1 - most, 1 + most, 3)
     grey = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601
     mixed = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1)))
     offset = np.full((3, 1), 127.5 * brightness * (1 - contrast))
-    return np.asarray(cv2.transform(rgb, np.hstack([mixed, offset])), np.uint8)
+    return np.hstack([mixed, offset])
+
+
+def _draw_rectangle(random: np.random.Generator, edge: int) -> tuple[int, int, int, int]:
+    width, height = (random.uniform(*_ERASED, 2) * edge).astype(int)
+    left, top = (random.uniform(0, 1, 2) * [edge - width, edge - height]).astype(int)
+    return int(left), int(top), int(width), int(height)
+
+
+def _draw_bars(random: np.random.Generator, edge: int) -> Bars:
+    """Draws bars that stand, lie, or cross each other, in one colour."""
+    red, green, blue = np.clip(random.uniform(0, 255) + random.uniform(-20, 20, 3), 0, 255).tolist()  # greyish
+    thickness = max(round(random.uniform(*_THICKNESS) * edge), 1)
+    tilt = random.uniform(-_TILT, _TILT)
+    directions = []
+    for turn in ([0.0], [math.pi / 2], [0.0, math.pi / 2])[random.integers(3)]:
+        gap = random.uniform(*_GAP) * edge
+        directions.append((tilt + turn, random.uniform(-edge, gap - edge), gap))
+    return Bars(tuple(directions), (red, green, blue), thickness)
+
+
+def _show_bars(rgb: RgbImage, bars: Bars) -> None:
+    edge = rgb.shape[0]
+    for angle, first, gap in bars.directions:
+        along = np.array([math.cos(angle), math.sin(angle)])
+        across = np.array([-along[1], along[0]])
+        for distance in np.arange(first, edge, gap):
+            middle = edge / 2 + distance * across
+            start, end = ([round(value) for value in middle + side * 2 * edge * along] for side in (-1, 1))
+            cv2.line(rgb, start, end, bars.colour, bars.thickness, cv2.LINE_AA)
 
 
 def _soften(rgb: RgbImage, share: float) -> RgbImage:
@@ -104,27 +195,3 @@ def _soften(rgb: RgbImage, share: float) -> RgbImage:
     size = rgb.shape[1::-1]
     smaller = cv2.resize(rgb, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(smaller, size, interpolation=cv2.INTER_LINEAR), np.uint8)
-
-
-def _erase(rgb: RgbImage, random: np.random.Generator) -> None:
-    """Paints a rectangle in the image's mean colour, in place."""
-    edge = rgb.shape[0]
-    width, height = (random.uniform(*_ERASED, 2) * edge).astype(int)
-    left, top = (random.uniform(0, 1, 2) * [edge - width, edge - height]).astype(int)
-    rgb[top : top + height, left : left + width] = rgb.mean(axis=(0, 1))
-
-
-def _draw_bars(rgb: RgbImage, random: np.random.Generator) -> None:
-    """Draws bars that stand, lie, or cross each other, in one colour, in place."""
-    edge = rgb.shape[0]
-    colour = np.clip(random.uniform(0, 255) + random.uniform(-20, 20, 3), 0, 255).tolist()  # greyish
-    thickness = max(round(random.uniform(*_THICKNESS) * edge), 1)
-    tilt = random.uniform(-_TILT, _TILT)
-    for turn in ([0.0], [math.pi / 2], [0.0, math.pi / 2])[random.integers(3)]:
-        along = np.array([math.cos(tilt + turn), math.sin(tilt + turn)])
-        across = np.array([-along[1], along[0]])
-        gap = random.uniform(*_GAP) * edge
-        for distance in np.arange(random.uniform(-edge, gap - edge), edge, gap):
-            middle = edge / 2 + distance * across
-            start, end = ([round(value) for value in middle + side * 2 * edge * along] for side in (-1, 1))
-            cv2.line(rgb, start, end, colour, thickness, cv2.LINE_AA)

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import Future
 from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.data.prefetch import Viewing, submit
+from catsdogs_train.data.prefetch import Viewing, load_views, submit
 from catsdogs_train.data.split import Sample
 
 Targets: TypeAlias = NDArray[np.float32]
@@ -82,10 +82,19 @@ class BatchShard:
         return np.minimum(np.arange(self.host * each, (self.host + 1) * each), count - 1)
 
 
+class Mix(NamedTuple):
+    """How the images of a batch are mixed."""
+
+    share: np.float32
+    """Of each image that is its own."""
+    other: NDArray[np.intp]
+    """Where in the batch the rest is from, shape (N,)."""
+
+
 class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of uint8 RGB images of one epoch, decoded ahead of the network.
 
-    By threads, or processes, of our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
+    By threads of our own: those of Keras 3.15 hand batches of one epoch to the next on JAX.
 
     Args:
         samples: Labelled images, all readable.
@@ -97,12 +106,11 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         mixup: Parameter of the beta distribution by which each image is mixed with another of its batch (Zhang et
             al., "mixup: Beyond Empirical Risk Minimization", 2018); 0 mixes none.
         shard: What this process shows of each batch, if others show the rest.
-        workers: Processes that decode; 0: threads.
 
     Attributes:
         count: Of the images.
-        failure: Why a batch could not be read, an `ImageError`, or processes do not work; the backend wraps the
-            exception itself beyond recognition.
+        failure: Why a batch could not be read, such as an `ImageError`; the backend wraps the exception itself beyond
+            recognition.
     """
 
     def __init__(
@@ -116,7 +124,6 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shuffle: bool = False,
         mixup: float = 0.0,
         shard: BatchShard | None = None,
-        workers: int = 0,
     ) -> None:
         super().__init__()
         self.failure: Exception | None = None
@@ -129,9 +136,8 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._mixup = mixup
         self._shuffle = shuffle
         self._shard = shard or BatchShard()
-        self._workers = workers
         self._order = np.arange(len(samples))
-        self._ahead: dict[int, list[Future[RgbBatch]]] = {}
+        self._ahead: dict[int, list[Future[Any]]] = {}
 
     def subset(self, indices: NDArray[np.intp]) -> "ImageBatches":
         """Returns the same view of some of the images, not shuffled."""
@@ -142,41 +148,48 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return math.ceil(self._shard.usable(self.count, self._batch_size) / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[RgbBatch, Targets, SampleWeights]:
+    def __getitem__(self, index: int) -> tuple[Any, Targets, SampleWeights]:
         """Returns images of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
+        images = np.concatenate(self._take(index))
+        targets, weights, (share, other) = self._answers(index)
+        if self._mixup:
+            images = np.asarray(np.rint(share * images + (1 - share) * images[other]), np.uint8)
+        return images, targets, weights
+
+    def _take(self, index: int) -> list[Any]:
+        """Waits for what was submitted for a batch, and submits later ones."""
         try:
             for later in range(index, min(index + 1 + BATCHES_AHEAD, len(self))):
                 if later not in self._ahead:
                     self._ahead[later] = self._submit(self._indices(later).tolist())
-            images = np.concatenate([some.result() for some in self._ahead.pop(index)])
-        except (ImageError, BrokenExecutor, OSError) as error:
+            return [some.result() for some in self._ahead.pop(index)]
+        except (ImageError, OSError) as error:
             self.failure = error
             raise
-        indices = self._indices(index)
-        batch = images, self._targets[indices], self._weights[indices]
-        return self._mix(*batch, index) if self._mixup else batch
 
     def _indices(self, index: int) -> NDArray[np.intp]:
         usable = self._shard.usable(self.count, self._batch_size)
         order = draw_order(self._viewing.seed, self._viewing.view, self.count) if self._shuffle else self._order
         return self._shard.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
 
-    def _submit(self, indices: list[int]) -> list[Future[RgbBatch]]:
-        return submit([self._samples[index].path for index in indices], indices, self._viewing, self._workers)
+    def _submit(self, indices: list[int]) -> list[Future[Any]]:
+        return submit(load_views, [self._samples[index].path for index in indices], indices, self._viewing)
 
-    def _mix(
-        self, images: RgbBatch, targets: Targets, weights: SampleWeights, index: int
-    ) -> tuple[RgbBatch, Targets, SampleWeights]:
+    def _answers(self, index: int) -> tuple[Targets, SampleWeights, Mix]:
+        """Returns targets and weights of a batch, and how its images are mixed."""
+        indices = self._indices(index)
+        targets, weights = self._targets[indices], self._weights[indices]
+        if not self._mixup:
+            return targets, weights, Mix(np.float32(1), np.arange(len(indices)))
         viewing = self._viewing
         random = np.random.default_rng((viewing.seed, viewing.view, index, len(self._samples), *self._shard.salt))
         share = np.float32(random.beta(self._mixup, self._mixup))
-        other = random.permutation(len(images))
-        mixed = np.rint(share * images + (1 - share) * images[other])
+        other = random.permutation(len(indices))
         counted = weights[:, None] * targets  # each part of a mixed target counts as its own image does
         counted = share * counted + (1 - share) * counted[other]
         total = counted.sum(axis=1)
         shown = np.maximum(total, np.finfo(np.float32).tiny)  # 0 where neither has a label
-        return np.asarray(mixed, np.uint8), counted / shown[:, None], total
+        return counted / shown[:, None], total, Mix(share, other)
 
 
 class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
@@ -212,8 +225,11 @@ class Padded(keras.utils.PyDataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self._batches)
 
-    def __getitem__(self, index: int) -> tuple[RgbBatch]:
-        """Returns images of shape (N, S, S, 3), uint8 RGB."""
-        images = self._batches[index][0]
-        missing = -len(images) % self._devices
-        return (np.concatenate([images, *[images[-1:]] * missing]) if missing else images,)
+    def __getitem__(self, index: int) -> tuple[Any]:
+        """Returns what the batches have for each image, such as its pixels, shape (N, ...)."""
+        shown = self._batches[index][0]
+        return (keras.tree.map_structure(self._pad, shown),)
+
+    def _pad(self, rows: NDArray[Any]) -> NDArray[Any]:
+        missing = -len(rows) % self._devices
+        return np.concatenate([rows, *[rows[-1:]] * missing]) if missing else rows

@@ -1,32 +1,24 @@
-"""Decodes images and draws views ahead of the network, by threads or by processes.
+"""Decodes images and draws views ahead of the network, by threads."""
 
-Threads share one interpreter, whose lock they hand around: however many cores there are, they show no more than some
-1,500 views a second. A CPU never learns as fast, a large GPU does (benchmarks/RESULTS.md).
-"""
-
-import multiprocessing
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import resource_tracker
 from pathlib import Path
+from typing import TypeVar
 
-import cv2
 import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
-from catsdogs_edge.runtime.children import protect_descendants
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.augmentation import Recipe, make_view
 
-_AT_ONCE = 8  # images that a thread or process is given at a time, at most
+_AT_ONCE = 8  # images that a thread is given at a time, at most
 
-_executors: dict[int, Executor] = {}  # by their number of processes
+_Source = TypeVar("_Source")
+_Result = TypeVar("_Result")
+
+_executors: list[ThreadPoolExecutor] = []  # one, while there is something to do
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,59 +50,23 @@ def load_views(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) 
     return np.stack([draw(image, index=index) for image, index in numbered])
 
 
-def submit(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing, workers: int) -> list[Future[RgbBatch]]:
-    """Has views loaded in the background by so many processes, or (0) threads; see `load_views`."""
-    if workers not in _executors:
-        _executors[workers] = _start(workers)
-    size = max(min(len(paths) // (workers or usable_cpus()), _AT_ONCE), 1)
-    with _without_interrupts() if workers else nullcontext():
-        return [
-            _executors[workers].submit(load_views, paths[start : start + size], indices[start : start + size], viewing)
-            for start in range(0, len(paths), size)
-        ]
+def submit(
+    work: Callable[[Sequence[_Source], Sequence[int], Viewing], _Result],
+    sources: Sequence[_Source],
+    indices: Sequence[int],
+    viewing: Viewing,
+) -> list[Future[_Result]]:
+    """Has work done in the background, on a few sources, and their indices among all, at a time."""
+    if not _executors:
+        _executors.append(ThreadPoolExecutor(usable_cpus()))
+    size = max(min(len(sources) // usable_cpus(), _AT_ONCE), 1)
+    return [
+        _executors[0].submit(work, sources[start : start + size], indices[start : start + size], viewing)
+        for start in range(0, len(sources), size)
+    ]
 
 
 def stop() -> None:
     """Forgets what is still to be shown, so that a training that is broken off ends at once."""
     while _executors:
-        workers, executor = _executors.popitem()
-        executor.shutdown(wait=workers > 0, cancel_futures=True)  # else Python tells of semaphores that they leave
-
-
-def _start(workers: int) -> Executor:
-    if not workers:
-        return ThreadPoolExecutor(usable_cpus())
-    protect_descendants()
-    # Not forked: a fork of a process that has threads, as TensorFlow and JAX do, may hang.
-    return ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin_worker)
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Starts processes that Ctrl-C, which reaches the whole group, does not disturb: they inherit what is blocked.
-
-    The parent gets it a moment later, and says what there is to say.
-    """
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # a process of Python's own, at whose start it lets the signal through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def _begin_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # where it could not be blocked
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    cv2.setNumThreads(1)  # the others have images of their own
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when its parent does, even by `kill -9`: its queue alone would let it wait for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+        _executors.pop().shutdown(wait=False, cancel_futures=True)

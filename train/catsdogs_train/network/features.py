@@ -65,7 +65,7 @@ def extract_features(
 
 def compute_features(
     extractor: keras.Model,
-    batches: ImageBatches,
+    batches: ImageBatches | RgbBatch,
     file: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     distribution: Distribution | None = None,

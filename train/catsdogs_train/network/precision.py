@@ -37,6 +37,21 @@ def dtype_policy_scope(precision: ComputeDtype) -> Iterator[None]:
         keras.config.set_dtype_policy(before)
 
 
+def free_memory() -> int | None:
+    """Returns the bytes that are free on the first GPU; None without one, or where the backend does not say."""
+    if keras.backend.backend() != "jax":
+        return None
+    import jax  # noqa: PLC0415 - only where it is the backend
+
+    stats = jax.local_devices()[0].memory_stats()
+    return stats["bytes_limit"] - stats["bytes_in_use"] if stats else None
+
+
+def has_gpu() -> bool:
+    """Returns whether the backend computes on a GPU."""
+    return _gpu() is not None
+
+
 def _gpu() -> float | None:
     """Returns the compute capability of the first GPU that the backend uses; None without one."""
     if keras.backend.backend() == "jax":

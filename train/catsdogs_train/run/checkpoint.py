@@ -57,6 +57,8 @@ class Checkpoint:
         _sweep(self.folder)
         if not self.exists:
             make_folder(self.folder)
+            for path in self._arrays():  # of another training
+                path.unlink()
             with atomic_file(self._fingerprint) as path:
                 path.write_text(json.dumps(fingerprint, indent=2) + "\n", encoding="utf-8")
             return
@@ -98,15 +100,22 @@ class Checkpoint:
         """Returns the path of the file for some features."""
         return self.folder / f"features-{name}.npy"
 
+    def images(self, name: str) -> Path:
+        """Returns the path of the file for decoded images."""
+        return self.folder / f"images-{name}.npy"
+
     def remove(self) -> None:
         """Removes its files, the one that `exists` asks for first, and the folder if it is empty then."""
         with write_errors(self.folder):
-            for path in (self._fingerprint, self._state, *self._student, *self.folder.glob("features-*.npy")):
+            for path in (self._fingerprint, self._state, *self._student, *self._arrays()):
                 path.unlink(missing_ok=True)
             _sweep(self.folder)
             with contextlib.suppress(OSError):  # not there, or it holds something that is not ours
                 self.folder.rmdir()
         _sweep(self.folder.parent)
+
+    def _arrays(self) -> list[Path]:
+        return [*self.folder.glob("features-*.npy"), *self.folder.glob("images-*.npy")]
 
     def check_run_folder(self) -> None:
         """Refuses a run folder that holds something, but no run of ours: raises `OutputError`."""

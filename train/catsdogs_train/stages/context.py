@@ -1,26 +1,31 @@
 """What the stages of a training share."""
 
+import logging
 from collections.abc import Sequence
 
 import keras
 import numpy as np
 
+from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data.augmentation import Recipe
 from catsdogs_train.data.batches import ImageBatches, make_sample_weights, make_targets
 from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device, open_decoded
 from catsdogs_train.network.distribution import Distribution
-from catsdogs_train.network.features import make_extractor
+from catsdogs_train.network.features import is_whole, make_extractor
 from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
 from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter
 from catsdogs_train.run.tensorboard import TensorBoardWriter
-from catsdogs_train.settings import ComputeDtype, Settings
+from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 from catsdogs_train.stages.progress import Progress
+
+_log = logging.getLogger(__name__)
 
 
 def make_batches(
@@ -28,7 +33,7 @@ def make_batches(
 ) -> ImageBatches:
     """Makes batches of images to ask a network about, in their order; of another size than the settings' if asked."""
     viewing = Viewing(image_size=image_size or settings.image_size, recipe=recipe, seed=settings.seed)
-    return ImageBatches(samples, viewing, settings.batch_size, workers=settings.workers)
+    return ImageBatches(samples, viewing, settings.batch_size)
 
 
 class TrainingContext:
@@ -55,6 +60,7 @@ class TrainingContext:
         student: Student | None = None,
         unlabelled: Sequence[Sample] = (),
         earlier: EarlierRun | None = None,
+        views_on: ViewsOn = ViewsOn.HOST,
     ) -> None:
         classes = len(split.classes)
         self.settings, self.split, self.outliers = settings, split, outliers
@@ -64,28 +70,54 @@ class TrainingContext:
         self.student = student
         self.earlier = earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
-        self._unlabelled = [*outliers, *unlabelled] if student else []
+        self._shown = [*split.train, *outliers, *unlabelled] if student else split.train
+        self._precision, self._views_on = precision, views_on
+        self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:
             with distribution.local_scope():
                 self._replica = build_twin(self.network, None, precision)
-        rest = len(self._unlabelled)  # their answers count nothing
+        rest = len(self._shown) - len(split.train)  # their answers count nothing
         self.targets = np.pad(make_targets(split.train, classes), ((0, rest), (0, 0)))
         self.sample_weights = np.pad(make_sample_weights(split.train, classes, balance=settings.balance), (0, rest))
         self.truth = np.array([sample.label for sample in split.val], np.int64)
-        self.val_batches = make_batches(settings, split.val)
-        self.batches = [self.val_batches]
+        self.val_images: ImageBatches | RgbBatch = make_batches(settings, split.val)
+        self.batches = [self.val_images]
         self.board: TensorBoardWriter | None = None
+
+    def prepare_images(self) -> None:
+        """Decodes all images, once, where a device draws the views; does nothing where the CPU does."""
+        if self._views_on is ViewsOn.HOST:
+            return
+        train = self._decode("train", self._shown)
+        self.val_images = self._decode("val", self.split.val)
+        is_resident = self.distribution.shard.hosts == 1 and fits_device(train)
+        _log.info("views are drawn on the device%s", ", which has all images" if is_resident else "")
+        self._device_images = DeviceImages(train, resident=is_resident)
+
+    def _decode(self, name: str, samples: Sequence[Sample]) -> RgbBatch:
+        file = self.checkpoint.images(name)
+        if not is_whole(file):
+            _log.info("decoding %d images once (%s)", len(samples), name)
+            self.batches[1:] = [make_batches(self.settings, samples)]
+            if self.distribution.is_chief:
+                decode_once(self.batches[1], self.settings.image_size, file)
+        self.distribution.barrier(f"{file.name} is written")
+        return open_decoded(file)
+
+    def add_views(self, model: keras.Model) -> keras.Model:
+        """Returns a model that learns from, or answers for, what `make_views` yields."""
+        return self._device_images.add_views(model, self._precision) if self._device_images else model
 
     def make_views(
         self, view: int, recipe: Recipe, *, size: int | None = None, shuffle: bool = True, mixup: float = 0.0
     ) -> ImageBatches:
         """Makes batches of one view of each training image, and of those that only a teacher says something about."""
         settings = self.settings
-        samples = [*self.split.train, *self._unlabelled]
         viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
-        batches = ImageBatches(
-            samples,
+        make = self._device_images.batches if self._device_images else ImageBatches
+        batches = make(
+            self._shown,
             viewing,
             settings.batch_size,
             targets=self.targets,
@@ -93,7 +125,6 @@ class TrainingContext:
             shuffle=shuffle,
             mixup=mixup,
             shard=self.distribution.shard if shuffle else None,
-            workers=settings.workers,
         )
         self.batches[1:] = [batches]
         return batches
@@ -101,7 +132,7 @@ class TrainingContext:
     def validate(self) -> Scores:
         """Returns the whole network's logits for the validation images, shape (N, C)."""
         bar = self.progress.callback("validating")
-        (logits,) = self.distribution.predict(self._synced_replica(), self.val_batches, [bar])
+        (logits,) = self.distribution.predict(self._synced_replica(), self.val_images, [bar])
         return logits
 
     def make_extractor(self) -> keras.Model:

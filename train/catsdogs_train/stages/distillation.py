@@ -50,7 +50,7 @@ def distill(context: TrainingContext, student: Student) -> None:
     unfreeze(student.network, Unfreeze.ALL)
     if not context.state.history and context.distribution.is_chief:
         student.save(context.checkpoint.folder, settings.image_size)
-    learner = make_learner(student)
+    learner = context.add_views(make_learner(student))
     large = settings.tuning_epochs - int(_FULL_SIZE * settings.tuning_epochs)  # the first epoch of whole images
 
     def batches(epoch: int) -> ImageBatches:

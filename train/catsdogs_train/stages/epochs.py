@@ -44,6 +44,7 @@ def train_epochs(
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD
+    on_features = is_head and settings.views
     epochs = settings.head_epochs if is_head else settings.tuning_epochs
     done = state.count(stage)
     loss = keras.losses.CategoricalCrossentropy(
@@ -58,7 +59,7 @@ def train_epochs(
         assign(learner.trainable_variables, state.weights)
         assign(optimizer.variables, state.optimizer)
     patience = settings.patience
-    if patience is None and is_head and settings.views:
+    if patience is None and on_features:
         patience = max(_LEAST_PATIENCE, math.ceil(_PATIENT_STEPS * settings.batch_size / len(context.split.train)))
     for number in range(done, epochs):
         bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
@@ -97,7 +98,7 @@ def train_epochs(
             context.checkpoint.save(state)  # first: where a model is and no checkpoint, a training is done
         if stage is Stage.DISTILLATION:  # a student is no model before it is known to be good enough
             context.write_run(None)
-        elif learner is context.network:  # epochs of the output layer alone take no time
+        elif not on_features:  # epochs of the output layer alone take no time
             context.write_run(context.to_inference_model() if is_best else None)
         if state.over:
             break

@@ -12,7 +12,7 @@ def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterato
     """Names the image that could not be read, or a batch size that may fit, whatever the backend makes of it.
 
     `batches` are all that images are read by; more may be added in the block. Raises `DataError` for an image,
-    `MemoryShortageError` where memory is short, or a process that decodes has died.
+    `MemoryShortageError` where memory is short.
     """
     try:
         yield
@@ -20,11 +20,6 @@ def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterato
         failure = next((item.failure for item in batches if item.failure), None)
         if isinstance(failure, ImageError):
             raise DataError(f"an image is gone or has changed since the start: {failure}") from failure
-        if failure is not None:
-            raise MemoryShortageError(
-                "a process that decodes images has ended or does not start, as when memory is short: go on with "
-                f"--resume and fewer --workers, or 0 ({failure})"
-            ) from failure
         if isinstance(error, CatsDogsError) or not _is_shortage(error):
             raise
         advice = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --image-size"

@@ -52,7 +52,7 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         compute_val_features(context, extractor)
         val_features = np.array(read_features(context.checkpoint.features("val")))
     else:
-        val_features = extract(context.val_batches)
+        val_features = extract(context.val_images)
     head_width = extractor.outputs[0].shape[-1]
     return fit_familiarity(context.settings, context.split.train, context.outliers, val_features, head_width, extract)
 

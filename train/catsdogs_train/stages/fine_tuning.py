@@ -34,7 +34,7 @@ def fine_tune(context: TrainingContext) -> None:
         return context.make_views(settings.head_epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
 
     optimizer = make_optimizer(settings.tuning_rate, settings.tuning_epochs * len(batches(0)))
-    train_epochs(context, Stage.FINE_TUNING, network, optimizer, batches, context.validate)
+    train_epochs(context, Stage.FINE_TUNING, context.add_views(network), optimizer, batches, context.validate)
 
 
 def make_optimizer(highest: float, steps: int) -> keras.optimizers.Optimizer:

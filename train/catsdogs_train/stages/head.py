@@ -26,7 +26,7 @@ def train_head(context: TrainingContext) -> None:
     optimizer = keras.optimizers.Adam(HEAD_RATE)
     if not settings.views:
         views = partial(context.make_views, recipe=PUBLISHED)
-        train_epochs(context, Stage.HEAD, context.network, optimizer, views, context.validate)
+        train_epochs(context, Stage.HEAD, context.add_views(context.network), optimizer, views, context.validate)
         return
     head = make_head(context.network)
     width = head.input.shape[-1]
@@ -53,14 +53,15 @@ def _compute_features(context: TrainingContext, views: int) -> None:
     started = time.perf_counter()
     extractor = context.make_extractor()
     compute_val_features(context, extractor)
+    shown = context.add_views(extractor)
     for view in range(views):
         batches = context.make_views(view, PUBLISHED, shuffle=False)
         bar = context.progress.callback(f"features of view {view + 1} of {views}")
-        compute_features(extractor, batches, context.checkpoint.features(str(view)), [bar], context.distribution)
+        compute_features(shown, batches, context.checkpoint.features(str(view)), [bar], context.distribution)
     context.state.features_seconds += time.perf_counter() - started
 
 
 def compute_val_features(context: TrainingContext, extractor: keras.Model) -> None:
     """Computes the features of the validation images, unless that was done before with this backbone."""
     file, bar = context.checkpoint.features("val"), context.progress.callback("features to validate on")
-    compute_features(extractor, context.val_batches, file, [bar], context.distribution)
+    compute_features(extractor, context.val_images, file, [bar], context.distribution)

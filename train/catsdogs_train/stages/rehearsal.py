@@ -15,7 +15,7 @@ def find_changes(context: TrainingContext, earlier: EarlierRun) -> Changes:
     """Asks the earlier network about the validation images, too."""
     network = load_network(earlier.model, None, ComputeDtype.FLOAT32)
     bar = context.progress.callback("asking the earlier run")
-    (logits,) = context.distribution.predict(network, context.val_batches, [bar])
+    (logits,) = context.distribution.predict(network, context.val_images, [bar])
     changes = Changes(
         before=logits,
         after=context.state.best_logits,

@@ -36,6 +36,7 @@ def run_stages(context: TrainingContext) -> Epoch:
         context.board = TensorBoardWriter(context.settings.out)
     try:
         with context.progress, readable_errors(context.batches, context.settings.batch_size):
+            context.prepare_images()
             if context.student:
                 if not state.has_ended(Stage.DISTILLATION):
                     distill(context, context.student)

@@ -1,0 +1,133 @@
+"""Feeds a network that draws its views itself: images that were decoded once, and what their views look like."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import NDArray
+
+from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.images.decode import RgbBatch
+from catsdogs_edge.output.files import atomic_file
+from catsdogs_train.data.augmentation import draw_view
+from catsdogs_train.data.batches import ImageBatches, SampleWeights, Targets
+from catsdogs_train.data.prefetch import Viewing, submit
+from catsdogs_train.network.device_views import PACKED, DeviceViews, PackedViews, pack
+from catsdogs_train.network.precision import dtype_policy_scope, free_memory, has_gpu
+from catsdogs_train.settings import ComputeDtype, ViewsOn
+
+_log = logging.getLogger(__name__)
+
+_MOST_RESIDENT = 0.4  # share of the device's free memory that images may take
+
+
+def decode_once(batches: ImageBatches, image_size: int, file: Path) -> None:
+    """Writes all images, as they are, into an NPY file: uint8 RGB (N, S, S, 3).
+
+    Raises `ImageError` for an image that is gone, `OutputError` where the disk is too small.
+    """
+    shape = (batches.count, image_size, image_size, 3)
+    needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
+    if needed > free:
+        raise OutputError(
+            f"{file.parent}: {batches.count} decoded images take {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} are "
+            "free: make room, or draw the views on the CPU with --views-on host"
+        )
+    with atomic_file(file) as path:
+        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
+        start = 0
+        for index in range(len(batches)):
+            images = batches[index][0]
+            pixels[start : start + len(images)] = images
+            start += len(images)
+        pixels.flush()
+
+
+def open_decoded(file: Path) -> RgbBatch:
+    """Returns images that stay on the disk until they are asked for, uint8 RGB (N, S, S, 3)."""
+    return np.asanyarray(np.load(file, mmap_mode="r"))
+
+
+def choose_views_on(wanted: ViewsOn, *, mixup: float, devices: int) -> ViewsOn:
+    """Replaces `auto` by what suits the hardware; raises `DataError` where the device cannot do it."""
+    if wanted is ViewsOn.DEVICE and mixup and devices > 1:  # each has a part of a batch, and mixes need all of it
+        raise DataError("several devices do not mix what they draw themselves: use --views-on host, or --mixup 0")
+    if wanted is ViewsOn.AUTO:
+        return ViewsOn.DEVICE if has_gpu() and not (mixup and devices > 1) else ViewsOn.HOST
+    return wanted
+
+
+def fits_device(images: RgbBatch) -> bool:
+    """Returns whether images find room in the memory of the device, beside the network."""
+    free = free_memory()
+    return free is not None and images.nbytes <= _MOST_RESIDENT * free
+
+
+class DeviceBatches(ImageBatches):
+    """Batches of images, or of their indices, and of what the views of them look like; see `DeviceViews`.
+
+    Args:
+        pixels: All images, uint8 RGB (N, S, S, 3).
+        resident: Whether the device has them, and gets their indices alone.
+        others: As of `ImageBatches`.
+    """
+
+    def __init__(self, pixels: RgbBatch, *others: Any, resident: bool, **more: Any) -> None:
+        super().__init__(*others, **more)
+        self._pixels = pixels
+        self._resident = resident
+
+    def __getitem__(self, index: int) -> tuple[dict[str, Any], Targets, SampleWeights]:
+        """Returns what `DeviceImages.add_views` takes, targets of shape (N, C) and weights of shape (N,)."""
+        source, views = (np.concatenate(parts) for parts in zip(*self._take(index), strict=True))
+        targets, weights, (share, other) = self._answers(index)
+        views[:, PACKED - 2], views[:, PACKED - 1] = share, other
+        points = np.arange(self._viewing.size or self._viewing.image_size, dtype=np.float32)
+        return {"source": source, "views": views, "points": np.tile(points, (len(views), 1))}, targets, weights
+
+    def _submit(self, indices: list[int]) -> list[Future[Any]]:
+        return submit(self._prepare, indices, indices, self._viewing)
+
+    def _prepare(
+        self, _: Sequence[int], indices: Sequence[int], viewing: Viewing
+    ) -> tuple[RgbBatch | NDArray[np.int32], PackedViews]:
+        assert viewing.recipe is not None  # noqa: S101 - for mypy
+        edge, seed, view, recipe, size = viewing.image_size, viewing.seed, viewing.view, viewing.recipe, viewing.size
+        views = [pack(draw_view(edge, seed, view, index, recipe, size)) for index in indices]
+        chosen = np.array(indices, np.int32)
+        return chosen if self._resident else np.asarray(self._pixels[chosen]), np.stack(views)
+
+
+class DeviceImages:
+    """Images that were decoded once, and the layer that draws their views on the device.
+
+    `pixels` are all of them, uint8 RGB (N, S, S, 3); `resident`: they lie in the memory of the device.
+    """
+
+    def __init__(self, pixels: RgbBatch, *, resident: bool) -> None:
+        self._pixels = pixels
+        self._layer = DeviceViews(pixels if resident else None)
+
+    def batches(self, *arguments: Any, **more: Any) -> DeviceBatches:
+        """Makes batches of them; arguments are those of `ImageBatches`."""
+        return DeviceBatches(self._pixels, *arguments, resident=self._layer.has_images, **more)
+
+    def add_views(self, model: keras.Model, precision: ComputeDtype) -> keras.Model:
+        """Puts the drawing of views before a model of images, uint8 RGB (N, V, V, 3); weights are shared.
+
+        It takes what `DeviceBatches` yields.
+        """
+        resident = self._layer.has_images
+        shape, dtype = ((), "int32") if resident else (self._pixels.shape[1:], "uint8")
+        with dtype_policy_scope(precision):  # for the scaled loss that Keras adds to a float16 model
+            inputs = {
+                "source": keras.Input(shape, dtype=dtype, name="source"),
+                "views": keras.Input((PACKED,), name="views"),
+                "points": keras.Input((None,), name="points"),
+            }
+            return keras.Model(inputs, model(self._layer(**inputs)), name=model.name)

@@ -1,12 +1,14 @@
 """Shows the network each training image a little different.
 
 A view follows from the seed, its number and the image's index alone: it is the same in every process and on every
-backend, and so can be computed ahead, in any order, by any thread. What it looks like is drawn first (`draw_view`),
+backend, and so can be computed ahead, in any order, by any thread. What it looks like is drawn first (`draw_views`),
 then its pixels are computed: here by OpenCV, or in the training step on a GPU (`catsdogs_train.network.device_views`).
 """
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import cv2
@@ -56,90 +58,131 @@ _ERASED = (0.15, 0.4)  # least and greatest width, and height, of an erased rect
 _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
 
 
-Matrix: TypeAlias = NDArray[np.float64]
+VIEW = np.dtype(
+    [
+        ("matrix", np.float32, (2, 3)),  # from a point (x, y, 1) of the view to the point of the image that it shows
+        ("colour", np.float32, (3, 4)),  # from (red, green, blue, 1) to red, green and blue
+        ("erased", np.float32, 4),  # left, top, width and height of a rectangle in the view's mean colour; in pixels
+        ("bars", np.float32, (2, 3)),  # in two directions: angle in radians, distance of the first one from the middle
+        # and of each from the next, in pixels; one that is not there is `NOWHERE`
+        ("thickness", np.float32),  # of the bars, in pixels; 0: none
+        ("bar_colour", np.float32, 3),  # RGB
+        ("sharpness", np.float32),  # share of its edge length that the view is shrunk to, and enlarged again
+    ]
+)
+"""What a view looks like."""
+
+NOWHERE = (0.0, 1e6, 3e6)
+"""Bars that are not there, in `VIEW`."""
+
+Views: TypeAlias = NDArray[np.void]
+"""Any number of `VIEW`, shape (N,)."""
+
+_SAME_COLOURS = np.eye(3, 4, dtype=np.float32)
+_GREY = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601
+
+# Each view has so many random numbers, and they are drawn for so many images at a time: to seed a generator costs more
+_NUMBERS, _BLOCK = 27, 64
 
 
-@dataclass(frozen=True, slots=True)
-class Bars:
-    """Parallel bars, or a grid of them."""
+def draw_views(
+    edge: int, seed: int, view: int, indices: Sequence[int], recipe: Recipe = PUBLISHED, size: int | None = None
+) -> Views:
+    """Draws what view number `view` of the images at these indices, of those to train with, looks like.
 
-    directions: tuple[tuple[float, float, float], ...]
-    """One or two: angle in radians, distance of the first bar from the middle of the view, and of each from the next,
-    in pixels."""
-    colour: tuple[float, float, float]
-    """RGB."""
-    thickness: int
-    """In pixels."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class View:
-    """What a view looks like."""
-
-    size: int
-    """Its edge length V in pixels."""
-    matrix: Matrix
-    """Shape (2, 3): from a point (x, y, 1) of the view to the point of the image that it shows."""
-    colour: Matrix | None = None
-    """Shape (3, 4): from (red, green, blue, 1) to red, green and blue; None leaves them."""
-    erased: tuple[int, int, int, int] | None = None
-    """Left, top, width and height of a rectangle in the view's mean colour."""
-    bars: Bars | None = None
-    sharpness: float = 1.0
-    """Share of its edge length that it is shrunk to, and enlarged again."""
-
-
-def draw_view(edge: int, seed: int, view: int, index: int, recipe: Recipe = PUBLISHED, size: int | None = None) -> View:
-    """Draws what view number `view` of the image at `index` of those to train with looks like.
-
-    The image is of `edge` x `edge` pixels, the view of `size` x `size`, or as large as the image.
+    The images are of `edge` x `edge` pixels, the views of `size` x `size`, or as large as the images.
     """
-    random = np.random.default_rng((seed, view, index))
     size = size or edge
-    shear = math.radians(random.uniform(-recipe.shear, recipe.shear))
-    span_x, span_y = random.uniform(recipe.smallest, recipe.largest, 2)
-    mirror = -1.0 if recipe.flip and random.random() < 0.5 else 1.0
+    rows = np.stack([_random_numbers(seed, view, index // _BLOCK)[index % _BLOCK] for index in indices])
+    numbers = iter(rows.T)  # between 0 and 1; each is taken, whatever the recipe
+    views = np.zeros(len(indices), VIEW)
+
+    def between(low: float, high: float) -> NDArray[np.float64]:
+        spread: NDArray[np.float64] = low + (high - low) * next(numbers)
+        return spread
+
+    _place(views, edge, size, recipe, between)
+    _recolour(views, recipe, between)
+    is_erased = next(numbers) < recipe.erase
+    width, height = (np.floor(between(*_ERASED) * size) for _ in range(2))
+    left, top = (np.floor(between(0, 1) * (size - length)) for length in (width, height))
+    views["erased"] = np.where(is_erased[:, None], np.column_stack([left, top, width, height]), 0)
+    _set_bars(views, next(numbers) < recipe.bars, size, between)
+    views["sharpness"] = np.exp(between(math.log(recipe.soft), 0))
+    return views
+
+
+Between: TypeAlias = Callable[[float, float], NDArray[np.float64]]
+"""Takes the next random number of each view, and spreads it over a range."""
+
+
+@lru_cache(maxsize=4096)  # 55 MB: an epoch of 262,144 images
+def _random_numbers(seed: int, view: int, block: int) -> NDArray[np.float64]:
+    """Returns the random numbers of a view for the images of a block, shape (64, 27)."""
+    return np.random.default_rng((seed, view, block)).random((_BLOCK, _NUMBERS))
+
+
+def _place(views: Views, edge: int, size: int, recipe: Recipe, between: Between) -> None:
+    """Sets which part of the image is shown."""
+    shear = np.radians(between(-recipe.shear, recipe.shear))
+    spans = np.column_stack([between(recipe.smallest, recipe.largest) for _ in range(2)])
+    mirror = np.where((between(0, 1) < 0.5) & recipe.flip, -1.0, 1.0)
     # From a point of the view to the point of the image that it shows; centre to centre.
-    matrix = np.array([[mirror * span_x, -math.sin(shear) * span_y], [0.0, math.cos(shear) * span_y]])
+    matrix = np.zeros((len(views), 2, 2))
+    matrix[:, 0, 0], matrix[:, 0, 1] = mirror * spans[:, 0], -np.sin(shear) * spans[:, 1]
+    matrix[:, 1, 1] = np.cos(shear) * spans[:, 1]
     matrix *= edge / size
     centre, middle = np.full(2, (edge - 1) / 2), np.full(2, (size - 1) / 2)
-    shown = centre
-    if recipe.anywhere:
-        shown = centre * (1 + random.uniform(-1, 1, 2) * np.maximum(1 - np.array([span_x, span_y]), 0))
-    colour = _draw_colour(random, recipe.colour) if recipe.colour else None
-    erased = _draw_rectangle(random, size) if random.random() < recipe.erase else None
-    bars = _draw_bars(random, size) if random.random() < recipe.bars else None
-    return View(
-        size=size,
-        matrix=np.column_stack([matrix, shown - matrix @ middle]),
-        colour=colour,
-        erased=erased,
-        bars=bars,
-        sharpness=math.exp(random.uniform(math.log(recipe.soft), 0)) if recipe.soft < 1 else 1.0,
-    )
+    place = np.column_stack([between(-1, 1) for _ in range(2)])
+    shown = centre * (1 + recipe.anywhere * place * np.maximum(1 - spans, 0))
+    views["matrix"] = np.concatenate([matrix, (shown - matrix @ middle)[..., None]], axis=2)
 
 
-def show_view(rgb: RgbImage, view: View) -> RgbImage:
-    """Computes the pixels of a view of uint8 RGB (S, S, 3): uint8 RGB (V, V, 3).
+def _recolour(views: Views, recipe: Recipe, between: Between) -> None:
+    """Multiplies brightness, the distance from mid-grey, and the distance of each pixel from its own grey."""
+    brightness, contrast, saturation = (between(1 - recipe.colour, 1 + recipe.colour)[:, None, None] for _ in range(3))
+    mixed = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(_GREY, (3, 1)))
+    offset = np.broadcast_to(127.5 * brightness * (1 - contrast), (len(views), 3, 1))
+    views["colour"] = np.concatenate([mixed, offset], axis=2)
+
+
+def _set_bars(views: Views, has_bars: NDArray[np.bool_], edge: int, between: Between) -> None:
+    """Sets bars that stand, lie, or cross each other, in one greyish colour."""
+    grey = between(0, 255)
+    tints = [between(-20, 20) for _ in range(3)]
+    views["bar_colour"] = np.clip(grey[:, None] + np.column_stack(tints), 0, 255)
+    thickness = np.maximum(np.round(between(*_THICKNESS) * edge), 1)
+    views["thickness"] = np.where(has_bars, thickness, 0)
+    tilt, kind = between(-_TILT, _TILT), np.floor(between(0, 3))
+    for direction in range(2):
+        gap = between(*_GAP) * edge
+        first = between(0, 1) * gap - edge
+        is_there = has_bars & ((kind == direction) | (kind == 2))
+        bars = np.column_stack([tilt + direction * math.pi / 2, first, gap])
+        views["bars"][:, direction] = np.where(is_there[:, None], bars, NOWHERE)
+
+
+def show_view(rgb: RgbImage, view: np.void, size: int) -> RgbImage:
+    """Computes the pixels of a view of uint8 RGB (S, S, 3): uint8 RGB (`size`, `size`, 3).
 
     What comes in from outside repeats the edge.
     """
-    turned = cv2.warpAffine(
+    shown = cv2.warpAffine(
         rgb,
-        view.matrix,
-        (view.size, view.size),
+        view["matrix"],
+        (size, size),
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
         borderMode=cv2.BORDER_REPLICATE,
     )
-    result = np.asarray(turned if view.colour is None else cv2.transform(turned, view.colour), np.uint8)
-    if view.erased:
-        left, top, width, height = view.erased
+    if not np.array_equal(view["colour"], _SAME_COLOURS):
+        shown = cv2.transform(shown, view["colour"])
+    result = np.asarray(shown, np.uint8)
+    left, top, width, height = view["erased"].astype(int)
+    if width:
         result[top : top + height, left : left + width] = result.mean(axis=(0, 1))
-    if view.bars:
-        _show_bars(result, view.bars)
-    if view.sharpness < 1:
-        result = _soften(result, view.sharpness)
-    return result
+    if view["thickness"]:
+        _show_bars(result, view)
+    return _soften(result, float(view["sharpness"])) if view["sharpness"] < 1 else result
 
 
 def make_view(
@@ -149,45 +192,19 @@ def make_view(
 
     Returns uint8 RGB (V, V, 3), V being `size` or else S; what comes in from outside repeats the edge.
     """
-    return show_view(rgb, draw_view(rgb.shape[0], seed, view, index, recipe, size))
-
-
-def _draw_colour(random: np.random.Generator, most: float) -> Matrix:
-    """Multiplies brightness, the distance from mid-grey, and the distance of each pixel from its own grey."""
-    brightness, contrast, saturation = random.uniform(1 - most, 1 + most, 3)
-    grey = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601
-    mixed = brightness * contrast * (saturation * np.eye(3) + (1 - saturation) * np.tile(grey, (3, 1)))
-    offset = np.full((3, 1), 127.5 * brightness * (1 - contrast))
-    return np.hstack([mixed, offset])
-
-
-def _draw_rectangle(random: np.random.Generator, edge: int) -> tuple[int, int, int, int]:
-    width, height = (random.uniform(*_ERASED, 2) * edge).astype(int)
-    left, top = (random.uniform(0, 1, 2) * [edge - width, edge - height]).astype(int)
-    return int(left), int(top), int(width), int(height)
-
-
-def _draw_bars(random: np.random.Generator, edge: int) -> Bars:
-    """Draws bars that stand, lie, or cross each other, in one colour."""
-    red, green, blue = np.clip(random.uniform(0, 255) + random.uniform(-20, 20, 3), 0, 255).tolist()  # greyish
-    thickness = max(round(random.uniform(*_THICKNESS) * edge), 1)
-    tilt = random.uniform(-_TILT, _TILT)
-    directions = []
-    for turn in ([0.0], [math.pi / 2], [0.0, math.pi / 2])[random.integers(3)]:
-        gap = random.uniform(*_GAP) * edge
-        directions.append((tilt + turn, random.uniform(-edge, gap - edge), gap))
-    return Bars(tuple(directions), (red, green, blue), thickness)
-
-
-def _show_bars(rgb: RgbImage, bars: Bars) -> None:
     edge = rgb.shape[0]
-    for angle, first, gap in bars.directions:
+    return show_view(rgb, draw_views(edge, seed, view, [index], recipe, size)[0], size or edge)
+
+
+def _show_bars(rgb: RgbImage, view: np.void) -> None:
+    edge = rgb.shape[0]
+    for angle, first, gap in view["bars"].tolist():
         along = np.array([math.cos(angle), math.sin(angle)])
         across = np.array([-along[1], along[0]])
         for distance in np.arange(first, edge, gap):
             middle = edge / 2 + distance * across
             start, end = ([round(value) for value in middle + side * 2 * edge * along] for side in (-1, 1))
-            cv2.line(rgb, start, end, bars.colour, bars.thickness, cv2.LINE_AA)
+            cv2.line(rgb, start, end, view["bar_colour"].tolist(), int(view["thickness"]), cv2.LINE_AA)
 
 
 def _soften(rgb: RgbImage, share: float) -> RgbImage:

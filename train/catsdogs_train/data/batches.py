@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.data.prefetch import Viewing, load_views, submit
+from catsdogs_train.data.prefetch import Viewing, submit
 from catsdogs_train.data.split import Sample
 
 Targets: TypeAlias = NDArray[np.float32]
@@ -173,7 +173,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return self._shard.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
 
     def _submit(self, indices: list[int]) -> list[Future[Any]]:
-        return submit(load_views, [self._samples[index].path for index in indices], indices, self._viewing)
+        return submit([self._samples[index].path for index in indices], indices, self._viewing)
 
     def _answers(self, index: int) -> tuple[Targets, SampleWeights, Mix]:
         """Returns targets and weights of a batch, and how its images are mixed."""

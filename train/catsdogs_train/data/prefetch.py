@@ -3,19 +3,17 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.runtime.cpu import usable_cpus
-from catsdogs_train.data.augmentation import Recipe, make_view
+from catsdogs_train.data.augmentation import Recipe, Views, draw_views, show_view
 
 _AT_ONCE = 8  # images that a thread is given at a time, at most
 
-_Source = TypeVar("_Source")
 _Result = TypeVar("_Result")
 
 _executors: list[ThreadPoolExecutor] = []  # one, while there is something to do
@@ -36,6 +34,16 @@ class Viewing:
     view: int = 0
     """Number of the view, such as the epoch."""
 
+    @property
+    def view_size(self) -> int:
+        """Edge length of what is shown, in pixels."""
+        return self.size or self.image_size
+
+    def draw(self, indices: Sequence[int]) -> Views:
+        """Draws what the views of images look like, by their indices among all; there must be a recipe."""
+        assert self.recipe is not None  # noqa: S101 - for mypy
+        return draw_views(self.image_size, self.seed, self.view, indices, self.recipe, self.size)
+
 
 def load_views(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) -> RgbBatch:
     """Reads images and draws a view of each, by its index among all; returns uint8 RGB (N, S, S, 3).
@@ -45,25 +53,23 @@ def load_views(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) 
     images = load_batch(paths, viewing.image_size)
     if viewing.recipe is None:
         return images
-    numbered = zip(images, indices, strict=True)
-    draw = partial(make_view, seed=viewing.seed, view=viewing.view, recipe=viewing.recipe, size=viewing.size)
-    return np.stack([draw(image, index=index) for image, index in numbered])
+    return np.stack([show_view(*pair, viewing.view_size) for pair in zip(images, viewing.draw(indices), strict=True)])
 
 
-def submit(
-    work: Callable[[Sequence[_Source], Sequence[int], Viewing], _Result],
-    sources: Sequence[_Source],
-    indices: Sequence[int],
-    viewing: Viewing,
-) -> list[Future[_Result]]:
-    """Has work done in the background, on a few sources, and their indices among all, at a time."""
+def submit(paths: Sequence[Path], indices: Sequence[int], viewing: Viewing) -> list[Future[RgbBatch]]:
+    """Has views loaded in the background, a few at a time; see `load_views`."""
+    size = max(min(len(paths) // usable_cpus(), _AT_ONCE), 1)
+    return [
+        submit_one(load_views, paths[start : start + size], indices[start : start + size], viewing)
+        for start in range(0, len(paths), size)
+    ]
+
+
+def submit_one(work: Callable[..., _Result], *arguments: Any) -> Future[_Result]:
+    """Has work done in the background."""
     if not _executors:
         _executors.append(ThreadPoolExecutor(usable_cpus()))
-    size = max(min(len(sources) // usable_cpus(), _AT_ONCE), 1)
-    return [
-        _executors[0].submit(work, sources[start : start + size], indices[start : start + size], viewing)
-        for start in range(0, len(sources), size)
-    ]
+    return _executors[0].submit(work, *arguments)
 
 
 def stop() -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,10 @@ from numpy.typing import NDArray
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
-from catsdogs_train.data.augmentation import draw_view
+from catsdogs_train.data.augmentation import Views
 from catsdogs_train.data.batches import ImageBatches, SampleWeights, Targets
-from catsdogs_train.data.prefetch import Viewing, submit
-from catsdogs_train.network.device_views import PACKED, DeviceViews, PackedViews, pack
+from catsdogs_train.data.prefetch import submit_one
+from catsdogs_train.network.device_views import PACKED, DeviceViews, pack
 from catsdogs_train.network.precision import dtype_policy_scope, free_memory, has_gpu
 from catsdogs_train.settings import ComputeDtype, ViewsOn
 
@@ -84,23 +83,18 @@ class DeviceBatches(ImageBatches):
 
     def __getitem__(self, index: int) -> tuple[dict[str, Any], Targets, SampleWeights]:
         """Returns what `DeviceImages.add_views` takes, targets of shape (N, C) and weights of shape (N,)."""
-        source, views = (np.concatenate(parts) for parts in zip(*self._take(index), strict=True))
-        targets, weights, (share, other) = self._answers(index)
-        views[:, PACKED - 2], views[:, PACKED - 1] = share, other
-        points = np.arange(self._viewing.size or self._viewing.image_size, dtype=np.float32)
-        return {"source": source, "views": views, "points": np.tile(points, (len(views), 1))}, targets, weights
+        ((source, views),) = self._take(index)
+        targets, weights, mix = self._answers(index)
+        points = np.arange(self._viewing.view_size, dtype=np.float32)
+        shown = {"source": source, "views": pack(views, mix), "points": np.tile(points, (len(views), 1))}
+        return shown, targets, weights
 
     def _submit(self, indices: list[int]) -> list[Future[Any]]:
-        return submit(self._prepare, indices, indices, self._viewing)
+        return [submit_one(self._prepare, indices)]
 
-    def _prepare(
-        self, _: Sequence[int], indices: Sequence[int], viewing: Viewing
-    ) -> tuple[RgbBatch | NDArray[np.int32], PackedViews]:
-        assert viewing.recipe is not None  # noqa: S101 - for mypy
-        edge, seed, view, recipe, size = viewing.image_size, viewing.seed, viewing.view, viewing.recipe, viewing.size
-        views = [pack(draw_view(edge, seed, view, index, recipe, size)) for index in indices]
+    def _prepare(self, indices: list[int]) -> tuple[RgbBatch | NDArray[np.int32], Views]:
         chosen = np.array(indices, np.int32)
-        return chosen if self._resident else np.asarray(self._pixels[chosen]), np.stack(views)
+        return chosen if self._resident else np.asarray(self._pixels[chosen]), self._viewing.draw(indices)
 
 
 class DeviceImages:

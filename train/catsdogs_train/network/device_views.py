@@ -1,10 +1,9 @@
 """Computes the pixels of views where the network computes: a GPU would wait for OpenCV on the CPU.
 
-What a view looks like follows from seed, view and index as everywhere (`catsdogs_train.data.augmentation.draw_view`);
+What a view looks like follows from seed, view and index as everywhere (`catsdogs_train.data.augmentation.draw_views`);
 only its pixels come from here, on any backend of Keras: a level or two from those of OpenCV.
 """
 
-import math
 from typing import Any, TypeAlias
 
 import keras
@@ -13,37 +12,23 @@ from keras import ops
 from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.data.augmentation import View
+from catsdogs_train.data.augmentation import VIEW, Views
+from catsdogs_train.data.batches import Mix
 
 PackedViews: TypeAlias = NDArray[np.float32]
-"""What views look like, shape (N, 34): a row for each, as `pack` writes it."""
+"""What views look like and how they are mixed, shape (N, 35): a row for each, as `pack` writes it."""
 
-PACKED = 34
-"""Numbers in a row of `PackedViews`; the last two say how views are mixed."""
+PACKED = VIEW.itemsize // 4 + 2
+"""Numbers in a row of `PackedViews`."""
 
-_NOWHERE = 1e6  # pixels
-_NO_BARS = (0.0, _NOWHERE, 3 * _NOWHERE)
-_SAME_COLOURS = np.eye(3, 4)
-
-
-def pack(view: View, share: float = 1.0, other: int = 0) -> PackedViews:
-    """Writes what a view looks like into a row, shape (34,); sharpness is no part of it.
-
-    `share` of its pixels are its own, the rest those of the view at `other` in the batch.
-    """
-    bars = view.bars
-    first, second = (*(bars.directions if bars else ()), _NO_BARS, _NO_BARS)[:2]
-    row = (
-        *view.matrix.ravel(), *(_SAME_COLOURS if view.colour is None else view.colour).ravel(),
-        *(view.erased or (0, 0, 0, 0)), *(bars.colour if bars else (0, 0, 0)),
-        _half_width(bars.thickness) if bars else 0, *first, *second, share, other,
-    )  # fmt: skip
-    return np.array(row, np.float32)
+# Where in a row they begin
+_AT = {name: offset // 4 for name, (_, offset, *_) in (VIEW.fields or {}).items()}
 
 
-def _half_width(thickness: int) -> float:
-    """Returns half of what OpenCV's anti-aliased lines really cover, in pixels."""
-    return 0.69 + (math.ceil(thickness / 2) if thickness > 1 else 0)
+def pack(views: Views, mix: Mix) -> PackedViews:
+    """Writes what views look like into rows; sharpness is not shown."""
+    rows = views.view(np.float32).reshape(len(views), -1)
+    return np.column_stack([rows, np.full(len(views), mix.share), mix.other]).astype(np.float32)
 
 
 class DeviceViews(keras.layers.Layer):  # type: ignore[misc]
@@ -68,29 +53,38 @@ class DeviceViews(keras.layers.Layer):  # type: ignore[misc]
 
         Args:
             source: Images, uint8 RGB (N, S, S, 3); or their indices, int32 (N,).
-            views: What they look like, float32 (N, 34); see `pack`.
+            views: What they look like, float32 (N, 35); see `pack`.
             points: 0 to V - 1, float32 (N, V): V may change from batch to batch.
         """
         images = source if self._images is None else ops.take(self._images, source, axis=0)
-        matrix, colour = ops.reshape(views[:, :6], (-1, 2, 3)), ops.reshape(views[:, 6:18], (-1, 3, 4))
+
+        def of(name: str, number: int = 0) -> Any:
+            """Returns a number of each view, to be spread over its pixels: shape (N, 1, 1)."""
+            return views[:, _AT[name] + number, None, None]
+
         x, y = points[:, None, :], points[:, :, None]
+        matrix = ops.reshape(views[:, : _AT["colour"]], (-1, 2, 3))
+        colour = ops.reshape(views[:, _AT["colour"] : _AT["erased"]], (-1, 3, 4))
         shown = ops.round(_warp(images, matrix, x, y))
         shown = ops.einsum("nijc,ndc->nijd", shown, colour[:, :, :3]) + colour[:, None, None, :, 3]
         shown = ops.round(ops.clip(shown, 0, 255))
-        left, top, width, height = (views[:, column, None, None] for column in range(18, 22))
+        left, top, width, height = (of("erased", number) for number in range(4))
         is_erased = (x >= left) & (x < left + width) & (y >= top) & (y < top + height)
         shown = ops.where(is_erased[..., None], ops.mean(shown, axis=(1, 2), keepdims=True), shown)
-        middle = (ops.cast(ops.shape(points)[1], "float32")) / 2
+        middle, thickness = ops.cast(ops.shape(points)[1], "float32") / 2, of("thickness")
+        # Half of what OpenCV's anti-aliased lines really cover
+        reach = 0.69 + ops.where(thickness > 1, ops.ceil(thickness / 2), 0)
         covered = ops.zeros_like(x + y)
-        for column in (26, 29):
-            angle, first, gap = (views[:, number, None, None] for number in range(column, column + 3))
+        for direction in range(2):
+            angle, first, gap = (of("bars", 3 * direction + number) for number in range(3))
             distance = (y - middle) * ops.cos(angle) - (x - middle) * ops.sin(angle) - first
             distance = ops.abs(distance - gap * ops.maximum(ops.round(distance / gap), 0))  # from the nearest bar
-            covered = ops.maximum(covered, ops.clip(views[:, 25, None, None] + 0.5 - distance, 0, 1))
-        covered = ops.where(views[:, 25, None, None] > 0, covered, 0)[..., None]
-        shown = (1 - covered) * shown + covered * views[:, None, None, 22:25]
-        share = views[:, 32, None, None, None]
-        shown = share * shown + (1 - share) * ops.take(shown, ops.cast(views[:, 33], "int32"), axis=0)
+            covered = ops.maximum(covered, ops.clip(reach + 0.5 - distance, 0, 1))
+        covered = ops.where(thickness > 0, covered, 0)[..., None]
+        bar_colour = views[:, None, None, _AT["bar_colour"] : _AT["bar_colour"] + 3]
+        shown = (1 - covered) * shown + covered * bar_colour
+        share, other = views[:, PACKED - 2, None, None, None], ops.cast(views[:, PACKED - 1], "int32")
+        shown = share * shown + (1 - share) * ops.take(shown, other, axis=0)
         return ops.cast(ops.round(ops.clip(shown, 0, 255)), "uint8")
 
 

@@ -51,7 +51,7 @@ def both(samples: list[Sample], recipe: Recipe, *, resident: bool, mixup: float 
     """Returns the batches of a view, as the host and as the device draws them."""
     viewing = Viewing(image_size=EDGE, recipe=recipe, size=SIZE, seed=3, view=5)
     arguments = samples, viewing, 10
-    device_images = DeviceImages(IMAGES, resident=resident)
+    device_images = DeviceImages(IMAGES, resident=resident, mixes=mixup > 0)
     host = ImageBatches(*arguments, targets=make_targets(samples, 2), shuffle=True, mixup=mixup)
     device = device_images.batches(*arguments, targets=make_targets(samples, 2), shuffle=True, mixup=mixup)
     model = device_images.add_views(identity(), ComputeDtype.FLOAT32)

@@ -29,7 +29,9 @@ def assert_same_curves(run: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "options"), [*((backend, ()) for backend in BACKENDS), ("jax", ON_DEVICE)])
+@pytest.mark.parametrize(
+    ("backend", "options"), [(backend, options) for backend in BACKENDS for options in ((), ON_DEVICE)]
+)
 def test_two_devices_learn_what_one_learns(
     backend: str, options: tuple[str, ...], training: Training, tmp_path: Path
 ) -> None:

@@ -100,12 +100,13 @@ class DeviceBatches(ImageBatches):
 class DeviceImages:
     """Images that were decoded once, and the layer that draws their views on the device.
 
-    `pixels` are all of them, uint8 RGB (N, S, S, 3); `resident`: they lie in the memory of the device.
+    `pixels` are all of them, uint8 RGB (N, S, S, 3); `resident`: they lie in the memory of the device; `mixes`: see
+    `DeviceViews`.
     """
 
-    def __init__(self, pixels: RgbBatch, *, resident: bool) -> None:
+    def __init__(self, pixels: RgbBatch, *, resident: bool, mixes: bool = False) -> None:
         self._pixels = pixels
-        self._layer = DeviceViews(pixels if resident else None)
+        self._layer = DeviceViews(pixels if resident else None, mixes=mixes)
 
     def batches(self, *arguments: Any, **more: Any) -> DeviceBatches:
         """Makes batches of them; arguments are those of `ImageBatches`."""

@@ -32,10 +32,15 @@ def pack(views: Views, mix: Mix) -> PackedViews:
 
 
 class DeviceViews(keras.layers.Layer):  # type: ignore[misc]
-    """Draws views of uint8 RGB images (N, S, S, 3); `images` are all of them, for indices to choose from."""
+    """Draws views of uint8 RGB images (N, S, S, 3).
 
-    def __init__(self, images: RgbBatch | None = None) -> None:
+    `images` are all of them, for indices to choose from. Where `mixes`, views are mixed with others of the batch, which
+    must be whole: of several devices, each has a part.
+    """
+
+    def __init__(self, images: RgbBatch | None = None, *, mixes: bool = False) -> None:
         super().__init__(dtype="float32", trainable=False, name="device_views")
+        self._mixes = mixes
         self._images = None
         if images is not None:  # in the memory of the device
             self._images = self.add_weight(
@@ -83,8 +88,9 @@ class DeviceViews(keras.layers.Layer):  # type: ignore[misc]
         covered = ops.where(thickness > 0, covered, 0)[..., None]
         bar_colour = views[:, None, None, _AT["bar_colour"] : _AT["bar_colour"] + 3]
         shown = (1 - covered) * shown + covered * bar_colour
-        share, other = views[:, PACKED - 2, None, None, None], ops.cast(views[:, PACKED - 1], "int32")
-        shown = share * shown + (1 - share) * ops.take(shown, other, axis=0)
+        if self._mixes:
+            share, other = views[:, PACKED - 2, None, None, None], ops.cast(views[:, PACKED - 1], "int32")
+            shown = share * shown + (1 - share) * ops.take(shown, other, axis=0)
         return ops.cast(ops.round(ops.clip(shown, 0, 255)), "uint8")
 
 

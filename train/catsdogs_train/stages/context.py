@@ -93,7 +93,7 @@ class TrainingContext:
         self.val_images = self._decode("val", self.split.val)
         is_resident = self.distribution.shard.hosts == 1 and fits_device(train)
         _log.info("views are drawn on the device%s", ", which has all images" if is_resident else "")
-        self._device_images = DeviceImages(train, resident=is_resident)
+        self._device_images = DeviceImages(train, resident=is_resident, mixes=self.settings.mixup > 0)
 
     def _decode(self, name: str, samples: Sequence[Sample]) -> RgbBatch:
         file = self.checkpoint.images(name)

@@ -66,10 +66,11 @@ def measure_all(data: Sequence[Path], weights: str, images: int, batch_size: int
         decode_once(ImageBatches(samples, Viewing(image_size=_SIZE), batch_size), _SIZE, Path(folder, "images.npy"))
         once = len(samples) / (time.perf_counter() - started)
         pixels = open_decoded(Path(folder, "images.npy"))
-        device_images = DeviceImages(pixels, resident=fits_device(pixels))
+        resident = fits_device(pixels)
+        device_images = DeviceImages(pixels, resident=resident)
 
         def measure(name: str, model: keras.Model, work: Work, views: Callable[[MakeBatches], ImageBatches]) -> None:
-            work(model, _Repeated(views(ImageBatches).subset(np.arange(2 * batch_size))))  # compiles
+            work(model, _Repeated(views(ImageBatches).subset(np.arange(2 * batch_size) % len(samples))))  # compiles
             alone = _per_second(partial(work, model), _Repeated(views(ImageBatches)), len(samples))
             ways: dict[str, tuple[MakeBatches, keras.Model]] = {
                 "host": (ImageBatches, model),
@@ -87,7 +88,7 @@ def measure_all(data: Sequence[Path], weights: str, images: int, batch_size: int
         for size in sizes:
             views = partial(show, recipe=STRONG, size=size, shuffle=True)
             measure(f"fine-tuning all, views of {size}", network, _train, views)
-        where = "in the memory of the device" if fits_device(pixels) else "on the disk"
+        where = "in the memory of the device" if resident else "on the disk"
         Console(width=120).print(table, f"decoded once, at {once:.0f} images a second; for the device they lie {where}")
 
 

@@ -70,7 +70,7 @@ def _classify(folder: Path, model: Path, provider: Provider, out: Path) -> tuple
         out,
     ]
     started = time.perf_counter()
-    subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(command, check=True)
     seconds = time.perf_counter() - started
     with out.open(newline="") as stream:
         return seconds, {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}

@@ -103,6 +103,20 @@ def scripts() -> Path:
     return Path(sys.executable).parent
 
 
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount a small disk here")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
 """`call(app, name, *arguments)`; see the fixture."""
 

@@ -206,4 +206,4 @@ def _print_evaluation(result: "Evaluation") -> None:
     for name, row in zip(result.classes, result.confusion, strict=True):
         typer.echo(f"  {name:<{width}} " + " ".join(f"{count:6d}" for count in row))
     if result.unreadable:
-        typer.echo(f"{counted(result.unreadable, 'image')} could not be read and left out", err=True)
+        typer.echo(f"left out, because they could not be read: {counted(result.unreadable, 'image')}", err=True)

@@ -54,7 +54,7 @@ def test_a_table_for_people(call: Call, exported: Path, images: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("accuracy ")
     assert "torn.jpg: not an image" in done.stderr
-    assert "1 image could not be read" in done.stderr
+    assert "left out, because they could not be read: 1 image\n" in done.stderr
 
 
 def test_other_classes_are_refused(call: Call, exported: Path, tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def train(settings: Settings) -> Epoch:
     Raises:
         DataError: The images or the weights cannot be used, or what is to be resumed is another training.
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
-        MemoryShortageError: A batch does not fit into memory, or a process that decodes has ended.
+        MemoryShortageError: A batch does not fit into memory.
     """
     if settings.from_run:
         earlier = read_earlier(settings.from_run, "--from")
@@ -150,7 +150,6 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
     precision = choose_dtype(settings.precision)
-    views_on = choose_views_on(settings.views_on, mixup=settings.mixup, devices=distribution.shard.devices)
     teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
     earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
     if (teacher or earlier) and distribution.shard.hosts > 1:
@@ -182,6 +181,9 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
+    decoded = len(split.train) + len(split.val) + (len(outliers) + len(unlabelled) if teacher else 0)
+    begun = checkpoint.begun_with("--views-on") if settings.resume else None
+    views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
     fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision, views_on)
     return _Plan(
         split, outliers, unlabelled, teacher, earlier, other_folders, precision, views_on, fingerprint, is_done

@@ -32,7 +32,7 @@ _EXTRA_OF_MODULE = {
     "cv2": "edge", "onnxruntime": "edge", "pyarrow": "ray", "ray": "ray", "onnx": "export", "tf2onnx": "export",
     "starlette": "web", "uvicorn": "web", "python_multipart": "web", "prometheus_client": "web", "paho": "mqtt",
     "watchdog": "watch", "keras": None, "matplotlib": None, "tensorflow": None, "sklearn": None, "scipy": None,
-    "onnx_ir": "export", "imagehash": None, "filelock": None, "platformdirs": "edge-cuda",
+    "onnx_ir": "export", "imagehash": None, "filelock": None, "platformdirs": None,
 }  # fmt: skip
 
 _received: list[int] = []  # the signal that ends the command, unless it is Ctrl-C

@@ -37,6 +37,8 @@ MOST_IN_BATCH = 64
 FIXED_BATCH = 32
 """Images of each inference on a provider that prepares anew for each other number of them; the last ones are padded."""
 
+_ALONE = 4  # so many, as the regions of a frame, are faster one after the other than padded
+
 # They search algorithms, or compile, for each shape: one for a camera's frame, one for all others
 _PREPARES = frozenset(provider.onnx_name for provider in (Provider.CUDA, Provider.TENSORRT, Provider.MIGRAPHX))
 
@@ -53,7 +55,8 @@ class Classifier:
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
         threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
         labels: All that it may answer.
-        fixed_batch: Images of each inference but that of a single image; None where their number makes no difference.
+        fixed_batch: Images of each inference, but of a few, which go one by one; None where their number makes no
+            difference.
     """
 
     def __init__(
@@ -168,8 +171,10 @@ class Classifier:
     def _run(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
         """Returns the outputs of these names for a batch; see `fixed_batch`."""
         size = self.fixed_batch
-        if size is None or len(batch) == 1:
+        if size is None:
             return self._run_once(session, names, batch)
+        if len(batch) <= min(_ALONE, size):
+            size = 1
         parts = []
         for start in range(0, len(batch), size):
             some = batch[start : start + size]

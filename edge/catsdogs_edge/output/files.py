@@ -71,11 +71,15 @@ def check_writable(folder: Path) -> None:
     import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait for
 
     try:
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        with tempfile.TemporaryFile(dir=existing):
+        with tempfile.TemporaryFile(dir=existing_folder(folder)):
             pass
     except OSError as error:
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
+
+
+def existing_folder(folder: Path) -> Path:
+    """Returns a folder, or the nearest above it that exists."""
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def make_folder(folder: Path) -> None:

@@ -5,7 +5,9 @@ Here a named provider is strict: afterwards the session is asked what it runs on
 """
 
 import contextlib
+import hashlib
 import io
+import logging
 import os
 import re
 from collections import Counter
@@ -19,6 +21,8 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.runtime.cpu import Cpu, allowed_cpus, usable_cpus
 from catsdogs_edge.runtime.diagnosis import why_missing, why_not_cuda
 from catsdogs_edge.runtime.providers import BEST_FIRST, Provider
+
+_log = logging.getLogger(__name__)
 
 _ON_CUDA = (Provider.CUDA, Provider.TENSORRT)
 
@@ -101,6 +105,7 @@ class _Model:
     opened: str | bytes
     """What ONNX Runtime opens: the name of a file, or its content."""
     half: bool
+    """Whether it computes in float16."""
 
 
 def _open_strictly(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
@@ -156,18 +161,32 @@ def _options(threads: int, *, spinning: bool) -> ort.SessionOptions:
     return options
 
 
-def _provider_options(provider: Provider, threads: int, *, half: bool) -> dict[str, str]:
+def _engine_cache(model: str | bytes) -> dict[str, str]:
+    """Returns options that keep what TensorRT compiles for minutes, in a folder of the user's cache for each model.
+
+    For each, because ONNX Runtime takes a graph of the same names for the same engine, whatever its weights are.
+    """
+    content = Path(model).read_bytes() if isinstance(model, str) else model
+    try:
+        import platformdirs  # noqa: PLC0415 - of the extra edge-cuda
+
+        cache = platformdirs.user_cache_path("catsdogs", appauthor=False)
+        folder = cache / "tensorrt" / hashlib.sha256(content).hexdigest()[:16]
+        folder.mkdir(parents=True, exist_ok=True)
+    except (ImportError, OSError) as error:  # as for a service without a home
+        _log.warning("TensorRT compiles the model anew at each start: it has no folder to keep it in (%s)", error)
+        return {}
+    return {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", "trt_engine_cache_path": str(folder)}
+
+
+def _provider_options(provider: Provider, threads: int, model: _Model) -> dict[str, str]:
     if provider is Provider.CUDA:
         # TF32 rounds float32 to 11 bits, which is enough to fail a model's self-test; who wants speed takes fp16. The
         # default, EXHAUSTIVE, times all algorithms of cuDNN for each layer and batch size, for seconds.
         options = {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
-        return options | ({"prefer_nhwc": "1"} if half else {})  # as the tensor cores want it
+        return options | ({"prefer_nhwc": "1"} if model.half else {})  # as the tensor cores want it
     if provider is Provider.TENSORRT:
-        import platformdirs  # noqa: PLC0415 - of the extra edge-cuda
-
-        cache = platformdirs.user_cache_dir("catsdogs", appauthor=False, ensure_exists=True)
-        options = {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1", "trt_fp16_enable": str(int(half))}
-        return options | {"trt_engine_cache_path": os.path.join(cache, "tensorrt")}  # noqa: PTH118 - a text
+        return {"trt_fp16_enable": str(int(model.half))} | _engine_cache(model.opened)
     if provider is Provider.OPENVINO and threads:  # it has threads of its own, and shares them between its streams
         streams = usable_cpus() if threads == 1 else 1
         return {"num_of_threads": str(streams * threads), "num_streams": str(streams)}
@@ -176,7 +195,7 @@ def _provider_options(provider: Provider, threads: int, *, half: bool) -> dict[s
 
 def _open(model: _Model, provider: Provider, options: ort.SessionOptions) -> ort.InferenceSession:
     try:
-        own = _provider_options(provider, options.intra_op_num_threads, half=model.half)
+        own = _provider_options(provider, options.intra_op_num_threads, model)
         # Without ONNX Runtime's fallback, which prints a banner and goes on with the CPU, at the start and in any run.
         chosen = [(provider.onnx_name, own)]
         return ort.InferenceSession(model.opened, options, providers=chosen, enable_fallback=False)

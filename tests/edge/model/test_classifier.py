@@ -59,7 +59,7 @@ def test_a_provider_that_prepares_for_each_number_of_images_gets_one_number(fami
     assert classifier.fixed_batch is None  # on a CPU
     classifier.fixed_batch = 4
     batch = np.random.default_rng(0).integers(0, 256, (9, 224, 224, 3), np.uint8)
-    for count, sizes in ((1, [1]), (3, [4]), (4, [4]), (9, [4, 4, 4])):
+    for count, sizes in ((1, [1]), (3, [1, 1, 1]), (5, [4, 4]), (9, [4, 4, 4])):
         classifier.sizes = []
         for maps in (False, True) if expected.has_maps else (False,):
             found, others = classifier.predict(batch[:count], maps=maps), expected.predict(batch[:count], maps=maps)

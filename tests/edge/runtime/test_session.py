@@ -9,7 +9,7 @@ import pytest
 from catsdogs_edge.errors import ProviderError
 from catsdogs_edge.runtime.cpu import allowed_cpus, usable_cpus
 from catsdogs_edge.runtime.providers import BEST_FIRST, Provider
-from catsdogs_edge.runtime.session import _check_placement, _provider_options, open_session, placement
+from catsdogs_edge.runtime.session import _check_placement, _Model, _provider_options, open_session, placement
 
 
 def test_every_provider_is_one_of_onnx_runtimes() -> None:
@@ -83,13 +83,22 @@ def test_idle_threads_spin_only_where_asked(spinning: bool, setting: str, tiny: 
     assert options.intra_op_num_threads == 1
 
 
-def test_a_gpu_neither_times_algorithms_nor_compiles_anew(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_gpu_does_not_time_algorithms(tiny: Path) -> None:
     """Read, not run: no GPU is where tests run."""
-    exact, half = (_provider_options(Provider.CUDA, 0, half=half) for half in (False, True))
+    exact, half = (_provider_options(Provider.CUDA, 0, _Model(tiny, str(tiny), half)) for half in (False, True))
     assert exact == {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}
     assert half == {**exact, "prefer_nhwc": "1"}
-    pytest.importorskip("platformdirs")
+
+
+def test_tensorrt_keeps_what_it_compiled_for_each_model(
+    tiny: Path, familiar: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    options = _provider_options(Provider.TENSORRT, 0, half=True)
-    assert options["trt_engine_cache_enable"] == options["trt_fp16_enable"] == "1"
-    assert Path(options["trt_engine_cache_path"]).name == "tensorrt"
+    models = [_Model(tiny, content, half=True) for content in (str(tiny), tiny.read_bytes(), str(familiar))]
+    first, same, other = (_provider_options(Provider.TENSORRT, 0, model) for model in models)
+    assert first["trt_engine_cache_enable"] == first["trt_fp16_enable"] == "1"
+    assert Path(first["trt_engine_cache_path"]).is_dir()
+    assert first == same != other
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))  # no folder can be made in it
+    assert _provider_options(Provider.TENSORRT, 0, models[0]) == {"trt_fp16_enable": "1"}

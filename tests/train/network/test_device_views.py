@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import keras
@@ -19,8 +20,9 @@ from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe
 from catsdogs_train.data.batches import ImageBatches, make_targets
 from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
+from catsdogs_train.network import device_batches
 from catsdogs_train.network.device_batches import DeviceImages, choose_views_on, decode_once, open_decoded
-from catsdogs_train.settings import ComputeDtype, ViewsOn
+from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 
 EDGE, SIZE, COUNT = 96, 64, 24
 NEAR = {  # mean difference in levels, share of pixels that may be further off than four of them
@@ -106,20 +108,31 @@ def test_they_are_the_same_on_the_other_backend(samples: list[Sample], tmp_path:
     assert np.abs(here - np.load(tmp_path / "views.npy")).max() <= 1
 
 
-def test_images_are_decoded_once(samples: list[Sample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_images_are_decoded_once(samples: list[Sample], tmp_path: Path) -> None:
     file = tmp_path / "images-train.npy"
     batches = ImageBatches(samples, Viewing(image_size=EDGE), 10)
     decode_once(batches, EDGE, file)
     np.testing.assert_array_equal(open_decoded(file), IMAGES)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    with pytest.raises(OutputError, match=r"24 decoded images take 0\.0 GB, .* --views-on host"):
-        decode_once(batches, EDGE, tmp_path / "other.npy")
-    assert not (tmp_path / "other.npy").exists()
 
 
-def test_a_cpu_lets_opencv_draw() -> None:
-    choose = choose_views_on
-    assert choose(ViewsOn.AUTO, mixup=0.0, devices=1) is ViewsOn.HOST  # no GPU where tests run
-    assert choose(ViewsOn.DEVICE, mixup=0.2, devices=1) is ViewsOn.DEVICE
+@pytest.mark.slow
+def test_a_disk_that_is_full_is_said(samples: list[Sample], small_disk: Path) -> None:
+    many = 10 * samples  # 6.6 MB
+    with pytest.raises(OutputError, match="No space left on device"):
+        decode_once(ImageBatches(many, Viewing(image_size=EDGE), 10), EDGE, small_disk / "images.npy")
+    assert not list(small_disk.iterdir())
+
+
+def test_a_gpu_draws_where_it_can(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def choose(*, gpu: bool = True, devices: int = 1, free: int = 10**12, begun: str | None = None, **more: Any) -> str:
+        monkeypatch.setattr(device_batches, "has_gpu", lambda: gpu)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=free))
+        return choose_views_on(Settings(data=[tmp_path], out=tmp_path / "run", **more), 1000, devices, begun).value
+
+    assert choose() == choose(devices=2) == "device"
+    assert choose(gpu=False) == choose(mixup=0.2) == choose(free=10**8) == "host"
+    assert choose(gpu=False, begun="device") == "device"  # as it was begun, so that it ends as it would have
+    assert choose(begun="host") == "host"
+    assert choose(gpu=False, views_on=ViewsOn.DEVICE, mixup=0.2) == "device"
     with pytest.raises(DataError, match="--views-on host, or --mixup 0"):
-        choose(ViewsOn.DEVICE, mixup=0.2, devices=2)
+        choose(views_on=ViewsOn.DEVICE, mixup=0.2, devices=2)

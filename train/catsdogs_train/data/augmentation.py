@@ -119,7 +119,8 @@ Between: TypeAlias = Callable[[float, float], NDArray[np.float64]]
 @lru_cache(maxsize=4096)  # 55 MB: an epoch of 262,144 images
 def _random_numbers(seed: int, view: int, block: int) -> NDArray[np.float64]:
     """Returns the random numbers of a view for the images of a block, shape (64, 27)."""
-    return np.random.default_rng((seed, view, block)).random((_BLOCK, _NUMBERS))
+    # From 1, because (seed, view, 0) would be (seed, view), of which the order of an epoch is drawn
+    return np.random.default_rng((seed, view, block + 1)).random((_BLOCK, _NUMBERS))
 
 
 def _place(views: Views, edge: int, size: int, recipe: Recipe, between: Between) -> None:

@@ -109,8 +109,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
     Attributes:
         count: Of the images.
-        failure: Why a batch could not be read, such as an `ImageError`; the backend wraps the exception itself beyond
-            recognition.
+        failure: Why a batch could not be read; the backend wraps the exception itself beyond recognition.
     """
 
     def __init__(
@@ -126,7 +125,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         shard: BatchShard | None = None,
     ) -> None:
         super().__init__()
-        self.failure: Exception | None = None
+        self.failure: ImageError | None = None
         self.count = len(samples)
         self._samples = samples
         self._viewing = viewing
@@ -163,7 +162,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
                 if later not in self._ahead:
                     self._ahead[later] = self._submit(self._indices(later).tolist())
             return [some.result() for some in self._ahead.pop(index)]
-        except (ImageError, OSError) as error:
+        except ImageError as error:
             self.failure = error
             raise
 
@@ -193,25 +192,28 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
 
 
 class ArrayBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of images that are in memory, uint8 RGB (N, S, S, 3); see `ImageBatches`."""
+    """Batches of images that are decoded, uint8 RGB (N, S, S, 3), in memory or on the disk; see `ImageBatches`."""
 
     def __init__(self, images: RgbBatch, size: int) -> None:
         super().__init__()
         self.count = len(images)
         self.failure: ImageError | None = None
         self._images = images
+        self._order = np.arange(len(images))
         self._size = size
 
     def subset(self, indices: NDArray[np.intp]) -> "ArrayBatches":
         """Returns some of the images."""
-        return ArrayBatches(self._images[indices], self._size)
+        some = copy(self)
+        some.count, some._order = len(indices), indices
+        return some
 
     def __len__(self) -> int:
-        return math.ceil(len(self._images) / self._size)
+        return math.ceil(self.count / self._size)
 
     def __getitem__(self, index: int) -> tuple[RgbBatch]:
         """Returns images of shape (N, S, S, 3), uint8 RGB."""
-        return (self._images[index * self._size : (index + 1) * self._size],)
+        return (np.asarray(self._images[self._order[index * self._size : (index + 1) * self._size]]),)
 
 
 class Padded(keras.utils.PyDataset):  # type: ignore[misc]

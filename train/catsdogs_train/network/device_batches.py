@@ -10,19 +10,20 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_edge.output.files import atomic_file
+from catsdogs_edge.output.files import atomic_file, existing_folder
 from catsdogs_train.data.augmentation import Views
 from catsdogs_train.data.batches import ImageBatches, SampleWeights, Targets
 from catsdogs_train.data.prefetch import submit_one
 from catsdogs_train.network.device_views import PACKED, DeviceViews, pack
 from catsdogs_train.network.precision import dtype_policy_scope, free_memory, has_gpu
-from catsdogs_train.settings import ComputeDtype, ViewsOn
+from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 
 _log = logging.getLogger(__name__)
 
-_MOST_RESIDENT = 0.4  # share of the device's free memory that images may take
+_MOST_RESIDENT = 0.2  # share of the device's free memory that images may take; the network comes later
+_MOST_OF_DISK = 0.5  # share of the free disk, if nobody chose
 
 
 def decode_once(batches: ImageBatches, image_size: int, file: Path) -> None:
@@ -30,21 +31,11 @@ def decode_once(batches: ImageBatches, image_size: int, file: Path) -> None:
 
     Raises `ImageError` for an image that is gone, `OutputError` where the disk is too small.
     """
-    shape = (batches.count, image_size, image_size, 3)
-    needed, free = int(np.prod(shape)), shutil.disk_usage(file.parent).free
-    if needed > free:
-        raise OutputError(
-            f"{file.parent}: {batches.count} decoded images take {needed / 1e9:.1f} GB, of which {free / 1e9:.1f} are "
-            "free: make room, or draw the views on the CPU with --views-on host"
-        )
-    with atomic_file(file) as path:
-        pixels = np.lib.format.open_memmap(path, "w+", np.uint8, shape)
-        start = 0
+    header = {"descr": "|u1", "fortran_order": False, "shape": (batches.count, image_size, image_size, 3)}
+    with atomic_file(file) as path, path.open("wb") as stream:  # not mapped: a full disk would end the process
+        np.lib.format.write_array_header_1_0(stream, header)
         for index in range(len(batches)):
-            images = batches[index][0]
-            pixels[start : start + len(images)] = images
-            start += len(images)
-        pixels.flush()
+            stream.write(batches[index][0].tobytes())
 
 
 def open_decoded(file: Path) -> RgbBatch:
@@ -52,12 +43,20 @@ def open_decoded(file: Path) -> RgbBatch:
     return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
-def choose_views_on(wanted: ViewsOn, *, mixup: float, devices: int) -> ViewsOn:
-    """Replaces `auto` by what suits the hardware; raises `DataError` where the device cannot do it."""
-    if wanted is ViewsOn.DEVICE and mixup and devices > 1:  # each has a part of a batch, and mixes need all of it
+def choose_views_on(settings: Settings, images: int, devices: int, begun: str | None = None) -> ViewsOn:
+    """Replaces `auto` by what suits the hardware, or by what the training was `begun` with.
+
+    Raises `DataError` where the device cannot do what is wanted.
+    """
+    wanted = settings.views_on
+    if wanted is ViewsOn.AUTO and begun:
+        wanted = ViewsOn(begun)
+    if wanted is ViewsOn.DEVICE and settings.mixup and devices > 1:  # each has a part of a batch, mixes need all of it
         raise DataError("several devices do not mix what they draw themselves: use --views-on host, or --mixup 0")
     if wanted is ViewsOn.AUTO:
-        return ViewsOn.DEVICE if has_gpu() and not (mixup and devices > 1) else ViewsOn.HOST
+        needed = images * 3 * settings.image_size**2
+        has_room = needed <= _MOST_OF_DISK * shutil.disk_usage(existing_folder(settings.out)).free
+        return ViewsOn.DEVICE if has_gpu() and has_room and not settings.mixup else ViewsOn.HOST
     return wanted
 
 
@@ -70,14 +69,12 @@ def fits_device(images: RgbBatch) -> bool:
 class DeviceBatches(ImageBatches):
     """Batches of images, or of their indices, and of what the views of them look like; see `DeviceViews`.
 
-    Args:
-        pixels: All images, uint8 RGB (N, S, S, 3).
-        resident: Whether the device has them, and gets their indices alone.
-        others: As of `ImageBatches`.
+    `pixels` are all images, uint8 RGB (N, S, S, 3); `resident`: the device has them, and gets their indices alone. The
+    other arguments are those of `ImageBatches`.
     """
 
-    def __init__(self, pixels: RgbBatch, *others: Any, resident: bool, **more: Any) -> None:
-        super().__init__(*others, **more)
+    def __init__(self, pixels: RgbBatch, *arguments: Any, resident: bool, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self._pixels = pixels
         self._resident = resident
 
@@ -108,9 +105,9 @@ class DeviceImages:
         self._pixels = pixels
         self._layer = DeviceViews(pixels if resident else None, mixes=mixes)
 
-    def batches(self, *arguments: Any, **more: Any) -> DeviceBatches:
+    def batches(self, *arguments: Any, **named: Any) -> DeviceBatches:
         """Makes batches of them; arguments are those of `ImageBatches`."""
-        return DeviceBatches(self._pixels, *arguments, resident=self._layer.has_images, **more)
+        return DeviceBatches(self._pixels, *arguments, resident=self._layer.has_images, **named)
 
     def add_views(self, model: keras.Model, precision: ComputeDtype) -> keras.Model:
         """Puts the drawing of views before a model of images, uint8 RGB (N, V, V, 3); weights are shared.

@@ -86,7 +86,7 @@ def read_features(file: Path) -> Features:
 
 
 def is_whole(file: Path) -> bool:
-    """Looks whether features are there, and not cut short, as after a power cut."""
+    """Looks whether an NPY file is there, and not cut short, as after a power cut."""
     try:
         read_features(file)
     except (OSError, EOFError, ValueError):

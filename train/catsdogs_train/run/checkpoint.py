@@ -43,8 +43,7 @@ class Checkpoint:
     @property
     def exists(self) -> bool:
         """Whether there is something to go on with."""
-        begun = self._state.exists() or self.has_student or any(self.folder.glob("features-*.npy"))
-        return self._fingerprint.exists() and begun
+        return self._fingerprint.exists() and bool(self._state.exists() or self.has_student or self._arrays())
 
     @property
     def has_student(self) -> bool:
@@ -57,16 +56,20 @@ class Checkpoint:
         _sweep(self.folder)
         if not self.exists:
             make_folder(self.folder)
-            for path in self._arrays():  # of another training
-                path.unlink()
             with atomic_file(self._fingerprint) as path:
                 path.write_text(json.dumps(fingerprint, indent=2) + "\n", encoding="utf-8")
             return
+        check_same(self._read_fingerprint(), fingerprint, self.folder.parent)
+
+    def begun_with(self, name: str) -> Any:
+        """Returns what the training began with, such as `--views-on`; None where there is none."""
+        return self._read_fingerprint().get(name) if self.exists else None
+
+    def _read_fingerprint(self) -> dict[str, Any]:
         try:
-            begun = from_json(self._fingerprint.read_bytes(), dict[str, Any])
+            return from_json(self._fingerprint.read_bytes(), dict[str, Any])
         except (OSError, ValueError) as error:
             raise DataError(f"{self._fingerprint} is damaged ({error}): remove {self.folder}, train anew") from error
-        check_same(begun, fingerprint, self.folder.parent)
 
     def load(self) -> TrainingState:
         """Reads how far it has come; a fresh state if no epoch is done. Raises `DataError` for a damaged file."""

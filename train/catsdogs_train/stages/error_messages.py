@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from catsdogs_edge.errors import CatsDogsError, DataError, ImageError, MemoryShortageError
 from catsdogs_train.data.batches import ImageBatches
+from catsdogs_train.network.device_batches import DeviceBatches
 
 
 @contextmanager
@@ -23,6 +24,8 @@ def readable_errors(batches: Sequence[ImageBatches], batch_size: int) -> Iterato
         if isinstance(error, CatsDogsError) or not _is_shortage(error):
             raise
         advice = f"--batch-size {batch_size // 2}" if batch_size > 1 else "a smaller --image-size"
+        if any(isinstance(item, DeviceBatches) for item in batches):
+            advice = f"--views-on host or {advice}"
         raise MemoryShortageError(
             f"not enough memory for batches of {batch_size} images: try {advice}, and another --out"
         ) from error

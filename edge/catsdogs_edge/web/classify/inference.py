@@ -90,8 +90,9 @@ class InferenceQueue:
 
     def predict(self, batch: RgbBatch) -> Outputs:
         """Asks the model about uint8 RGB (N, S, S, 3), a few at a time."""
+        size = self.classifier.fixed_batch or BATCH
         return Outputs.concatenate(
-            self.classifier.predict(batch[start : start + BATCH]) for start in range(0, len(batch), BATCH)
+            self.classifier.predict(batch[start : start + size]) for start in range(0, len(batch), size)
         )
 
     def close(self) -> None:

@@ -126,7 +126,8 @@ class Clips:
         """Ends the clip that goes on, and waits for the encoder; raises `OutputError` where a clip was not written."""
         self._end()
         self._encoder.close()
-        _log.info("Clips in %s: %d.", self._quota.folder, self._encoder.written)
+        removed = f"; {self._quota.removed} older went for the quota" if self._quota.removed else ""
+        _log.info("Clips in %s: %d new%s.", self._quota.folder, self._encoder.written, removed)
 
 
 @dataclass(slots=True)
@@ -261,6 +262,8 @@ class _Video:
         if not _is_whole(self._temporary, self._written):
             self.abandon()
             raise OutputError(f"{self._path} does not hold its {self._written} frames: is the disk full, or a quota?")
+        if self._growth.is_large:
+            _log.warning("%s ends before its visit: it has grown to a quarter of the quota", self._path)
         self._quota.make_room(len(snapshot), keep=self._temporary)
         sync(self._temporary)
         write_whole(self._path.with_suffix(".jpg"), snapshot)

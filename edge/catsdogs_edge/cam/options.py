@@ -107,7 +107,8 @@ class CamOptions(WebOptions):
     web: Annotated[
         str | None,
         typer.Option(
-            metavar="[HOST:PORT]", help=f"Serve a live page, an API and metrics, at {WEB_ADDRESS} if nothing is said."
+            metavar="[HOST:PORT]",
+            help="Serve a live page, an API and metrics, at " + WEB_ADDRESS + " if nothing is said.",
         ),
     ] = None
     mqtt: Annotated[

@@ -25,14 +25,17 @@ def _load(context: typer.Context, value: Path | None) -> Path | None:
     if value is not None:
         parameters = {each.name: each for each in context.command.params if each.name not in _NOT_CONFIGURED}
         found = read_config(value, parameters)
-        several = {name for name, each in parameters.items() if getattr(each, "multiple", False) or each.nargs != 1}
         if alone := getattr(context.command, "option", ""):  # an option that may stand alone, or be false
             name = alone.removeprefix("--")
             if isinstance(found.get(name), bool):
                 found[name] = context.command.otherwise if found[name] else None  # type: ignore[attr-defined]
-        context.default_map = {
-            name: [entry] if name in several and not isinstance(entry, list) else entry for name, entry in found.items()
-        }
+        context.default_map = {}
+        for name, entry in found.items():
+            try:
+                context.default_map[name] = None if entry is None else _fit(entry, parameters[name])
+            except ValueError as error:
+                shown = f"'{name.replace('_', '-')}' is {json.dumps(entry)}"
+                raise DataError(f"{value}: {shown}, expected {error}") from error
     return value
 
 
@@ -83,6 +86,30 @@ def read_config(path: Path, names: Iterable[str | None]) -> dict[str, Any]:
             raise DataError(f"{path}: '{key}' is {value!r}, expected a text, a number, true, false, or a list of texts")
         found[name] = value
     return found
+
+
+def _fit(value: Any, parameter: Any) -> Any:
+    """Returns a value of an entry as the parser of the command line takes it; raises `ValueError` with what it expects.
+
+    A number may stand for a text, as that of a camera.
+    """
+    kind, is_list = parameter.type.name, parameter.multiple or parameter.nargs != 1
+    if kind == "boolean":
+        if not isinstance(value, bool):
+            raise ValueError("true or false")
+        return value
+    accepted: tuple[type, ...] = (str, int, float)
+    expected = "a list of texts" if is_list else "a text"
+    if "int" in kind:
+        accepted, expected = (int,), "a whole number"
+    elif "float" in kind:
+        accepted, expected = (int, float), "a number"
+    entries = value if isinstance(value, list) else [value]
+    is_good = all(isinstance(entry, accepted) and not isinstance(entry, bool) for entry in entries)
+    if not is_good or not entries or (isinstance(value, list) and not is_list):
+        raise ValueError(expected)
+    fitting = [entry if accepted[0] is int else str(entry) for entry in entries]
+    return fitting if is_list else fitting[0]
 
 
 def where_from(context: typer.Context, parameter: Any) -> str:

@@ -88,6 +88,8 @@ class _Commands(typer.core.TyperGroup):
         """Returns one of them; None for what is none."""
         entry = COMMANDS.get(cmd_name)
         if entry is None:
+            if cmd_name == "help":
+                raise typer.BadParameter("there is no command 'help': each has a --help, such as catsdogs cam --help")
             near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
             hint = f"did you mean '{near[0]}'?" if near else "images are classified with: catsdogs classify IMAGES"
             raise typer.BadParameter(f"there is no command '{cmd_name}': {hint}")

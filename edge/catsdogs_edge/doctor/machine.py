@@ -100,5 +100,5 @@ def _int8_note(cpu: Cpu) -> str:
     if cpu.machine == "arm64" and not cpu.has_dot_product:
         return "this CPU has no dot product instructions: expect INT8 to be hardly faster than fp32"
     if cpu.has_amx and Provider.OPENVINO not in _offered():
-        return "this CPU has AMX: INT8 is about twice as fast with 'catsdogs[edge-openvino]', in a fresh environment"
+        return "this CPU has AMX: INT8 is about twice as fast with the extra edge-openvino, in a fresh environment"
     return ""

@@ -64,11 +64,17 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 class Quota:
-    """A folder, and how much of what `timed_name` has named may be in it; nothing else is counted or touched."""
+    """A folder, and how much of what `timed_name` has named may be in it; nothing else is counted or touched.
+
+    Attributes:
+        folder: The folder.
+        removed: Recordings that had to go since the start, each with its image.
+    """
 
     def __init__(self, folder: Path, limit: Limit | None) -> None:
         """Removes what a process that was killed has left unfinished; the folder must exist."""
         self.folder = folder
+        self.removed = 0
         self._limit = limit or Limit()
         self._lock = threading.Lock()
         for _, path, _ in self._files():
@@ -102,6 +108,7 @@ class Quota:
                     return
                 if any(path.name.startswith(".") or path == keep for _, path, _ in files):  # it is being written
                     continue
+                self.removed += 1
                 for _, path, size in files:
                     try:
                         path.unlink(missing_ok=True)

@@ -140,7 +140,7 @@ class RowFile(ABC):
                     self._file.close()
                     raise OutputError(
                         f"{self.path} holds something else than such rows, or rows with other columns "
-                        "(options such as --crop add some): take another name"
+                        "(--crop, --motion, --copy and --move add some): take another name"
                     )
 
     def _head(self) -> None:

@@ -15,9 +15,9 @@ def why_missing(provider: Provider) -> str:
     installed = ", ".join(installed_wheels()["ONNX Runtime"]) or f"onnxruntime {ort.__version__}"
     has = ", ".join(ort.get_available_providers())
     advice = {
-        Provider.CUDA: "in a fresh environment, install 'catsdogs[edge-cuda]' instead of 'catsdogs[edge]'",
-        Provider.TENSORRT: "in a fresh environment, install 'catsdogs[edge-cuda]' and TensorRT",
-        Provider.OPENVINO: "in a fresh environment, install 'catsdogs[edge-openvino]'",
+        Provider.CUDA: "in a fresh environment, install catsdogs with the extra edge-cuda instead of edge",
+        Provider.TENSORRT: "in a fresh environment, install catsdogs with the extra edge-cuda, and TensorRT",
+        Provider.OPENVINO: "in a fresh environment, install catsdogs with the extra edge-openvino",
         Provider.DIRECTML: "in a fresh environment on Windows, install the wheel onnxruntime-directml",
     }.get(provider, "another wheel or build of ONNX Runtime has it")
     return "; ".join([*wheel_conflicts(), f"{provider.onnx_name} is missing: {installed} has {has}; {advice}"])

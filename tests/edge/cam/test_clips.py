@@ -288,8 +288,13 @@ def test_forty_visits_under_a_quota_play_in_a_browser(tmp_path: Path) -> None:
         server.shutdown()
 
 
-def test_a_clip_that_grows_beyond_its_part_ends_early_and_the_watch_goes_on(tmp_path: Path) -> None:
+def test_a_clip_that_grows_beyond_its_part_ends_early_and_the_watch_goes_on(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
     random = np.random.default_rng(1)
+    before = tmp_path / "20200101-000000-dog.webm"
+    before.write_bytes(bytes(4_900_000))
     clips = open_clips(tmp_path, size=5_000_000)
     for number in range(120):  # a codec makes 70 kB of each
         frame = Frame(number=number, rgb=random.integers(0, 256, (480, 640, 3), np.uint8), position=number / RATE)
@@ -298,6 +303,9 @@ def test_a_clip_that_grows_beyond_its_part_ends_early_and_the_watch_goes_on(tmp_
     clips.close()
     (clip,) = tmp_path.glob("*.webm")
     assert length(clip) > 1
+    early, counted = caplog.messages
+    assert early == f"{clip} ends before its visit: it has grown to a quarter of the quota"
+    assert counted == f"Clips in {tmp_path}: 1 new; 1 older went for the quota."
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 5_000_000
 
 

@@ -63,6 +63,13 @@ def test_every_option_can_stand_in_the_file_as_it_is_printed(scripts: Path, tmp_
         ("[cam]\nframes = 1", "has 'cam', which is no option"),
         ("smoothing = {a = 1}", "expected a text, a number, true, false, or a list of texts"),
         ("smoothing", "is no TOML"),
+        ("motion = 0", "'motion' is 0, expected true or false"),
+        ("jsonl = true", "'jsonl' is true, expected a text"),
+        ('csv = ["a.csv"]', """'csv' is ["a.csv"], expected a text"""),
+        ('smoothing = "1"', """'smoothing' is "1", expected a number"""),
+        ("threads = 1.5", "'threads' is 1.5, expected a whole number"),
+        ("frames = true", "'frames' is true, expected a whole number"),
+        ("sources = []", "'sources' is [], expected a list of texts"),
     ],
 )
 def test_a_file_that_is_wrong_is_one_line(text: str, message: str, scripts: Path, tmp_path: Path) -> None:
@@ -73,7 +80,7 @@ def test_a_file_that_is_wrong_is_one_line(text: str, message: str, scripts: Path
 
 
 def test_a_value_that_is_wrong_is_wrong_usage(scripts: Path, tmp_path: Path) -> None:
-    done = cam(scripts, "--config", write(tmp_path, 'smoothing = "x"'))
+    done = cam(scripts, "--config", write(tmp_path, "smoothing = -1"))
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
     assert "Invalid value for '--smoothing'" in said
@@ -87,6 +94,11 @@ def test_a_value_that_is_wrong_is_wrong_usage(scripts: Path, tmp_path: Path) -> 
 def test_web_may_be_true_false_or_an_address(scripts: Path, tmp_path: Path) -> None:
     for text, expected in (("true", "127.0.0.1:8765"), ('"127.0.0.1:1"', "127.0.0.1:1"), ("false", None)):
         assert printed(scripts, "--config", write(tmp_path, f"web = {text}")).get("web") == expected
+
+
+def test_a_number_may_name_a_camera(scripts: Path, tmp_path: Path) -> None:
+    assert printed(scripts, "--config", write(tmp_path, "sources = [0, 1]"))["sources"] == ["0", "1"]
+    assert printed(scripts, "--config", write(tmp_path, "sources = 1"))["sources"] == ["1"]
 
 
 def test_a_password_is_not_printed(scripts: Path) -> None:

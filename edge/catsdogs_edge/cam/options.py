@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import typer
 
@@ -19,6 +19,9 @@ from catsdogs_edge.options import (
     WebOptions,
 )
 from catsdogs_edge.runtime.providers import Provider
+
+# Python 3.14 reads annotations in the class, where `list` is an option
+_Texts: TypeAlias = list[str]
 
 
 class SaveWhen(StrEnum):
@@ -38,7 +41,7 @@ class CamOptions(WebOptions):
     """The options of `catsdogs-cam`, each declared once."""
 
     sources: Annotated[
-        list[str] | None,
+        _Texts | None,
         typer.Argument(
             help="Cameras: index, /dev path or cam:NAME. Or a URL (rtsp, http), a video, an image, a folder, a "
             "pattern, @FILE with names, or '-' for standard input. Several share one model.",
@@ -56,7 +59,7 @@ class CamOptions(WebOptions):
         None
     )
     crop: Annotated[
-        list[str] | None,
+        _Texts | None,
         typer.Option(
             metavar="[NAME=]X,Y,W,H",
             help="Classify only this part of each frame, in pixels or shares; more than once: each for itself.",

@@ -13,16 +13,16 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
-from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe
-from catsdogs_train.data.batches import ImageBatches, make_targets
 from catsdogs_train.data.layouts import find_all
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device, open_decoded
 from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import build_network, unfreeze
 from catsdogs_train.settings import ComputeDtype, Unfreeze
+from catsdogs_train.views.augmentation import PUBLISHED, STRONG, Recipe
+from catsdogs_train.views.batches import ImageBatches, make_targets
+from catsdogs_train.views.prefetch import Viewing
 
 _SIZE = 224  # edge length of the images in pixels
 

@@ -16,7 +16,7 @@ from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
 from catsdogs_export.convert import convert
-from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.float_nodes import to_fp16
 from catsdogs_export.gate import SourceDifference, require_not_worse
 from catsdogs_export.int8 import Quantizer
 from catsdogs_export.int8_search import Search, search

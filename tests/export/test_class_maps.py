@@ -16,7 +16,7 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, compare_maps, record_maps
 from catsdogs_export.convert import convert
 from catsdogs_export.export import FILES
-from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.float_nodes import to_fp16
 from catsdogs_export.run_folder import LabelledImage
 from catsdogs_export.seal import write_sealed
 from catsdogs_train.network.familiarity import Detector, attach

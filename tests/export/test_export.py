@@ -26,7 +26,7 @@ from catsdogs_export import export as publish
 from catsdogs_export.cli import _export_app
 from catsdogs_export.convert import convert
 from catsdogs_export.export import export
-from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.float_nodes import to_fp16
 from catsdogs_export.int8_search import BudgetError
 from catsdogs_export.options import ExportOptions, Target
 from catsdogs_export.run_folder import RunFolder

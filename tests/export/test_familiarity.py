@@ -21,7 +21,7 @@ from catsdogs_export import export as publish
 from catsdogs_export.convert import convert
 from catsdogs_export.evaluate import evaluate
 from catsdogs_export.export import export
-from catsdogs_export.fp16 import to_fp16
+from catsdogs_export.float_nodes import to_fp16
 from catsdogs_export.options import ExportOptions
 from catsdogs_export.run_folder import RunFolder
 from catsdogs_export.verify import verify

@@ -10,11 +10,11 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.backend import BACKENDS
-from catsdogs_train.data.batches import BatchShard, ImageBatches, make_targets
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.distribution import HOSTS, Distribution, assemble
 from catsdogs_train.settings import Devices
+from catsdogs_train.views.batches import BatchShard, ImageBatches, make_targets
+from catsdogs_train.views.prefetch import Viewing
 from tests.train.trainings import FINE_TUNING, HEAD, ON_DEVICE, Training, finish, history
 
 

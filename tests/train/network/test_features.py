@@ -8,8 +8,6 @@ import pytest
 
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train import train as fit
-from catsdogs_train.data.batches import ImageBatches
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.features import (
     FeatureBatches,
@@ -21,6 +19,8 @@ from catsdogs_train.network.features import (
 )
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.settings import Settings
+from catsdogs_train.views.batches import ImageBatches
+from catsdogs_train.views.prefetch import Viewing
 from tests.train.small_network import build_small_resnet
 
 

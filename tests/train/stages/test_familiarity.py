@@ -5,13 +5,13 @@ import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import write_folder
-from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.features import Features
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
+from catsdogs_train.views.batches import ImageBatches
 
 HEAD_WIDTH = 8
 """Features that the output layer would get."""

@@ -11,13 +11,13 @@ import pytest
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train import train as fit
-from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch, Stage, TrainingState
 from catsdogs_train.run.run_folder import RunFolderWriter
 from catsdogs_train.settings import ComputeDtype, Settings, Unfreeze
 from catsdogs_train.stages import training
+from catsdogs_train.views.batches import ImageBatches
 
 
 @pytest.fixture(scope="module")

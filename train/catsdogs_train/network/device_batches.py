@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file, existing_folder
-from catsdogs_train.data.augmentation import Views
-from catsdogs_train.data.batches import ImageBatches, SampleWeights, Targets
-from catsdogs_train.data.prefetch import submit_one
-from catsdogs_train.network.device_views import PACKED, DeviceViews, pack
 from catsdogs_train.network.precision import dtype_policy_scope, free_memory, has_gpu
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
+from catsdogs_train.views.augmentation import Views
+from catsdogs_train.views.batches import ImageBatches, SampleWeights, Targets
+from catsdogs_train.views.device_views import PACKED, DeviceViews, pack
+from catsdogs_train.views.prefetch import submit_one
 
 _log = logging.getLogger(__name__)
 

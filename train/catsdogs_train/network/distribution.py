@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.data.batches import ArrayBatches, BatchShard, ImageBatches, Padded
 from catsdogs_train.settings import Devices
+from catsdogs_train.views.batches import ArrayBatches, BatchShard, ImageBatches, Padded
 
 HOSTS = "KERAS_DISTRIBUTION_NUM_PROCESSES"
 """Environment variable of `keras.distribution.initialize`: how many processes train together."""

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
-from catsdogs_train.data.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
 from catsdogs_train.network.distribution import Distribution
 from catsdogs_train.network.resnet import get_backbone, stage_output
+from catsdogs_train.views.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
 
 Features: TypeAlias = NDArray[np.float32]
 """Features of images, shape (N, W + E): first W that the output layer gets, then E of an earlier stage, conv4.

@@ -11,11 +11,11 @@ from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbImage, read, resize
 from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.model.scores import Scores
-from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe, make_view
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.features import make_mapper
 from catsdogs_train.run.plots import plot_images
 from catsdogs_train.settings import Settings
+from catsdogs_train.views.augmentation import PUBLISHED, STRONG, Recipe, make_view
 
 _SHOWN_VIEWS, _SHOWN_WRONG, _COLUMNS, _THUMBNAIL = 5, 18, 3, 160
 

@@ -9,9 +9,6 @@ import numpy as np
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
-from catsdogs_train.data.augmentation import Recipe
-from catsdogs_train.data.batches import ImageBatches, make_sample_weights, make_targets
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device, open_decoded
 from catsdogs_train.network.distribution import Distribution
@@ -24,6 +21,9 @@ from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 from catsdogs_train.stages.progress import Progress
+from catsdogs_train.views.augmentation import Recipe
+from catsdogs_train.views.batches import ImageBatches, make_sample_weights, make_targets
+from catsdogs_train.views.prefetch import Viewing
 
 _log = logging.getLogger(__name__)
 

@@ -5,8 +5,6 @@ from collections.abc import Iterator, Sequence
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch, load_batch
-from catsdogs_train.data.augmentation import STRONG
-from catsdogs_train.data.batches import ImageBatches, draw_order
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.resnet import get_backbone, rebuild, unfreeze
 from catsdogs_train.network.structure import estimate_cost
@@ -19,6 +17,8 @@ from catsdogs_train.settings import ComputeDtype, Settings, Unfreeze
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.epochs import train_epochs
 from catsdogs_train.stages.fine_tuning import make_optimizer
+from catsdogs_train.views.augmentation import STRONG
+from catsdogs_train.views.batches import ImageBatches, draw_order
 
 _log = logging.getLogger(__name__)
 

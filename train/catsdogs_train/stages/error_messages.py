@@ -4,8 +4,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from catsdogs_edge.errors import CatsDogsError, DataError, ImageError, MemoryShortageError
-from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.network.device_batches import DeviceBatches
+from catsdogs_train.views.batches import ImageBatches
 
 
 @contextmanager

@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import NEITHER, has_neither
-from catsdogs_train.data.augmentation import Recipe
-from catsdogs_train.data.batches import ImageBatches, draw_order
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, MOST
 from catsdogs_train.data.split import Sample
@@ -28,6 +26,8 @@ from catsdogs_train.run.report import ENOUGH
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.head import compute_val_features
+from catsdogs_train.views.augmentation import Recipe
+from catsdogs_train.views.batches import ImageBatches, draw_order
 
 _log = logging.getLogger(__name__)
 

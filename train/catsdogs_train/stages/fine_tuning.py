@@ -4,13 +4,13 @@ import math
 
 import keras
 
-from catsdogs_train.data.augmentation import STRONG
-from catsdogs_train.data.batches import ImageBatches
 from catsdogs_train.network.resnet import unfreeze
 from catsdogs_train.network.weights import assign, values
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.epochs import train_epochs
+from catsdogs_train.views.augmentation import STRONG
+from catsdogs_train.views.batches import ImageBatches
 
 WARM_UP = 0.1
 """Share of the steps of fine-tuning in which the learning rate rises; then it falls along a cosine, to zero."""

@@ -8,11 +8,11 @@ import keras
 import numpy as np
 
 from catsdogs_edge.model.scores import Scores
-from catsdogs_train.data.augmentation import PUBLISHED
 from catsdogs_train.network.features import FeatureBatches, compute_features, make_head, read_features
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.epochs import train_epochs
+from catsdogs_train.views.augmentation import PUBLISHED
 
 _log = logging.getLogger(__name__)
 

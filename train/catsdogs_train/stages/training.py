@@ -6,7 +6,6 @@ import numpy as np
 
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
-from catsdogs_train.data import prefetch
 from catsdogs_train.network.cross_validation import cross_validate
 from catsdogs_train.network.familiarity import attach
 from catsdogs_train.network.features import is_whole, read_features
@@ -22,6 +21,7 @@ from catsdogs_train.stages.familiarity import learn_familiarity
 from catsdogs_train.stages.fine_tuning import fine_tune
 from catsdogs_train.stages.head import train_head
 from catsdogs_train.stages.rehearsal import find_changes
+from catsdogs_train.views import prefetch
 
 _log = logging.getLogger(__name__)
 

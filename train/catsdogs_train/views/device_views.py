@@ -1,6 +1,6 @@
 """Computes the pixels of views where the network computes: a GPU would wait for OpenCV on the CPU.
 
-What a view looks like follows from seed, view and index as everywhere (`catsdogs_train.data.augmentation.draw_views`);
+What a view looks like follows from seed, view and index as everywhere (`catsdogs_train.views.augmentation.draw_views`);
 only its pixels come from here, on any backend of Keras: a level or two from those of OpenCV.
 """
 
@@ -12,8 +12,8 @@ from keras import ops
 from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.data.augmentation import VIEW, Views
-from catsdogs_train.data.batches import Mix
+from catsdogs_train.views.augmentation import VIEW, Views
+from catsdogs_train.views.batches import Mix
 
 PackedViews: TypeAlias = NDArray[np.float32]
 """What views look like and how they are mixed, shape (N, 35): a row for each, as `pack` writes it."""

@@ -4,7 +4,7 @@ import pytest
 
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.images.drawings import draw
-from catsdogs_train.data.augmentation import Recipe, make_view
+from catsdogs_train.views.augmentation import Recipe, make_view
 
 PET = np.asarray(draw("cat", 1, 96), np.uint8)
 NOTHING = Recipe()

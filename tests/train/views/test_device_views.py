@@ -16,13 +16,13 @@ import pytest
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import draw
-from catsdogs_train.data.augmentation import PUBLISHED, STRONG, Recipe
-from catsdogs_train.data.batches import ImageBatches, make_targets
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network import device_batches
 from catsdogs_train.network.device_batches import DeviceImages, choose_views_on, decode_once, open_decoded
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
+from catsdogs_train.views.augmentation import PUBLISHED, STRONG, Recipe
+from catsdogs_train.views.batches import ImageBatches, make_targets
+from catsdogs_train.views.prefetch import Viewing
 
 EDGE, SIZE, COUNT = 96, 64, 24
 NEAR = {  # mean difference in levels, share of pixels that may be further off than four of them
@@ -98,7 +98,7 @@ def test_they_are_the_same_on_the_other_backend(samples: list[Sample], tmp_path:
     code = (
         f"import os; os.environ['KERAS_BACKEND'] = {other!r}\n"
         "import sys, numpy as np; from pathlib import Path\n"
-        "from tests.train.network.test_device_views import *\n"
+        "from tests.train.views.test_device_views import *\n"
         f"folder = Path({str(tmp_path)!r})\n"
         "samples = [Sample(folder / f'{number}.png', number % 2, '') for number in range(COUNT)]\n"
         "np.save(folder / 'views.npy', np.concatenate(both(samples, STRONG, resident=True)[1]))\n"

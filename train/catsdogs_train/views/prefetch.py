@@ -10,7 +10,7 @@ import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.runtime.cpu import usable_cpus
-from catsdogs_train.data.augmentation import Recipe, Views, draw_views, show_view
+from catsdogs_train.views.augmentation import Recipe, Views, draw_views, show_view
 
 _AT_ONCE = 8  # images that a thread is given at a time, at most
 

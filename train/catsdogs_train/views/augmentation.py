@@ -2,7 +2,7 @@
 
 A view follows from the seed, its number and the image's index alone: it is the same in every process and on every
 backend, and so can be computed ahead, in any order, by any thread. What it looks like is drawn first (`draw_views`),
-then its pixels are computed: here by OpenCV, or in the training step on a GPU (`catsdogs_train.network.device_views`).
+then its pixels are computed: here by OpenCV, or in the training step on a GPU (`catsdogs_train.views.device_views`).
 """
 
 import math

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.data.prefetch import Viewing, submit
 from catsdogs_train.data.split import Sample
+from catsdogs_train.views.prefetch import Viewing, submit
 
 Targets: TypeAlias = NDArray[np.float32]
 """Share of each class in each image, shape (N, C): 1 for its own, unless images are mixed."""

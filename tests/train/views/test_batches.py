@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import ImageError
-from catsdogs_train.data.augmentation import PUBLISHED
-from catsdogs_train.data.batches import ImageBatches, make_sample_weights, make_targets
-from catsdogs_train.data.prefetch import Viewing
 from catsdogs_train.data.split import Sample
+from catsdogs_train.views.augmentation import PUBLISHED
+from catsdogs_train.views.batches import ImageBatches, make_sample_weights, make_targets
+from catsdogs_train.views.prefetch import Viewing
 
 VIEWING = Viewing(image_size=32)
 

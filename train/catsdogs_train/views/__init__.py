@@ -1,0 +1,1 @@
+"""What the network is shown of images, in which order, and how they get to it."""

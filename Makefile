@@ -1,9 +1,11 @@
-# Needs Python 3.11 to 3.13, pip and make. On Windows, use the pip lines in README.md.
+# Needs Python 3.11 to 3.14, pip and make; the full environment 3.11 to 3.13, as TensorFlow does. On Windows, use the pip lines in README.md.
 PYTHON ?= python3
 FULL := .venv
 EDGE := .venv-edge
 DEMO := build/demo
 PIPELINE := build/pipeline
+ARM64 := build/arm64
+LOWEST := build/lowest
 # Python compiles what is imported, once. Where it may not keep what it compiles, as in many containers, it does so in
 # each process: 20 seconds instead of 7 to import TensorFlow.
 export PYTHONDONTWRITEBYTECODE :=
@@ -12,7 +14,7 @@ UV := build/uv/bin/uv
 INSTALL = $(UV) pip install --quiet --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-slow test-all fuzz lint format wheel clean
+.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format wheel clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -56,6 +58,20 @@ test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other 
 	  tests/integration tests/train tests/export
 
 test-all: test test-slow ## Run all tests
+
+test-arm64: $(FULL)/stamp $(EDGE)/test-stamp ## Ask models on 64-bit ARM, emulated, and compare (Debian; five minutes)
+	command -v debootstrap >/dev/null || { apt-get -qq update && apt-get -qq install -y debootstrap; }
+	rm -rf $(ARM64)/drawings $(ARM64)/run
+	$(FULL)/bin/python -m catsdogs_edge.images.drawings $(ARM64)/drawings 20
+	$(FULL)/bin/catsdogs-train $(ARM64)/drawings --weights none --epochs 1 --batch-size 8 --image-size 96 --out $(ARM64)/run
+	$(FULL)/bin/catsdogs-export $(ARM64)/run --int8 --target arm64
+	$(EDGE)/bin/python scripts/arm64.py compare $(ARM64)/run/onnx/model.int8.onnx $(ARM64)/run/onnx/model.onnx \
+	  edge/catsdogs_edge/model/weights/catsdogs.int8.onnx
+
+test-lowest: $(UV) ## Run the edge's fast tests with the lowest versions that pyproject.toml allows
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(UV) pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct -e '.[edge-headless,web,test]'
+	$(LOWEST)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
 
 fuzz: $(EDGE)/test-stamp ## Damage images in 20,000 ways and decode them
 	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/images/test_fuzz.py

@@ -15,8 +15,8 @@ from catsdogs_edge.stream import frame_result
 
 CLASSES = ("cat", "dog")
 IMAGE_COLUMNS = ["path", "label", "probability", "familiarity", *CLASSES, "error"]
-IMAGE: Mapping[str, Any] = dict.fromkeys(resume.ALL_JSON_FIELDS - {"sorted_to"}, None)
-FRAME: Mapping[str, Any] = dict.fromkeys(sinks.ALL_JSON_FIELDS, None)
+IMAGE: Mapping[str, Any] = dict.fromkeys(sorted(resume.ALL_JSON_FIELDS - {"sorted_to"}))
+FRAME: Mapping[str, Any] = dict.fromkeys(sorted(sinks.ALL_JSON_FIELDS))
 
 
 def open_rows(kind: str, path: Path) -> CsvRows | JsonRows:

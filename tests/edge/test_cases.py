@@ -90,7 +90,8 @@ def test_a_video_has_the_times_of_its_container(
         capture_output=True, text=True, check=True, env=no_display,
     )  # fmt: skip
     rows = [json.loads(line) for line in done.stdout.splitlines()]
-    assert (len(rows), rows[-1]["position_s"]) == (count, last)
+    assert len(rows) == count
+    assert rows[-1]["position_s"] == pytest.approx(last, abs=0.1)  # OpenCV 4.13 counts the sound, too
     assert not any(row["error"] for row in rows)
 
 

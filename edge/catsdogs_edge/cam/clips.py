@@ -7,7 +7,7 @@ import queue
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -83,7 +83,7 @@ class Clips:
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
         present = [part for part in result.each() if part.shows_class]
         kinds = {(part.region, part.label) for part in present}
-        if self._open and kinds and self._open.kind not in kinds:  # another visit
+        if self._open and kinds and not kinds & self._open.kinds:  # another visit
             self._end()
         if self._open is None and present:
             self._begin(present[0])
@@ -91,6 +91,7 @@ class Clips:
             self._remember(shot)
             return True
         self._encoder.put(shot)
+        self._open.kinds |= kinds
         best = max((part.smoothed.probability for part in present if part.smoothed), default=0.0)
         if best > self._open.best:
             self._open.best, self._open.snapshot = best, shot.jpeg
@@ -111,8 +112,7 @@ class Clips:
             fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
         region = first.region.name if first.region else ""
         name = timed_name(first.frame.time, self._source, region, first.label)
-        kind = (first.region, first.label)
-        self._open = _Open(kind=kind, begun=first.frame.clock, last_seen=first.frame.clock)
+        self._open = _Open(begun=first.frame.clock, last_seen=first.frame.clock)
         self._encoder.begin(f"{name}.webm", min(max(fps, _LEAST_FPS), _MOST_FPS))
         self._encoder.put(*self._recent)
         self._recent.clear()
@@ -134,10 +134,10 @@ class Clips:
 class _Open:
     """A clip that goes on."""
 
-    kind: tuple[Region | None, str]
-    """The region and the label of its visit."""
     begun: float
     last_seen: float
+    kinds: set[tuple[Region | None, str]] = field(default_factory=set)
+    """Regions and labels of the visits that it shows: those of several regions at a time are in one clip."""
     best: float = 0.0
     snapshot: bytes = b""
 

@@ -319,3 +319,23 @@ def test_a_clip_and_its_image_go_together(tmp_path: Path) -> None:
     left = {path.stem for path in tmp_path.iterdir()}
     assert left == {"20261127-073010-cat", "20261127-073011-cat"}
     assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_visit_in_two_regions_is_one_clip_whichever_sees_it_last(tmp_path: Path) -> None:
+    """The one that ends first leaves no clip of the empty yard behind, the other's rest."""
+    flap, bowl = (Region.parse(f"{name}=0,0,1,1") for name in ("flap", "bowl"))
+    clips = open_clips(tmp_path)
+    shown = (
+        [("neither", "neither")] * 5 + [("cat", "cat")] * 10 + [("neither", "cat")] * 3 + [("neither", "neither")] * 15
+    )
+    for number, labels in enumerate(shown):
+        result = seen("cat" if "cat" in labels else "neither", number / RATE)
+        parts = tuple(
+            FrameResult(frame=result.frame, smoothed=SmoothedPrediction(label, 0.9), fps=float(RATE), region=region)
+            for label, region in zip(labels, (flap, bowl), strict=True)
+        )
+        clips.write(FrameResult(frame=result.frame, fps=float(RATE), regions=parts))
+    clips.close()
+    (clip,) = tmp_path.glob("*.webm")
+    assert clip.stem.endswith("flap-cat")
+    assert length(clip) > 2

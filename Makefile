@@ -14,7 +14,7 @@ UV := build/uv/bin/uv
 INSTALL = $(UV) pip install --quiet --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format wheel clean
+.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format wheel release-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -89,6 +89,11 @@ format: $(FULL)/dev-stamp ## Put the style right
 wheel: $(FULL)/dev-stamp ## Build the wheel into dist/
 	rm -rf dist
 	$(FULL)/bin/python -m build --wheel
+
+release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each in an empty environment
+	$(PYTHON) -m venv --clear build/release
+	$(UV) pip install --quiet --python build/release/bin/python -c constraints.txt build twine uv cyclonedx-bom
+	build/release/bin/python scripts/check_release.py
 
 clean: ## Remove the environments and everything that was built
 	rm -rf $(FULL) $(EDGE) build dist

@@ -1,6 +1,7 @@
 """Processes that tests start."""
 
 import contextlib
+import re
 import subprocess
 from collections.abc import Iterator
 from typing import AnyStr
@@ -31,8 +32,8 @@ def started(*command: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     try:
         for line in process.stderr:
             said.append(line)
-            if "http" in (last := line.split()[-1])[:4]:
-                yield process, last
+            if address := re.search(r"https?://[^\s;]+", line):
+                yield process, address[0]
                 return
         pytest.fail(f"it ended without an address: {said}")
     finally:

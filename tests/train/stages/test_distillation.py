@@ -22,7 +22,7 @@ from tests.train.small_network import build_small_resnet
 pytestmark = pytest.mark.slow
 
 SIZE = ["--image-size", "64", "--batch-size", "16"]
-DISTIL = [*SIZE, "--fine-tune-size", "64", "--fine-tune-epochs", "3", "--max-drop", "5"]
+DISTIL = [*SIZE, "--fine-tune-size", "64", "--fine-tune-epochs", "5", "--max-drop", "5"]
 HALF = ["--faster", "2", "--unlabelled"]
 
 

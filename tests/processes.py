@@ -32,7 +32,7 @@ def started(*command: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     try:
         for line in process.stderr:
             said.append(line)
-            if address := re.search(r"https?://[^\s;]+", line):
+            if address := re.search(r"https?://[^\s/]+/(?=[;\s])", line):  # a page's, not a camera's
                 yield process, address[0]
                 return
         pytest.fail(f"it ended without an address: {said}")

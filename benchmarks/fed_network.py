@@ -13,9 +13,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.processes import machine
+from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.layouts import find_all
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device, open_decoded
+from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device
 from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import build_network, unfreeze
@@ -65,7 +66,7 @@ def measure_all(data: Sequence[Path], weights: str, images: int, batch_size: int
         started = time.perf_counter()
         decode_once(ImageBatches(samples, Viewing(image_size=_SIZE), batch_size), _SIZE, Path(folder, "images.npy"))
         once = len(samples) / (time.perf_counter() - started)
-        pixels = open_decoded(Path(folder, "images.npy"))
+        pixels = read_array(Path(folder, "images.npy"))
         resident = fits_device(pixels)
         device_images = DeviceImages(pixels, resident=resident)
 

@@ -8,6 +8,7 @@ import pytest
 
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train import train as fit
+from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.features import (
     FeatureBatches,
@@ -15,7 +16,6 @@ from catsdogs_train.network.features import (
     make_extractor,
     make_head,
     make_mapper,
-    read_features,
 )
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.settings import Settings
@@ -99,15 +99,15 @@ def test_features_are_in_the_order_of_the_images_and_computed_once(images: Path,
     whole, one_file = tmp_path / "all.npy", tmp_path / "one.npy"
     compute_features(extractor, ImageBatches(samples, viewing, 3), whole, [])
     compute_features(extractor, ImageBatches(samples[-1:], viewing, 3), one_file, [])
-    features, one = np.array(read_features(whole)), read_features(one_file)
+    features, one = np.array(read_array(whole)), read_array(one_file)
     np.testing.assert_allclose(features[-1:], one, rtol=1e-4, atol=1e-5)
     assert features.shape == (16, 2048 + 1024)
     compute_features(extractor, ImageBatches([], viewing, 3), whole, [])
-    assert np.array_equal(read_features(whole), features)
+    assert np.array_equal(read_array(whole), features)
     for length in (0, 5, whole.stat().st_size - 1):  # cut short, as after a power cut
         os.truncate(whole, length)
         compute_features(extractor, ImageBatches(samples, viewing, 3), whole, [])
-        np.testing.assert_allclose(read_features(whole), features, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(read_array(whole), features, rtol=1e-4, atol=1e-5)
 
 
 def test_the_mean_of_a_class_map_is_the_logit() -> None:

@@ -16,9 +16,10 @@ import pytest
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import draw
+from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network import device_batches
-from catsdogs_train.network.device_batches import DeviceImages, choose_views_on, decode_once, open_decoded
+from catsdogs_train.network.device_batches import DeviceImages, choose_views_on, decode_once
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 from catsdogs_train.views.augmentation import PUBLISHED, STRONG, Recipe
 from catsdogs_train.views.batches import ImageBatches, make_targets
@@ -112,7 +113,7 @@ def test_images_are_decoded_once(samples: list[Sample], tmp_path: Path) -> None:
     file = tmp_path / "images-train.npy"
     batches = ImageBatches(samples, Viewing(image_size=EDGE), 10)
     decode_once(batches, EDGE, file)
-    np.testing.assert_array_equal(open_decoded(file), IMAGES)
+    np.testing.assert_array_equal(read_array(file), IMAGES)
 
 
 @pytest.mark.slow

@@ -1,6 +1,5 @@
 """Feeds a network that draws its views itself: images that were decoded once, and what their views look like."""
 
-import logging
 import shutil
 from concurrent.futures import Future
 from pathlib import Path
@@ -20,8 +19,6 @@ from catsdogs_train.views.batches import ImageBatches, SampleWeights, Targets
 from catsdogs_train.views.device_views import PACKED, DeviceViews, pack
 from catsdogs_train.views.prefetch import submit_one
 
-_log = logging.getLogger(__name__)
-
 _MOST_RESIDENT = 0.2  # share of the device's free memory that images may take; the network comes later
 _MOST_OF_DISK = 0.5  # share of the free disk, if nobody chose
 
@@ -36,11 +33,6 @@ def decode_once(batches: ImageBatches, image_size: int, file: Path) -> None:
         np.lib.format.write_array_header_1_0(stream, header)
         for index in range(len(batches)):
             stream.write(batches[index][0].tobytes())
-
-
-def open_decoded(file: Path) -> RgbBatch:
-    """Returns images that stay on the disk until they are asked for, uint8 RGB (N, S, S, 3)."""
-    return np.asanyarray(np.load(file, mmap_mode="r"))
 
 
 def choose_views_on(settings: Settings, images: int, devices: int, begun: str | None = None) -> ViewsOn:

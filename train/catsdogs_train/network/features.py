@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
+from catsdogs_train.data.arrays import is_whole, read_array
 from catsdogs_train.network.distribution import Distribution
 from catsdogs_train.network.resnet import get_backbone, stage_output
 from catsdogs_train.views.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
@@ -80,20 +81,6 @@ def compute_features(
         distribution.barrier(f"{file.name} is written")
 
 
-def read_features(file: Path) -> Features:
-    """Returns features that stay on the disk until they are asked for; the file is open as long as they are held."""
-    return np.asanyarray(np.load(file, mmap_mode="r"))
-
-
-def is_whole(file: Path) -> bool:
-    """Looks whether an NPY file is there, and not cut short, as after a power cut."""
-    try:
-        read_features(file)
-    except (OSError, EOFError, ValueError):
-        return False
-    return True
-
-
 class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
     """Batches of the features in a file, of one epoch, in its own order; see `ImageBatches`."""
 
@@ -128,7 +115,7 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         indices = order[index * self._batch_size : min((index + 1) * self._batch_size, self._usable)]
         indices = self._shard.of_batch(indices)
         return (
-            np.asarray(read_features(self._file)[indices, : self._width]),
+            np.asarray(read_array(self._file)[indices, : self._width]),
             self._targets[indices],
             self._weights[indices],
         )

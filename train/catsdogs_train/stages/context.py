@@ -9,10 +9,11 @@ import numpy as np
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
+from catsdogs_train.data.arrays import is_whole, read_array
 from catsdogs_train.data.split import Sample, Split
-from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device, open_decoded
+from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device
 from catsdogs_train.network.distribution import Distribution
-from catsdogs_train.network.features import is_whole, make_extractor
+from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
 from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
@@ -103,7 +104,7 @@ class TrainingContext:
             if self.distribution.is_chief:
                 decode_once(self.batches[1], self.settings.image_size, file)
         self.distribution.barrier(f"{file.name} is written")
-        return open_decoded(file)
+        return read_array(file)
 
     def add_views(self, model: keras.Model) -> keras.Model:
         """Returns a model that learns from, or answers for, what `make_views` yields."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import NEITHER, has_neither
+from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, MOST
 from catsdogs_train.data.split import Sample
@@ -20,7 +21,7 @@ from catsdogs_train.network.familiarity import (
     fit_distance,
     held_out_scores,
 )
-from catsdogs_train.network.features import Features, extract_features, read_features
+from catsdogs_train.network.features import Features, extract_features
 from catsdogs_train.run.history import Stage
 from catsdogs_train.run.report import ENOUGH
 from catsdogs_train.settings import Settings
@@ -50,7 +51,7 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
 
     if context.settings.views and context.state.history[-1].stage is Stage.HEAD:  # computed already, most likely
         compute_val_features(context, extractor)
-        val_features = np.array(read_features(context.checkpoint.features("val")))
+        val_features = np.array(read_array(context.checkpoint.features("val")))
     else:
         val_features = extract(context.val_images)
     head_width = extractor.outputs[0].shape[-1]

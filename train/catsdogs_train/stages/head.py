@@ -8,7 +8,8 @@ import keras
 import numpy as np
 
 from catsdogs_edge.model.scores import Scores
-from catsdogs_train.network.features import FeatureBatches, compute_features, make_head, read_features
+from catsdogs_train.data.arrays import read_array
+from catsdogs_train.network.features import FeatureBatches, compute_features, make_head
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.epochs import train_epochs
@@ -39,7 +40,7 @@ def train_head(context: TrainingContext) -> None:
         return FeatureBatches(files[epoch % count], width, *arguments, epoch, context.distribution.shard)
 
     def validate() -> Scores:
-        features = read_features(context.checkpoint.features("val"))[:, :width]
+        features = read_array(context.checkpoint.features("val"))[:, :width]
         kernel, bias = head.get_weights()
         return np.array(features @ kernel + bias, np.float32)  # a copy: no file is open
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
+from catsdogs_train.data.arrays import is_whole, read_array
 from catsdogs_train.network.cross_validation import cross_validate
 from catsdogs_train.network.familiarity import attach
-from catsdogs_train.network.features import is_whole, read_features
 from catsdogs_train.network.resnet import get_backbone, unfreeze
 from catsdogs_train.network.weights import assign
 from catsdogs_train.run.history import Epoch, Stage
@@ -79,4 +79,4 @@ def _judge_labels(context: TrainingContext) -> Scores | None:
         return None
     labels = np.array([sample.label for sample in context.split.train], np.int64)
     width = get_backbone(context.network).output.shape[-1]
-    return cross_validate(np.array(read_features(file)[:, :width]), labels, context.settings.seed)
+    return cross_validate(np.array(read_array(file)[:, :width]), labels, context.settings.seed)

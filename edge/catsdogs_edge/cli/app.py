@@ -20,7 +20,7 @@ from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
 import typer
 from typer.core import TyperCommand
 
-from catsdogs_edge.cli.config import PREFIX, ConfigFile, PrintConfig, to_toml, where_from
+from catsdogs_edge.cli.config import COMPLETION, PREFIX, ConfigFile, PrintConfig, to_toml, where_from
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
@@ -77,8 +77,8 @@ class Command(TyperCommand):
 
     def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override]
         """Reads the options; raises `typer.BadParameter` where one is wrong."""
-        for each in self.params:  # Typer's own two are none that anybody would keep in the environment
-            if each.name in {"install_completion", "show_completion"}:
+        for each in self.params:
+            if each.name in COMPLETION:  # nobody would keep them in the environment
                 each.allow_from_autoenv = False  # type: ignore[attr-defined]
         try:
             return super().parse_args(ctx, args)

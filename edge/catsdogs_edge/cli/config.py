@@ -15,9 +15,10 @@ from catsdogs_edge.output.terminal import redact
 PREFIX = "CATSDOGS"
 """The environment variable of an option is this, an underscore, and its name in capitals."""
 
-_NOT_CONFIGURED = frozenset(
-    {"config", "print_config", "version", "list", "json", "help", "install_completion", "show_completion"}
-)
+COMPLETION = frozenset({"install_completion", "show_completion"})
+"""Options that Typer adds to each command."""
+
+_NOT_CONFIGURED = frozenset({"config", "print_config", "version", "list", "json", "help"}) | COMPLETION
 
 
 def _load(context: typer.Context, value: Path | None) -> Path | None:

@@ -11,10 +11,10 @@ LOWEST := build/lowest
 export PYTHONDONTWRITEBYTECODE :=
 # uv installs 3 GB in half a minute, pip in two.
 UV := build/uv/bin/uv
-INSTALL = $(UV) pip install --quiet --python $(@D)/bin/python -c constraints.txt -e '.[$(EXTRAS)]'
+INSTALL = UV_PROJECT_ENVIRONMENT=$(@D) $(UV) sync --quiet --frozen --inexact $(EXTRAS:%=--extra %)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format wheel release-check clean
+.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -86,9 +86,12 @@ format: $(FULL)/dev-stamp ## Put the style right
 	$(FULL)/bin/ruff check --fix .
 	$(FULL)/bin/ruff format .
 
-wheel: $(FULL)/dev-stamp ## Build the wheel into dist/
+lock: $(UV) ## Choose versions for changed ranges of pyproject.toml (UPGRADE=1: the newest), and write the lock files
+	$(PYTHON) scripts/lock.py $(if $(UPGRADE),--upgrade)
+
+wheel: $(UV) ## Build the wheel into dist/
 	rm -rf dist
-	$(FULL)/bin/python -m build --wheel
+	$(UV) build --quiet --wheel
 
 release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each in an empty environment
 	$(PYTHON) -m venv --clear build/release
@@ -98,26 +101,27 @@ release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each 
 clean: ## Remove the environments and everything that was built
 	rm -rf $(FULL) $(EDGE) build dist
 
-# What an environment holds follows from these two files alone. Headless OpenCV, because its wheel needs no library of
-# the system. The demo's environment is small; tests, Ray and the tools of developers are added when they are needed.
-$(FULL)/stamp: EXTRAS := edge-headless,export,train,test
+# What an environment holds follows from these two files alone, and each file in it is checked by its hash. Headless
+# OpenCV, because its wheel needs no library of the system. The demo's environment is small; tests, Ray and the tools of
+# developers are added when they are needed.
+$(FULL)/stamp: EXTRAS := edge-headless export train test
 $(FULL)/stamp: SIZE := 3 GB
-$(EDGE)/stamp: EXTRAS := edge-headless,web
+$(EDGE)/stamp: EXTRAS := edge-headless web
 $(EDGE)/stamp: SIZE := 400 MB
-$(UV): constraints.txt
+$(UV): locks/uv.txt
 	$(PYTHON) -m venv --clear build/uv
-	build/uv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt uv
+	build/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
 	touch $@
 
-$(FULL)/stamp $(EDGE)/stamp: pyproject.toml constraints.txt $(UV)
+$(FULL)/stamp $(EDGE)/stamp: pyproject.toml uv.lock $(UV)
 	@echo "An environment is installed into $(@D): about $(SIZE) on disk, a third of that to download"
 	$(PYTHON) -m venv --clear $(@D)
 	$(INSTALL)
 	touch $@
 
-$(FULL)/dev-stamp: EXTRAS := dev,ray,test-web
+$(FULL)/dev-stamp: EXTRAS := dev ray test-web
 $(EDGE)/test-stamp: EXTRAS := test
-$(EDGE)/slow-stamp: EXTRAS := test-ray,test-web
+$(EDGE)/slow-stamp: EXTRAS := test-ray test-web
 $(FULL)/dev-stamp: $(FULL)/stamp
 $(EDGE)/test-stamp: $(EDGE)/stamp
 $(EDGE)/slow-stamp: $(EDGE)/test-stamp

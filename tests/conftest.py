@@ -1,8 +1,10 @@
 """What all tests share."""
 
 import contextlib
+import gc
 import hashlib
 import importlib
+import io
 import logging
 import os
 import shutil
@@ -13,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,15 @@ LONGEST = (
 
 The second makes what `published` holds, while the first needs nothing of it.
 """
+
+
+def pytest_configure() -> None:
+    gc.disable()  # until all is imported: see `importing_tensorflow`
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,27 +130,35 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 Call = Callable[..., "subprocess.CompletedProcess[str]"]
-"""`call(app, name, *arguments)`; see the fixture."""
+"""`call(app, name, *arguments)`; see `call_here`."""
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Call:
+def call_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Runs a command in this process, as its console script does: TensorFlow takes seconds to import."""
     run = importlib.import_module("catsdogs_edge.cli.app").run
-
-    def run_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-        monkeypatch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
-        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-        root = logging.getLogger()
-        monkeypatch.setattr(root, "handlers", [])  # the command adds its own
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    out, err = io.StringIO(), io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        patch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
+        patch.setattr(logging.getLogger(), "handlers", [])  # the command adds its own
         with pytest.raises(SystemExit) as end:
             run(app, extra="export")
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        said = capsys.readouterr()
-        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), said.out, said.err)
+        code = int(end.value.code or 0)
+        return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
-    return run_here
+
+def work_here(app: object, name: str, *arguments: str | Path) -> None:
+    """Runs a command that must do its work in this process."""
+    done = call_here(app, name, *arguments)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture
+def call() -> Call:
+    """Runs a command in this process."""
+    return call_here
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +169,7 @@ def for_all() -> Path:
     """
     sources = sorted(path for part in ("edge", "export", "train", "tests") for path in (ROOT / part).rglob("*.py"))
     digest = hashlib.sha256()
-    for path in (*sources, ROOT / "constraints.txt", ROOT / "pyproject.toml"):
+    for path in (*sources, ROOT / "uv.lock", ROOT / "pyproject.toml"):
         digest.update(path.read_bytes())
     folder = ROOT / "build" / "tests" / digest.hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
@@ -193,9 +213,22 @@ def small_weights(for_all: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def run_folder(drawings: Path, scripts: Path, for_all: Path) -> Path:
-    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; a small network is fast."""
-    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", "none", "--epochs", "1"]
+def narrow_weights(for_all: Path) -> Path:
+    """The `model.keras` of a ResNet50 with a quarter of the channels, for `--weights`."""
+    write = importlib.import_module("tests.train.small_network").write_narrow_run
+    return make_once(for_all, "narrow", write) / "model.keras"
+
+
+@pytest.fixture(scope="session")
+def training(for_all: Path, small_weights: Path) -> Any:
+    """The training that others are compared with, in a small network: see tests/train/trainings.py."""
+    return importlib.import_module("tests.train.trainings").Training(for_all, small_weights)
+
+
+@pytest.fixture(scope="session")
+def run_folder(drawings: Path, scripts: Path, narrow_weights: Path, for_all: Path) -> Path:
+    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; a narrow network is fast."""
+    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", narrow_weights, "--epochs", "1"]
     command += ["--batch-size", "8", "--image-size", str(RUN_SIZE)]
     return make_once(for_all, "run", lambda out: keep_output(out, [*command, "--out", out]))
 

@@ -12,7 +12,7 @@ import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.output.native_stderr import tensorflow_quiet
+from catsdogs_edge.output.native_stderr import importing_tensorflow
 from catsdogs_edge.output.terminal import counted
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.options import ExportOptions
@@ -50,7 +50,7 @@ def _export(options: ExportOptions) -> None:
         typer.echo(Classifier.load(options.describe, Provider.CPU).contract.to_json(indent=2))
         return
     os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever it was trained with: tf2onnx reads TensorFlow's graph
-    with tensorflow_quiet():
+    with importing_tensorflow():
         from catsdogs_export.export import export  # noqa: PLC0415
         from catsdogs_export.gate import WorseError  # noqa: PLC0415
         from catsdogs_export.int8_search import BudgetError  # noqa: PLC0415
@@ -126,7 +126,7 @@ class EvalOptions:
 def _evaluate(options: EvalOptions) -> None:
     """Measure a model on labelled images: accuracy, calibration, log loss, speed."""
     os.environ["KERAS_BACKEND"] = "tensorflow"
-    with tensorflow_quiet():
+    with importing_tensorflow():
         from catsdogs_export.evaluate import evaluate  # noqa: PLC0415
         from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
     from catsdogs_edge.output.files import atomic_file, check_plot  # noqa: PLC0415

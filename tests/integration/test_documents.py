@@ -68,7 +68,7 @@ NOT_RUN = {
     r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
     r"catsdogs-train .*--drop": "needs a run on the same images; tests/train/data/test_drop_list.py",
     r"(catsdogs-train .*--teacher|catsdogs-export small)": "needs a ResNet: train/stages/test_distillation.py",
-    r"catsdogs-export run --int8": "the fixture `finished` is this very command; the options have tests",
+    r"catsdogs-export run --int8": "the fixture `published` is this command; the options have tests",
 }
 """Commands that are only looked at, by how they begin, and why."""
 
@@ -116,12 +116,11 @@ def test_what_a_document_shows_exists(command: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def finished(drawings: Path, scripts: Path, small_weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(run_folder: Path, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with its export in it."""
     out = tmp_path_factory.mktemp("finished") / "run"
-    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", small_weights, "--out", out]
-    subprocess.run([*command, "--image-size", str(RUN_SIZE), "--batch-size", "8"], check=True)
-    subprocess.run([scripts / "catsdogs-export", out, "--int8"], check=True)
+    shutil.copytree(run_folder, out)
+    shutil.copytree(published, out / "onnx")
     return out
 
 

@@ -21,6 +21,9 @@ import pytest
 
 from catsdogs_edge.images.decode import RgbImage
 from catsdogs_edge.images.drawings import draw, write_folder
+from catsdogs_export.cli import _export_app as _export
+from catsdogs_train.cli import _app as _train
+from tests.conftest import call_here, work_here
 from tests.processes import started
 
 CHROMIUM = shutil.which("chromium")
@@ -108,14 +111,14 @@ def work(*command: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path, scripts: Path, small_weights: Path) -> Path:
+def run(tmp_path: Path, small_weights: Path) -> Path:
     """A run that knows drawn cats and dogs, and rooms as what is neither; exported."""
     write_folder(tmp_path / "old", per_class=40)
     write_folder(tmp_path / "rooms", per_class=40, first_seed=300, kinds=["room"])
     out = tmp_path / "run"
     small: list[str | Path] = ["--weights", small_weights, "--image-size", "96", *QUICK]
-    work(scripts / "catsdogs-train", tmp_path / "old", *small, "--other", tmp_path / "rooms", "--out", out)
-    work(scripts / "catsdogs-export", out)
+    work_here(_train, "catsdogs-train", tmp_path / "old", *small, "--other", tmp_path / "rooms", "--out", out)
+    work_here(_export, "catsdogs-export", out)
     return out
 
 
@@ -161,10 +164,10 @@ def test_from_a_camera_that_errs_to_a_better_model(yard: Yard, run: Path, script
     review_all(scripts, collected, "1")  # a cat, all of them
     new = collected / "labelled" / "classes"
     assert len(list((new / "cat").iterdir())) >= 9
-    train: list[str | Path] = [scripts / "catsdogs-train", "--from", run, *QUICK]
-    work(*train, new, "--out", tmp_path / "better")
+    learn: list[str | Path] = ["--from", run, *QUICK]
+    work_here(_train, "catsdogs-train", *learn, new, "--out", tmp_path / "better")
     place = tmp_path / "box" / "model.onnx"
-    work(scripts / "catsdogs-export", tmp_path / "better", "--not-worse-than", place)
+    work_here(_export, "catsdogs-export", tmp_path / "better", "--not-worse-than", place)
     report = json.loads((tmp_path / "better" / "onnx" / "parity.json").read_text())["not_worse"]
     assert [(item["source"], item["broken"]) for item in report] == [("the earlier run", 0), (str(new), 0)]
     assert report[1]["fixed"] > 0
@@ -179,11 +182,8 @@ def test_from_a_camera_that_errs_to_a_better_model(yard: Yard, run: Path, script
     for label, other in (("cat", "dog"), ("dog", "cat")):  # a round with labels the wrong way round
         write_folder(tmp_path / "drawn", per_class=25, first_seed=3000)
         shutil.copytree(tmp_path / "drawn" / label, tmp_path / "poison" / other)
-    work(*train, tmp_path / "poison", "--out", tmp_path / "worse")
-    refused = subprocess.run(
-        [scripts / "catsdogs-export", tmp_path / "worse", "--not-worse-than", place],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    work_here(_train, "catsdogs-train", *learn, tmp_path / "poison", "--out", tmp_path / "worse")
+    refused = call_here(_export, "catsdogs-export", tmp_path / "worse", "--not-worse-than", place)
     assert refused.returncode == 1
     assert "Nothing is published" in refused.stderr
     assert not (tmp_path / "worse" / "onnx").exists()

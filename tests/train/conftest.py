@@ -6,8 +6,6 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.train.trainings import Training
-
 
 @pytest.fixture
 def rooms(tmp_path: Path) -> Path:
@@ -19,9 +17,3 @@ def rooms(tmp_path: Path) -> Path:
         image[:, :: 2 + number % 5] = (90 + 5 * number, 200, 3 * number)
         assert cv2.imwrite(str(folder / f"{number}.png"), image)
     return tmp_path / "rooms"
-
-
-@pytest.fixture(scope="session")
-def training(for_all: Path, small_weights: Path) -> Training:
-    """The training that others are compared with."""
-    return Training(for_all, small_weights)

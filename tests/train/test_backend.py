@@ -14,6 +14,9 @@ def test_a_backend_that_we_do_not_know_or_have_is_named(monkeypatch: pytest.Monk
     monkeypatch.setattr("catsdogs_train.backend.find_spec", lambda name: None if name == "jax" else name)
     with pytest.raises(DataError, match="KERAS_BACKEND is jax, which is not installed: pip install jax"):
         choose_backend()
+    monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setattr("catsdogs_train.backend.find_spec", lambda name: None if name == "tensorflow" else name)
+    assert choose_backend() == "jax"
     monkeypatch.setattr("catsdogs_train.backend.find_spec", lambda _: None)
     with pytest.raises(ModuleNotFoundError) as missing:  # the command says which extra brings it
         choose_backend()

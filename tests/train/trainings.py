@@ -25,21 +25,24 @@ OPTIONS = (
 ON_DEVICE = ("--views-on", "device")
 """Views are drawn in the training step, as on a GPU."""
 
-TWO_CPUS = """
-import sys
-from catsdogs_train.backend import choose_backend
-choose_backend()
-import os
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import tensorflow as tf
+COMMAND = """
+import gc, os, sys
+gc.disable()
 if os.environ["KERAS_BACKEND"] == "tensorflow":
+    import tensorflow as tf
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+else:
+    class NotInstalled:
+        def find_spec(self, name, *_):
+            if name == "tensorflow":
+                raise ModuleNotFoundError(name=name)
+    sys.meta_path.insert(0, NotInstalled())
 from catsdogs_train.cli import main
 sys.argv[0] = "catsdogs-train"
 main()
 """
-"""TensorFlow has no environment variable for that."""
+"""The command: on TensorFlow with two CPUs, for which there is no environment variable; on JAX without TensorFlow."""
 
 Process: TypeAlias = "subprocess.Popen[str]"
 
@@ -68,7 +71,7 @@ class Training:
         """Starts it on a backend, with more options, or other images, in a changed environment."""
         arguments = [str(images or self.images), *self._given, "--out", str(out), *options]
         variables = {"KERAS_BACKEND": backend, **(environment or {})}
-        command = [sys.executable, "-c", TWO_CPUS, *arguments]
+        command = [sys.executable, "-c", COMMAND, *arguments]
         return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | variables)
 
     def undisturbed(self, backend: str, *options: str) -> tuple[Path, float]:

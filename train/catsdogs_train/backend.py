@@ -1,6 +1,9 @@
 """Which of Keras' backends we train on."""
 
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from catsdogs_edge.errors import DataError
@@ -9,22 +12,50 @@ BACKENDS = ("tensorflow", "jax")
 """The Keras backends that are tested."""
 
 
-def use_own_settings() -> None:
-    """Sets what the user's `keras.json` may have changed: networks are channels last and float32 here."""
+def set_up_keras(seed: int) -> None:
+    """Seeds Keras, NumPy and Python, and sets what the user's `keras.json` may have changed.
+
+    Networks are channels last and float32 here.
+    """
     import keras  # noqa: PLC0415 - after `choose_backend`
 
+    with _tensorflow_missing(keras.backend.backend() != "tensorflow"):
+        keras.utils.set_random_seed(seed)
     keras.config.set_image_data_format("channels_last")
     keras.config.set_floatx("float32")
 
 
-def choose_backend() -> None:
-    """Sets the backend that `KERAS_BACKEND` names, or TensorFlow, before Keras is imported; raises `DataError`."""
-    wanted = os.environ.get("KERAS_BACKEND") or BACKENDS[0]
+@contextmanager
+def _tensorflow_missing(is_hidden: bool) -> Iterator[None]:
+    """Hides TensorFlow from Keras, which else imports it in four seconds to seed it, on any backend."""
+    if not is_hidden or "tensorflow" in sys.modules:
+        yield
+        return
+    sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's sign for what cannot be imported
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+
+
+def choose_backend() -> str:
+    """Chooses the backend before Keras is imported: what `KERAS_BACKEND` names, or TensorFlow, or JAX if that is there.
+
+    Returns:
+        Its name.
+
+    Raises:
+        DataError: `KERAS_BACKEND` names one that we do not know, or that is not installed.
+        ModuleNotFoundError: Keras, or every backend, is missing; the command says which extra brings it.
+    """
+    named = os.environ.get("KERAS_BACKEND")
+    wanted = named or next(filter(find_spec, BACKENDS), BACKENDS[0])
     if wanted not in BACKENDS:
         raise DataError(f"KERAS_BACKEND is {wanted!r}: expected {' or '.join(BACKENDS)}")
-    for module in ("keras", *([] if os.environ.get("KERAS_BACKEND") else [wanted])):
+    for module in ("keras", *([] if named else [wanted])):
         if find_spec(module) is None:
-            raise ModuleNotFoundError(name=module)  # the command says which extra brings it
+            raise ModuleNotFoundError(name=module)
     if find_spec(wanted) is None:
         raise DataError(f"KERAS_BACKEND is {wanted}, which is not installed: pip install {wanted}")
     os.environ["KERAS_BACKEND"] = wanted  # else Keras looks into its own file of settings, too
+    return wanted

@@ -4,13 +4,12 @@ import logging
 import os
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 from typing import NoReturn
 
 import typer
 
 from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.output.native_stderr import tensorflow_quiet
+from catsdogs_edge.output.native_stderr import importing_tensorflow
 from catsdogs_train.backend import choose_backend
 from catsdogs_train.settings import Settings
 
@@ -72,12 +71,12 @@ def _train(settings: Settings) -> None:
         raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
     if settings.unlabelled and not settings.teacher:
         raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
-    choose_backend()
+    backend = choose_backend()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
-    with tensorflow_quiet():
+    with importing_tensorflow():
         from catsdogs_train.train import train  # noqa: PLC0415
 
-        if find_spec("tensorflow"):  # Keras imports it on any backend, sooner or later
+        if backend == "tensorflow":  # which Keras imports later, when it would be heard
             import_module("tensorflow")
 
     best = train(settings)

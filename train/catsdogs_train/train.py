@@ -15,7 +15,7 @@ import keras
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER, has_neither, problems_of_classes
 from catsdogs_edge.output.files import check_writable
-from catsdogs_train.backend import use_own_settings
+from catsdogs_train.backend import set_up_keras
 from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import find_outliers
@@ -61,8 +61,7 @@ def train(settings: Settings) -> Epoch:
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
         check_weights(settings.weights)
-    keras.utils.set_random_seed(settings.seed)
-    use_own_settings()
+    set_up_keras(settings.seed)
     distribution = assemble(settings.devices)
     with lock_run_folder(settings.out) if distribution.is_chief else nullcontext():
         try:

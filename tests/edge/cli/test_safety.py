@@ -32,7 +32,7 @@ def call(*command: str | Path, cwd: Path, **env: str) -> subprocess.CompletedPro
         ["catsdogs-doctor"],
         ["catsdogs-cam", "--list"],
         ["catsdogs-cam", "image.png", "--jsonl", "-"],
-        pytest.param(["catsdogs-bench", "--rounds", "1"], marks=pytest.mark.slow),
+        pytest.param(["catsdogs-bench", "--rounds", "1", "--count", "20"], marks=pytest.mark.slow),
     ],
 )
 def test_modules_in_the_current_folder_never_run(command: list[str], scripts: Path, tmp_path: Path) -> None:

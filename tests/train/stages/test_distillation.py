@@ -12,11 +12,12 @@ import pytest
 import catsdogs_edge.cli.classify
 from catsdogs_edge.images.drawings import KINDS, write_folder
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_export.cli import _export_app
 from catsdogs_train.cli import _app
 from catsdogs_train.network.resnet import get_backbone
 from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.run.checkpoint import Checkpoint
-from tests.conftest import Call, keep_output, make_once
+from tests.conftest import Call, keep_output, make_once, work_here
 from tests.train.small_network import build_small_resnet
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ HALF = ["--faster", "2", "--unlabelled"]
 
 
 @pytest.fixture(scope="module")
-def desk(for_all: Path, scripts: Path) -> Path:
+def desk(for_all: Path) -> Path:
     """A folder with images of three classes, things of neither, and a teacher."""
 
     def make(folder: Path) -> None:
@@ -35,25 +36,10 @@ def desk(for_all: Path, scripts: Path) -> Path:
         write_folder(folder / "more", per_class=24, first_seed=700, kinds=["room"])
         (folder / "start").mkdir()
         build_small_resnet(3, blocks=(1, 1, 2, 1)).save(folder / "start" / "model.keras")
-        small: list[str | Path] = [
-            "--weights",
-            folder / "start" / "model.keras",
-            "--views",
-            "1",
-            "--epochs",
-            "2",
-            *SIZE,
-        ]
-        tuned = ["--fine-tune-epochs", "6", "--fine-tune-rate", "2e-3", "--unfreeze", "all", "--fine-tune-size", "64"]
-        command: list[str | Path] = [
-            scripts / "catsdogs-train",
-            folder / "pets",
-            *small,
-            *tuned,
-            "--out",
-            folder / "teacher",
-        ]
-        subprocess.run(command, check=True)
+        weights = folder / "start" / "model.keras"
+        small: list[str | Path] = ["--weights", weights, "--views", "1", "--epochs", "2", *SIZE]
+        tuned = ("--fine-tune-epochs", "6", "--fine-tune-rate", "2e-3", "--unfreeze", "all", "--fine-tune-size", "64")
+        work_here(_app, "catsdogs-train", folder / "pets", *small, *tuned, "--out", folder / "teacher")
 
     return make_once(for_all, "distillation", make)
 
@@ -89,7 +75,7 @@ def test_two_commands_make_a_small_model_of_a_run(
     with (small / "disagreements.csv").open(newline="") as stream:
         assert all(row["teacher"] != row["student"] for row in csv.DictReader(stream))
     onnx = tmp_path / "onnx"
-    subprocess.run([scripts / "catsdogs-export", small, "--int8", "--max-drop", "3", "--out", onnx], check=True)
+    work_here(_export_app, "catsdogs-export", small, "--int8", "--max-drop", "3", "--out", onnx)
     model = onnx / "model.int8.onnx"
     assert model.stat().st_size < 0.5 * (desk / "teacher" / "model.keras").stat().st_size / 4
     contract = Classifier.load(model).contract

@@ -99,7 +99,7 @@ def layers(network: keras.Model) -> list[keras.layers.Layer]:
 
 
 def test_out_of_patience_it_keeps_the_best(images: Path, tmp_path: Path, state: list[TrainingState]) -> None:
-    best = fit.train(ask(images, tmp_path / "run", weights="none", epochs=300, patience=3))
+    best = fit.train(ask(images, tmp_path / "run", epochs=300, patience=3))
     (end,) = state
     assert len(end.history) < 300
     assert end.best == len(end.history) - 1 - 3

@@ -1,0 +1,61 @@
+"""Writes the lock files anew: which versions, and which files by their SHA-256, an environment is made of.
+
+    make lock               after a change of the ranges in pyproject.toml; what still fits stays
+    make lock UPGRADE=1     the newest versions within the ranges; then run all tests
+
+`uv.lock` is what uv and make install from. The others follow from it: `locks/*.txt` for
+`pip install --require-hashes -r`, on any system and Python that we support, and `constraints.txt` for `pip install -c`.
+"""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+UV = ROOT / "build" / "uv" / "bin" / "uv"
+
+_SERVICES = ("web", "mqtt", "watch")
+LOCKS = {
+    "edge": ("edge", *_SERVICES),
+    "edge-headless": ("edge-headless", *_SERVICES),
+    "edge-cuda": ("edge-cuda", *_SERVICES),
+    "edge-openvino": ("edge-openvino", *_SERVICES),
+    "train": ("train", "export", "edge-headless"),
+    "train-jax": ("train-jax", "edge-headless"),
+}
+"""Extras of each `locks/NAME.txt`."""
+
+HEADER = "# From uv.lock, by `make lock`; do not change it by hand.\n"
+
+
+def constraints(lock: str) -> str:
+    """Returns the content of `constraints.txt` for that of `uv.lock`: one line for each package."""
+    packages = [package for package in tomllib.loads(lock)["package"] if "registry" in package["source"]]
+    return HEADER + "".join(f"{package['name']}=={package['version']}\n" for package in packages)
+
+
+def export(extras: tuple[str, ...]) -> str:
+    """Returns what pip needs to install these extras' requirements, with hashes."""
+    return HEADER + uv("export", "--frozen", "--no-emit-project", *(f"--extra={extra}" for extra in extras))
+
+
+def uv(*arguments: str, given: str = "") -> str:
+    """Runs uv in the repository; returns what it prints, without its own header and remarks."""
+    command: list[str | Path] = [UV, *arguments, "--quiet", "--no-header", "--no-annotate"]
+    done = subprocess.run(command, input=given, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return done.stdout
+
+
+def main() -> None:
+    """Locks, then writes what follows from it; the arguments are those of `uv lock`."""
+    subprocess.run([UV, "lock", *sys.argv[1:]], check=True, cwd=ROOT)
+    texts = {f"locks/{name}.txt": export(extras) for name, extras in LOCKS.items()}
+    texts["constraints.txt"] = constraints((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    texts["locks/uv.txt"] = HEADER + uv("pip", "compile", "--universal", "--generate-hashes", "-", given="uv\n")
+    for name, text in texts.items():
+        (ROOT / name).write_text(text, encoding="utf-8", newline="\n")
+
+
+if __name__ == "__main__":
+    main()

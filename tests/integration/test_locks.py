@@ -1,0 +1,52 @@
+"""The lock files fit the ranges in pyproject.toml, and each other."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+HOUSE = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
+LOCKED = {
+    package["name"]: package["version"]
+    for package in tomllib.loads((HOUSE / "uv.lock").read_text())["package"]
+    if "registry" in package["source"]
+}
+LOCKS = sorted((HOUSE / "locks").glob("*.txt"))
+
+
+def pins(text: str) -> dict[str, str]:
+    return dict(re.findall(r"^([\w.-]+)==([^\s;\\]+)", text, re.MULTILINE))
+
+
+@pytest.mark.parametrize("extra", ["", *PROJECT["optional-dependencies"]])
+def test_what_is_locked_is_in_its_range(extra: str) -> None:
+    asked = PROJECT["optional-dependencies"][extra] if extra else PROJECT["dependencies"]
+    for requirement in map(Requirement, asked):
+        name = requirement.name.lower().replace("_", "-")
+        assert name == "catsdogs" or requirement.specifier.contains(LOCKED[name]), f"{requirement}: run `make lock`"
+
+
+def test_constraints_are_what_is_locked() -> None:
+    assert pins((HOUSE / "constraints.txt").read_text()) == LOCKED
+
+
+@pytest.mark.parametrize("path", LOCKS, ids=lambda path: path.stem)
+def test_each_file_is_checked_by_its_hash(path: Path) -> None:
+    text = path.read_text()
+    found = pins(text)
+    assert len(found) >= 1
+    if path.stem != "uv":
+        assert found.items() <= LOCKED.items()
+    for line in re.sub(r"\\\n", "", text).splitlines():
+        assert line.startswith("#") or "--hash=sha256:" in line, line
+
+
+def test_there_is_one_for_each_device() -> None:
+    extras = {path.stem for path in LOCKS} - {"uv"}
+    assert extras <= PROJECT["optional-dependencies"].keys()
+    assert {extra for extra in PROJECT["optional-dependencies"] if extra.startswith(("edge", "train"))} == {
+        *extras, "train-libraries",
+    }  # fmt: skip

@@ -76,11 +76,14 @@ test-lowest: $(UV) ## Run the edge's fast tests with the lowest versions that py
 fuzz: $(EDGE)/test-stamp ## Damage images in 20,000 ways and decode them
 	CATSDOGS_FUZZ=20000 $(EDGE)/bin/python -m pytest tests/edge/images/test_fuzz.py
 
-lint: $(FULL)/dev-stamp ## Check style, types, and who imports whom
+lint: $(FULL)/dev-stamp ## Check style, types, who imports whom, and GitHub's workflows
 	$(FULL)/bin/ruff check .
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
 	$(FULL)/bin/lint-imports --no-cache
+	$(FULL)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(FULL)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(FULL)/bin/zizmor --offline --quiet .github
 
 format: $(FULL)/dev-stamp ## Put the style right
 	$(FULL)/bin/ruff check --fix .
@@ -95,7 +98,7 @@ wheel: $(UV) ## Build the wheel into dist/
 
 release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each in an empty environment
 	$(PYTHON) -m venv --clear build/release
-	$(UV) pip install --quiet --python build/release/bin/python -c constraints.txt build twine uv cyclonedx-bom
+	UV_PROJECT_ENVIRONMENT=build/release $(UV) sync --quiet --frozen --only-group release
 	build/release/bin/python scripts/check_release.py
 
 clean: ## Remove the environments and everything that was built

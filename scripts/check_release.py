@@ -25,10 +25,15 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     return subprocess.run(command, check=True, cwd=cwd, stdout=subprocess.PIPE, text=True).stdout
 
 
+def found(folder: Path) -> list[Path]:
+    """Returns the files that are released; uv leaves another beside them."""
+    return sorted(folder.glob("catsdogs-*"))
+
+
 def build(folder: Path) -> dict[str, str]:
     """Builds both; returns the SHA-256 of each by its name."""
-    run(sys.executable, "-m", "build", "--installer", "uv", "--outdir", folder)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(folder.iterdir())}
+    run(UV, "build", "--quiet", "--out-dir", folder)
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found(folder)}
 
 
 def try_out(artifact: Path, version: str, scratch: Path) -> None:
@@ -49,15 +54,15 @@ def try_out(artifact: Path, version: str, scratch: Path) -> None:
 def main() -> None:
     """Builds, compares, and tries out."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    for old in DIST.glob("*"):
+    for old in found(DIST):
         old.unlink()
     first = build(DIST)
     with tempfile.TemporaryDirectory() as name:
         again = build(Path(name, "dist"))
         if first != again:
             raise SystemExit(f"two builds differ: {first}, then {again}")
-        run(sys.executable, "-m", "twine", "check", "--strict", *sorted(DIST.iterdir()))
-        for artifact in sorted(DIST.iterdir()):
+        run(sys.executable, "-m", "twine", "check", "--strict", *found(DIST))
+        for artifact in found(DIST):
             try_out(artifact, version, Path(name))
             sys.stdout.write(f"{artifact.name}: {artifact.stat().st_size / 1e6:.1f} MB, {first[artifact.name]}\n")
 

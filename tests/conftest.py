@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -33,6 +34,10 @@ RUN_SIZE = 96
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
+UV = ROOT / "build" / "uv" / "bin" / "uv"
+"""Which `make` installed."""
+
+HANDLED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 
 _A_DAY = 86_400  # seconds
 
@@ -91,11 +96,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory, for_all: Path) -> Iterator[P
 
 def install(folder: Path, *what: str | Path) -> Path:
     """Makes an environment with these arguments of `pip install`, by uv, as `make` does; returns its scripts."""
-    uv = ROOT / "build" / "uv" / "bin" / "uv"
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     scripts = folder / ("Scripts" if os.name == "nt" else "bin")
-    command: list[str | Path] = [uv, "pip", "install", "--python", scripts / "python"]
-    if not uv.is_file():
+    command: list[str | Path] = [UV, "pip", "install", "--python", scripts / "python"]
+    if not UV.is_file():
         command = [scripts / "pip", "install", "--no-compile", "--disable-pip-version-check"]
     subprocess.run([*command, "--quiet", *what], check=True)
     return scripts
@@ -112,7 +116,7 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def scripts() -> Path:
     """Folder of the installed console scripts."""
-    return Path(sys.executable).parent
+    return Path(sysconfig.get_path("scripts"))
 
 
 @pytest.fixture
@@ -120,6 +124,8 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A disk of 1 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
+    if sys.platform != "linux":
+        pytest.skip("mounts as Linux does")
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True, check=False
     )
@@ -136,7 +142,7 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 def call_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
     """Runs a command in this process, as its console script does: TensorFlow takes seconds to import."""
     run = importlib.import_module("catsdogs_edge.cli.app").run
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.getsignal(number) for number in HANDLED}
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])

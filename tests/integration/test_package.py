@@ -15,6 +15,7 @@ import typer.main
 
 from catsdogs_edge.cli.cam import _app as _cam_app
 from catsdogs_edge.options import WEB_ADDRESS
+from tests.conftest import UV
 
 HOUSE = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((HOUSE / "pyproject.toml").read_text())["project"]
@@ -22,10 +23,12 @@ VERSIONS = [item.rpartition(" ")[2] for item in PROJECT["classifiers"] if "Pytho
 
 
 @pytest.fixture(scope="module")
-def wheel(scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The wheel, built once."""
     folder = tmp_path_factory.mktemp("wheel")
-    command: list[str | Path] = [scripts / "python", "-m", "build", "--wheel", "--outdir", folder, HOUSE]
+    command: list[str | Path] = [UV, "build", "--wheel", "--out-dir", folder, HOUSE]
+    if not UV.is_file():
+        command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, HOUSE]
     subprocess.run(command, capture_output=True, check=True)
     (built,) = folder.glob("*.whl")
     return built

@@ -115,6 +115,7 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
         if not distribution.all_equal(checkpoint.describe()):
             raise DataError(f"the hosts do not see the same {settings.out}: put it on a file system that all share")
         best = run_stages(context)
+        del context  # what it has mapped of the checkpoint could not be removed on Windows
     distribution.barrier("the run is written")
     if distribution.is_chief:
         checkpoint.remove()

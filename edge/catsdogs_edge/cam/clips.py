@@ -18,6 +18,7 @@ from catsdogs_edge.capture.sources import OPENING
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.output.files import sync
+from catsdogs_edge.output.names import put_in_place
 from catsdogs_edge.output.quota import Growth, Quota, timed_name, unfinished, write_whole
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
@@ -267,7 +268,7 @@ class _Video:
         self._quota.make_room(len(snapshot), keep=self._temporary)
         sync(self._temporary)
         write_whole(self._path.with_suffix(".jpg"), snapshot)
-        self._temporary.replace(self._path)
+        put_in_place(self._temporary, self._path)
         sync(self._path.parent)
         return True
 

@@ -1,5 +1,6 @@
 """Runs a command when something has been seen for a while."""
 
+import contextlib
 import logging
 import os
 import re
@@ -66,7 +67,7 @@ def _check_command(command: str) -> None:
         path = Path(os.path.expanduser(first))  # noqa: PTH111 - of a user that does not exist, it stays as it is
         if not path.is_file():
             raise DataError(f"{first}, the command of --on, is not there")
-        if not os.access(path, os.X_OK):
+        if sys.platform != "win32" and not os.access(path, os.X_OK):
             raise DataError(f"{first}, the command of --on, may not be run: chmod +x {first}")
 
 
@@ -132,6 +133,7 @@ class Events:
             stdout=sys.stderr,
             stderr=sys.stderr,
             start_new_session=True,  # Ctrl-C ends the camera, not a door that is opening
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
         )
 
     def _snapshot(self, result: FrameResult) -> Path | str:
@@ -148,7 +150,8 @@ class Events:
             return ""
         self._snapshots.append(path)
         while len(self._snapshots) > _KEPT:
-            self._snapshots.popleft().unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # on Windows, somebody looks at it; it goes with the folder
+                self._snapshots.popleft().unlink(missing_ok=True)
         return path
 
     def _reap(self) -> None:

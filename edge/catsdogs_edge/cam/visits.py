@@ -3,7 +3,7 @@
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,9 @@ class Visit:
         """Returns when it began and ended, for people: in the video, or by the clock."""
         if self.start_s is not None and self.end_s is not None:
             return _position(self.start_s), _position(self.end_s)
-        return tuple(f"{datetime.fromtimestamp(moment).astimezone():%H:%M:%S}" for moment in (self.start, self.end))  # type: ignore[return-value]
+        return tuple(
+            f"{datetime.fromtimestamp(moment, UTC).astimezone():%H:%M:%S}" for moment in (self.start, self.end)
+        )  # type: ignore[return-value]
 
 
 @dataclass(slots=True)

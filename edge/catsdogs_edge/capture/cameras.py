@@ -36,7 +36,7 @@ class Camera:
     than on Linux."""
     name: str
     permission: str
-    """`ok`, or why it cannot be opened and what to do."""
+    """`ok`, or why it cannot be opened and what to do; elsewhere than on Linux `not known`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,8 @@ def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
     where there is none, several have that name, or it cannot be opened.
     """
     if source.startswith("cam:"):
+        if sys.platform != "linux":
+            raise SourceError(f"{source}: cameras have names on Linux alone, give a number such as 0")
         source = _named(source.removeprefix("cam:"), find_cameras())
     capture = cv2.VideoCapture(int(source) if source.isdecimal() else source, _BACKENDS.get(sys.platform, cv2.CAP_ANY))
     if not capture.isOpened():
@@ -82,7 +84,7 @@ def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
 def find_cameras(listing: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[Camera]:
     """Lists the cameras that Linux lists (or a few indices elsewhere) without opening them, by index."""
     if sys.platform != "linux":
-        return [Camera(index, "", f"camera {index}", "ok") for index in range(_TRIED_ELSEWHERE)]
+        return [Camera(index, "", f"camera {index}", "not known") for index in range(_TRIED_ELSEWHERE)]
     by_id = sorted((devices / "v4l" / "by-id").glob("*"))
     stable = {link.resolve(): str(link) for link in by_id}
     cameras = []

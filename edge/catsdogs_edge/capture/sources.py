@@ -21,7 +21,7 @@ from catsdogs_edge.capture.live import LiveSource
 from catsdogs_edge.errors import ImageError, SourceError
 from catsdogs_edge.images.decode import EXTENSIONS, read
 from catsdogs_edge.images.discovery import find_images, is_pattern
-from catsdogs_edge.output.files import is_utf8
+from catsdogs_edge.output.files import is_utf8, read_text
 from catsdogs_edge.output.terminal import redact
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ def read_secret(text: str, what: str) -> str:
         return os.environ[name]
     if kind == "file" and name and not name.startswith("//"):
         try:
-            return Path(name).read_text(encoding="utf-8").strip().partition("\n")[0]
+            return read_text(Path(name)).strip().partition("\n")[0]
         except (OSError, ValueError) as error:
             raise SourceError(f"{name}, which is to name {what}, cannot be read: {error}") from error
     return text

@@ -211,7 +211,7 @@ def _hint(original: Original) -> str:
     if isinstance(original, RemoteOriginal):
         return ""
     path = original.path
-    name = str(path)
+    name = path.as_posix()
     is_stream = re.match(r"[a-z]+:/", name) is not None and not name.startswith(("http:/", "https:/"))
     is_camera = re.fullmatch(r"\d{1,2}|cam:.+|/dev/video.*", name) is not None
     if name.startswith(("http:/", "https:/")):  # as an argument, it would have been fetched

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -118,11 +118,15 @@ def _resume(
         stream.truncate(end)
         stream.seek(end)
         stream.write(ending)
-        if failed:
-            stream.seek(0)
-            records = enumerate(_records(stream, quoted=quoted))
-            rows.replace(record for number, record in records if number not in failed)
+    if failed:
+        rows.replace(_others(path, failed, quoted=quoted))
     return Done(np.sort(np.array(hashes, np.uint64)), tuple(moved))
+
+
+def _others(path: Path, failed: Set[int], *, quoted: bool) -> Iterator[bytes]:
+    """Yields the records of a file but for some, by number."""
+    with write_errors(path), path.open("rb") as stream:
+        yield from (record for number, record in enumerate(_records(stream, quoted=quoted)) if number not in failed)
 
 
 def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | None], number: int) -> bool:

@@ -224,6 +224,11 @@ class Sorter:
         try:
             with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, 0o600)) as copy:
                 shutil.copyfileobj(source, copy)
+            if sys.platform == "win32":  # what is read-only can be neither flushed nor removed there
+                sync(temporary)
+                target = self._give_name(temporary, wanted)
+                _copy_attributes(source.fileno(), target)
+                return target
             _copy_attributes(source.fileno(), temporary)
             sync(temporary)
             return self._give_name(temporary, wanted)

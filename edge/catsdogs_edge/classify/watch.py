@@ -64,8 +64,8 @@ class FolderWatch:
         self._observer = Observer()
         handler = _Handler(self._events.put)
         try:
-            for folder in folders:
-                self._observer.schedule(handler, str(folder), recursive=True, event_filter=_EVENTS)
+            for folder in folders:  # macOS tells the real paths of what happens
+                self._observer.schedule(handler, str(folder.resolve()), recursive=True, event_filter=_EVENTS)
             self._observer.start()
         except OSError as error:  # such as a limit on what may be watched
             raise DataError(f"the folders cannot be watched: {error.strerror or error}") from error
@@ -104,7 +104,7 @@ class FolderWatch:
     def _take_events(self) -> None:
         while not self._events.empty():
             event = self._events.get()
-            path = Path(os.fsdecode(event.dest_path or event.src_path))
+            path = self._as_given(Path(os.fsdecode(event.dest_path or event.src_path)))
             if event.is_directory:
                 if path.is_dir() and self._is_searched(path):
                     for inner in expand(path, self._without, is_quiet=True):
@@ -114,6 +114,13 @@ class FolderWatch:
                     self._expect(path, SETTLED)
                 else:  # of a folder that was moved here, nobody will close the files
                     self._expect(path, QUIET if event.is_synthetic else UNCLOSED)
+
+    def _as_given(self, path: Path) -> Path:
+        """Returns a path as the user would write it, in one of the folders."""
+        for folder in self._folders:
+            if path.is_relative_to(folder.resolve()):
+                return folder / path.relative_to(folder.resolve())
+        return path
 
     def _is_searched(self, folder: Path) -> bool:
         """Returns whether a walk would come to a folder."""

@@ -175,7 +175,7 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
     for name, value in _OPENCV_SETTINGS.items():
         os.environ.setdefault(name, value)
     if isinstance(sys.stdout, io.TextIOWrapper):  # a path need not be UTF-8, nor the console's code page hold it
-        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape")
+        sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
     try:
         _handle_signals()
         try:
@@ -207,18 +207,20 @@ def _is_interrupt(error: BaseException | None) -> bool:
     return False
 
 
+# The last: Ctrl-Break and a closed window, on Windows alone, which lacks the one before
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+
+
 def _handle_signals() -> None:
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # SIGHUP: not on Windows
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:
     """Ends the process in order, with the exit code that a shell gives to that signal; a second one ends it at once."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _end_at_once)
+    for each in _SIGNALS:
+        signal.signal(each, _end_at_once)
     if number == signal.SIGINT:
         raise KeyboardInterrupt
     _received.append(number)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.files import read_text
 from catsdogs_edge.output.terminal import redact
 
 PREFIX = "CATSDOGS"
@@ -70,10 +71,10 @@ def read_config(path: Path, names: Iterable[str | None]) -> dict[str, Any]:
     import tomllib  # noqa: PLC0415
 
     try:
-        entries = tomllib.loads(path.read_text(encoding="utf-8"))
+        entries = tomllib.loads(read_text(path))
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (UnicodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} is no TOML: {error}") from error
     known = {name.replace("_", "-"): name for name in names if name}
     found = {}

@@ -16,8 +16,8 @@ from pathlib import Path
 from catsdogs_edge.collection.folder import ENDING, Collected, find_collected, remember_seen
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
-from catsdogs_edge.output.files import make_folder, sync, write_all, write_errors
-from catsdogs_edge.output.names import FreeNames, rename_to_free
+from catsdogs_edge.output.files import existing_folder, flush, make_folder, sync, write_all, write_errors
+from catsdogs_edge.output.names import FreeNames, put_in_place, rename_to_free
 from catsdogs_edge.output.rows import open_locked
 
 _log = logging.getLogger(__name__)
@@ -64,8 +64,7 @@ class Review:
         """
         if not folder.is_dir():
             raise DataError(f"{folder}: no such folder, expected one of catsdogs-cam --collect")
-        there = next(path for path in (out.absolute(), *out.absolute().parents) if path.exists())
-        if there.stat().st_dev != folder.stat().st_dev:
+        if existing_folder(out.absolute()).stat().st_dev != folder.stat().st_dev:
             raise DataError(f"{out} lies on another disk than {folder}, to which images cannot be moved in one step")
         self.folder, self.out = folder, out
         self.classes = tuple(classes)
@@ -141,7 +140,7 @@ class Review:
             lines = [json.dumps({"name": name, "label": label}) + "\n" for name in names]
             is_torn, self._is_torn = self._is_torn, True  # until all of it is written
             write_all(self._journal, ("\n" * is_torn + "".join(lines)).encode())
-            os.fsync(self._journal.fileno())
+            flush(self._journal.fileno())
             self._is_torn = False
             for name in names:
                 if label is None:
@@ -189,7 +188,7 @@ class Review:
             target = self._rename(item.path, folder)
             sync(folder)
             row = item.path.with_suffix(".json")
-            row.replace(rows / f"{target.stem}.json")
+            put_in_place(row, rows / f"{target.stem}.json")
 
     def _rename(self, image: Path, folder: Path) -> Path:
         """Moves an image; returns where it is."""
@@ -216,12 +215,14 @@ class Review:
         lines = [json.dumps({"name": name, "label": label}) + "\n" for name, label in self._said.items()]
         temporary = self._path.with_name(f".{JOURNAL}.new")
         with write_errors(self._path):
-            temporary.write_text("".join(lines))
+            temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
             sync(temporary)
             self._journal.close()
-            temporary.replace(self._path)
-            sync(self.folder)
-            self._journal = self._path.open("ab", buffering=0)
+            try:
+                put_in_place(temporary, self._path)
+                sync(self.folder)
+            finally:
+                self._journal = self._path.open("ab", buffering=0)
 
     def close(self) -> None:
         """Closes the journal; another process may have the folder from then on."""

@@ -5,6 +5,8 @@ catsdogs refuses a file that has none.
 """
 
 import math
+import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from typing import Any
@@ -179,17 +181,25 @@ class Contract(Struct, frozen=True, kw_only=True):
             yield f"has the temperature {self.temperature}, expected a positive number"
 
 
-def problems_of_classes(names: Sequence[str]) -> Iterator[str]:
+def problems_of_classes(names: Sequence[str], system: str = sys.platform) -> Iterator[str]:
     """Yields what is wrong with the names of classes: they become names of folders, and columns of rows."""
+    if system != "linux" and len({name.casefold() for name in names}) < len(set(names)):
+        yield f"names the classes {names}, of which two are the same folder on this system"
     if len(set(names)) < max(2, len(names)):
         yield f"names the classes {names}, expected two or more different ones"
     for name in names:
-        if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"}:
+        if name in {"", ".", ".."} or set(name) & {"/", "\\", "\0"} or (system == "win32" and _is_refused(name)):
             yield f"names a class '{name}', expected one that can be the name of a folder"
         if not name.isprintable():
             yield f"names a class {name!r}, expected letters that can be printed"
         if name in RESERVED:
             yield f"names a class '{name}', which is the name of another column of the rows: give it another name"
+
+
+def _is_refused(name: str) -> bool:
+    """Returns whether Windows takes no folder of that name, or takes it for something else, such as a drive."""
+    is_device = re.fullmatch(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", name, re.IGNORECASE) is not None
+    return is_device or bool(set(name) & set(':<>"|?*')) or name.endswith((".", " "))
 
 
 def _short(reason: object) -> str:

@@ -1,5 +1,6 @@
 """Writes files whole or not at all: beside their place first, then moved there."""
 
+import codecs
 import contextlib
 import errno
 import hashlib
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.names import exchange
+from catsdogs_edge.output.names import exchange, put_in_place
 
 WRITE_ERRORS = frozenset(
     {
@@ -66,6 +67,13 @@ def is_utf8(path: str | Path) -> bool:
     return True
 
 
+def read_text(path: Path) -> str:
+    """Reads a text that a user wrote: UTF-8, or UTF-16 as PowerShell writes it; raises `OSError`, `UnicodeError`."""
+    data = path.read_bytes()
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+
+
 def check_writable(folder: Path) -> None:
     """Finds out early whether files can be put into a folder, which need not exist; raises `OutputError`."""
     import tempfile  # noqa: PLC0415 - 5 ms that `--help` need not wait for
@@ -79,7 +87,10 @@ def check_writable(folder: Path) -> None:
 
 def existing_folder(folder: Path) -> Path:
     """Returns a folder, or the nearest above it that exists."""
-    return next(path for path in (folder, *folder.parents) if path.exists())
+    for path in (folder, *folder.parents):
+        if path.exists():
+            return path
+    raise OutputError(f"{folder} cannot be written: there is no drive {folder.anchor}")
 
 
 def make_folder(folder: Path) -> None:
@@ -104,7 +115,7 @@ def atomic_files(folder: Path) -> Iterator[Path]:
         for file in stage.iterdir():
             sync(file)
         for file in sorted(stage.iterdir()):
-            file.replace(folder / file.name)
+            put_in_place(file, folder / file.name)
         sync(folder)
 
 
@@ -185,12 +196,23 @@ def sync(path: Path) -> None:
         return
     descriptor = os.open(path, os.O_RDONLY if sys.platform != "win32" else os.O_RDWR)
     try:
-        os.fsync(descriptor)
+        flush(descriptor)
     except OSError as error:
         if error.errno not in {errno.EINVAL, errno.ENOTSUP} or not path.is_dir():  # network disks
             raise
     finally:
         os.close(descriptor)
+
+
+def flush(descriptor: int) -> None:
+    """Waits until what was written to an open file is on the disk, on macOS also out of the disk's own memory."""
+    if sys.platform == "darwin":
+        import fcntl  # noqa: PLC0415 - not on Windows
+
+        with contextlib.suppress(OSError):  # a network disk, or another that cannot
+            fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+            return
+    os.fsync(descriptor)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import errno
 import itertools
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 _NOT_IN_ONE_STEP = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 _LONGEST_ENDING = 50  # bytes; what is longer behind the last dot is no ending
 _LONGEST_NAME = 255  # bytes, on all usual file systems
+_TRIES = 20  # over four seconds in all
 
 
 class FreeNames:
@@ -53,10 +55,28 @@ def reserved(names: Iterable[Path]) -> Iterator[Path]:
         raise
 
 
+def put_in_place(new: Path, old: Path) -> None:
+    """Moves a file over another, or a folder to a free name, in one step.
+
+    On Windows that is refused while any program has one of them open, as scanners and indexers do for a moment with
+    whatever is new: there it is tried again for some seconds.
+    """
+    for number in range(1, _TRIES):
+        try:
+            new.replace(old)
+        except PermissionError:
+            if sys.platform != "win32":
+                raise
+            time.sleep(0.02 * number)
+        else:
+            return
+    new.replace(old)
+
+
 def exchange(new: Path, old: Path) -> None:
     """Lets two folders change places, or moves the new one where there is no old one."""
     if not old.exists():
-        new.rename(old)
+        put_in_place(new, old)
         return
     failed = _rename_with(new, old, "exchange")
     if failed in _NOT_IN_ONE_STEP:
@@ -73,13 +93,23 @@ def rename_to_free(file: Path, name: Path) -> None:
     failed = _rename_with(file, name, "no replace")
     if failed in _NOT_IN_ONE_STEP:
         name.touch(exist_ok=False)
-        file.replace(name)
+        try:
+            file.replace(name)
+        except OSError:
+            name.unlink(missing_ok=True)
+            raise
     elif failed:
         raise OSError(failed, os.strerror(failed), str(name))
 
 
 def _rename_with(old: Path, new: Path, how: str) -> int:
     """Renames in one step, as renameat2(2) and renamex_np(2) can, and returns the number of an error, or 0."""
+    if sys.platform == "win32" and how == "no replace":  # as every rename there
+        try:
+            old.rename(new)
+        except OSError as error:
+            return error.errno or errno.EIO
+        return 0
     import ctypes  # noqa: PLC0415 - 3 ms that `--help` need not wait for
 
     here, there = os.fsencode(old), os.fsencode(new)
@@ -97,10 +127,10 @@ def _rename_with(old: Path, new: Path, how: str) -> int:
 def _exchange_in_steps(new: Path, old: Path) -> None:
     """The same where the system or the file system cannot do it in one step."""
     aside = new.with_name(f"{new.name}.old")
-    old.rename(aside)
+    put_in_place(old, aside)
     try:
-        new.rename(old)
+        put_in_place(new, old)
     except OSError:
-        aside.rename(old)
+        put_in_place(aside, old)
         raise
-    aside.rename(new)
+    put_in_place(aside, new)

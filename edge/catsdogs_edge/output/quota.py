@@ -3,16 +3,18 @@
 import contextlib
 import os
 import re
+import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.output.files import sync, write_errors
+from catsdogs_edge.output.names import put_in_place
 
 HEADROOM = 2**20
 """Bytes that a recording may grow by until its folder is looked at again."""
@@ -47,7 +49,7 @@ class Limit:
 def timed_name(moment: float, *words: str) -> str:
     """Returns a name that begins with the local time (seconds since 1970), as all that a quota counts: no ending."""
     signs = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words)))[:100].strip("._-")
-    return f"{datetime.fromtimestamp(moment).astimezone():%Y%m%d-%H%M%S}-{signs or 'x'}"
+    return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y%m%d-%H%M%S}-{signs or 'x'}"
 
 
 def unfinished(path: Path) -> Path:
@@ -60,7 +62,7 @@ def write_whole(path: Path, data: bytes) -> None:
     beside = unfinished(path)
     beside.write_bytes(data)
     sync(beside)
-    beside.replace(path)
+    put_in_place(beside, path)
 
 
 class Quota:
@@ -113,6 +115,8 @@ class Quota:
                     try:
                         path.unlink(missing_ok=True)
                     except OSError as error:
+                        if sys.platform == "win32" and isinstance(error, PermissionError):  # a program has it open
+                            continue
                         raise OutputError(f"{path} cannot be removed for the quota: {error.strerror}") from error
                     total -= size
             if self._limit.bytes is not None and total > self._limit.bytes:
@@ -125,7 +129,7 @@ class Quota:
             for entry in entries:
                 if _OURS.fullmatch(entry.name):
                     with contextlib.suppress(FileNotFoundError):  # removed meanwhile
-                        status = entry.stat(follow_symlinks=False)
+                        status = os.lstat(entry.path)  # on Windows, `entry.stat` is of when it was opened
                         yield status.st_mtime, Path(entry.path), status.st_size
 
 

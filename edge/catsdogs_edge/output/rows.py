@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.files import atomic_file, make_folder, sync, write_all, write_errors
+from catsdogs_edge.output.files import atomic_file, flush, make_folder, sync, write_all, write_errors
 from catsdogs_edge.output.json_text import from_json, to_json
 
 _log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 LONGEST_ROW = 2**16
 """Bytes; a path has 4096 at most."""
 
+_LOCKED_BYTE = 2**31 - 2  # on Windows nobody else may read or write what is locked: far beyond all rows
 _COMMON = 4  # columns that rows begin with, whatever the classes: path, label, probability, familiarity
 _ENDS = (["error"], ["error", "sorted_to"])  # and columns that they end with
 
@@ -85,8 +86,11 @@ class RowFile(ABC):
             for record in records:
                 write_all(file, record)
             shutil.copymode(self.path, temporary)
+            if sys.platform == "win32":  # where nothing that is open can be replaced: for a moment there is no lock
+                file.close()
+                self._file.close()
         self._file.close()
-        self._file = file
+        self._file = io.FileIO(open_locked(self.path), "a") if file.closed else file
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
@@ -111,7 +115,7 @@ class RowFile(ABC):
         """Waits until all rows are on the disk, in the file of that name; raises `OutputError` where they cannot be."""
         if self._file is not None and self._regular:
             with write_errors(self.path):
-                os.fsync(self._file.fileno())
+                flush(self._file.fileno())
                 if self._is_new:  # its name, too
                     sync(self.path.parent)
                     self._is_new = False
@@ -193,22 +197,33 @@ def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
     """
     if path.is_symlink():
         raise OutputError(f"{path} is a link, and rows are not written through links: name the file itself")
-    no_follow = getattr(os, "O_NOFOLLOW", 0)  # not on Windows, which has no `flock` either
+    no_follow = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags | no_follow, 0o666)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):  # a pipe, which would wait for ever
         os.close(descriptor)
         raise OutputError(f"{path} is no regular file: remove it")
-    if sys.platform != "win32":
+    try:
+        _lock(descriptor)
+    except (BlockingIOError, PermissionError) as error:
+        os.close(descriptor)
+        raise OutputError(f"{path} is being written by another process: wait, or take another name") from error
+    except OSError:  # a file system without locks
+        _log.debug("%s cannot be locked.", path)
+    return descriptor
+
+
+def _lock(descriptor: int) -> None:
+    """Locks an open file, until it is closed, against others that ask for the same."""
+    if sys.platform == "win32":
+        import msvcrt  # noqa: PLC0415 - on Windows alone
+
+        os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    else:
         import fcntl  # noqa: PLC0415 - not on Windows
 
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise OutputError(f"{path} is being written by another process: wait, or take another name") from error
-        except OSError:  # a file system without locks
-            _log.debug("%s cannot be locked.", path)
-    return descriptor
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 class CsvRows(RowFile):

@@ -6,9 +6,10 @@ import re
 
 import typer
 
-# A URL, as far as it goes: some programs take one slash for two, and a password may hold any sign but white space
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:/{1,3})([^\s'\"<>]+)")
-_VALUE = re.compile(r"([?&;/][^=&;?/\s]+=)[^&;\s]*")
+# A URL, as far as it goes: some programs take one slash for two, a password may hold any sign but white space, and
+# Windows turns slashes round
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3})([^\s'\"<>]+)")
+_VALUE = re.compile(r"([?&;/\\][^=&;?/\\\s]+=)[^&;\s]*")
 
 
 def say(text: str, *, err: bool = False, red: bool = False) -> None:

@@ -27,7 +27,7 @@ def protect_descendants() -> None:
 def neutral_folder() -> Iterator[None]:
     """Makes an empty folder the current one during the block, for libraries that take it for the user's code."""
     before = os.getcwd()  # noqa: PTH109 - a name, not a path
-    with TemporaryDirectory(prefix="catsdogs-") as folder:
+    with TemporaryDirectory(prefix="catsdogs-", ignore_cleanup_errors=True) as folder:
         os.chdir(folder)
         try:
             yield

@@ -33,11 +33,10 @@ _SPELLED = {
     Provider.XNNPACK: "Xnnpack", Provider.WEBGPU: "WebGpu",
 }  # fmt: skip
 
-BEST_FIRST = (
-    Provider.CUDA, Provider.MIGRAPHX, Provider.COREML, Provider.DIRECTML, Provider.OPENVINO, Provider.CPU,
-)  # fmt: skip
-"""What `auto` tries; OpenVINO on CPUs with AMX only. Not TensorRT, which builds an engine for minutes first;
-nor those that are for special chips."""
+BEST_FIRST = (Provider.CUDA, Provider.MIGRAPHX, Provider.DIRECTML, Provider.OPENVINO, Provider.CPU)
+"""What `auto` tries; OpenVINO on CPUs with AMX only. Not TensorRT, which builds an engine for minutes first; nor
+CoreML, which may compute in float16 where float32 is asked for, and was never measured here; nor those for special
+chips."""
 
 ON_CORES = frozenset({Provider.CPU.onnx_name, Provider.OPENVINO.onnx_name})
 """ONNX Runtime's names of those that compute on the CPU's cores: there inferences may run at the same time."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.options import WEB_ADDRESS, AcceptAll, InferenceThreads, ListenAt, ModelFile, RunsOn, WebOptions
+from catsdogs_edge.output.files import read_text
 from catsdogs_edge.runtime.providers import Provider
 
 _SHORTEST_TOKEN = 16  # characters
@@ -101,7 +102,7 @@ def _split(text: str | None) -> list[str]:
 
 def _read_token(file: Path) -> str:
     try:
-        token = file.read_text(encoding="utf-8").strip()
+        token = read_text(file).strip()
     except (OSError, ValueError) as error:
         raise DataError(f"{file}, which is to hold the token, cannot be read: {error}") from error
     if not token:

@@ -162,7 +162,10 @@ class WebServer:
             camera.hub.release()
 
     def _run(self, listening: socket.socket) -> None:
-        asyncio.run(self._serve(listening))
+        # Windows' own loop stops listening when a client goes away too early (python/cpython#93821)
+        factory = asyncio.SelectorEventLoop if sys.platform == "win32" else None
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(self._serve(listening))
 
     async def _serve(self, listening: socket.socket) -> None:
         if self._box.camera:
@@ -191,6 +194,9 @@ def _listen(access: Access) -> socket.socket:
             if hasattr(socket, name):
                 with contextlib.suppress(OSError):  # a kernel without it
                     listening.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+        if family == socket.AF_INET6:  # `[::]` is every address, also on Windows
+            with contextlib.suppress(OSError):
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         listening.bind((access.host, access.port))
         listening.listen(_MOST_CONNECTIONS)  # at once: who reads the address may ask before the server has started
     except OSError as error:

@@ -26,8 +26,10 @@ from tests.edge.conftest import BLUE, RED, encode, plain
         ("http://host/?pw=hunter2", "http://host/?pw=***"),
         ("rtsp://[bad", "rtsp://[bad"),
         ("rtsp:/u:p@host/x", "rtsp:/***@host/x"),
+        (r"rtsp:\u:p@host\x?pw=y", r"rtsp:\***@host\x?pw=***"),
         ("two: rtsp://u:p@a/x, http://v:q@b/y!", "two: rtsp://***@a/x, http://***@b/y!"),
         ("no address: C:/a@b.jpg, me@home", "no address: C:/a@b.jpg, me@home"),
+        (r"no address: C:\a@b.jpg", r"no address: C:\a@b.jpg"),
     ],
 )
 def test_credentials_are_hidden(url: str, shown: str) -> None:

@@ -33,3 +33,13 @@ def test_no_class_has_the_name_of_another_column() -> None:
     for name in others:
         assert list(problems_of_classes(["cat", name]))
     assert not list(problems_of_classes(["cat", "dog"]))
+
+
+def test_names_of_classes_are_names_of_folders_on_the_system_that_runs_them() -> None:
+    odd = ["C:", "C:x", "a:b", "con", "aux.old", "what?", "dot.", "space "]
+    for name in odd:
+        assert list(problems_of_classes(["cat", name], "win32"))
+        assert not list(problems_of_classes(["cat", name], "linux"))
+    for system, same in (("win32", True), ("darwin", True), ("linux", False)):
+        assert bool(list(problems_of_classes(["cat", "Cat"], system))) is same
+    assert not list(problems_of_classes(["cat", "dog", "console", "Кот"], "win32"))

@@ -1,3 +1,4 @@
+import codecs
 import errno
 import io
 import os
@@ -16,6 +17,8 @@ from catsdogs_edge.output.files import (
     atomic_files,
     check_plot,
     check_writable,
+    existing_folder,
+    read_text,
     replace_folder,
     write_all,
 )
@@ -194,3 +197,17 @@ def test_what_is_taken_in_parts_is_written_whole() -> None:
     with Slow("/dev/null", "w") as file:
         write_all(file, b"0123456789")
         assert file.taken == b"0123456789"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+def test_a_text_of_a_user_may_come_from_windows(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "options.toml"
+    path.write_bytes((codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b"") + "crop = 'Кот'".encode(encoding))
+    assert read_text(path) == "crop = 'Кот'"
+    path.write_bytes(b"caf\xe9")
+    with pytest.raises(UnicodeError):
+        read_text(path)
+
+
+def test_a_folder_that_does_not_exist_lies_in_one_that_does(tmp_path: Path) -> None:
+    assert existing_folder(tmp_path / "a" / "b") == tmp_path

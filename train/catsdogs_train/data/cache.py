@@ -1,6 +1,6 @@
 """The user's cache folder."""
 
-import os
+import getpass
 import tempfile
 from pathlib import Path
 
@@ -12,4 +12,4 @@ def cache_folder() -> Path:
     try:
         return Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
     except RuntimeError:
-        return Path(tempfile.gettempdir(), f"catsdogs-{os.getuid()}")
+        return Path(tempfile.gettempdir(), f"catsdogs-{getpass.getuser()}")

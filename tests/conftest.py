@@ -219,22 +219,15 @@ def small_weights(for_all: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def narrow_weights(for_all: Path) -> Path:
-    """The `model.keras` of a ResNet50 with a quarter of the channels, for `--weights`."""
-    write = importlib.import_module("tests.train.small_network").write_narrow_run
-    return make_once(for_all, "narrow", write) / "model.keras"
-
-
-@pytest.fixture(scope="session")
 def training(for_all: Path, small_weights: Path) -> Any:
     """The training that others are compared with, in a small network: see tests/train/trainings.py."""
     return importlib.import_module("tests.train.trainings").Training(for_all, small_weights)
 
 
 @pytest.fixture(scope="session")
-def run_folder(drawings: Path, scripts: Path, narrow_weights: Path, for_all: Path) -> Path:
-    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; a narrow network is fast."""
-    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", narrow_weights, "--epochs", "1"]
+def run_folder(drawings: Path, scripts: Path, for_all: Path) -> Path:
+    """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; small images are fast."""
+    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", "none", "--epochs", "1"]
     command += ["--batch-size", "8", "--image-size", str(RUN_SIZE)]
     return make_once(for_all, "run", lambda out: keep_output(out, [*command, "--out", out]))
 

@@ -1,12 +1,11 @@
 """Small networks: to train from them takes a third of the time of a ResNet50, or less."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from catsdogs_train.network.resnet import add_ends, rebuild
+from catsdogs_train.network.resnet import add_ends
 
 
 def write_small_run(folder: Path) -> None:
@@ -23,21 +22,6 @@ def write_small_run(folder: Path) -> None:
     backbone = keras.Model(image, keras.layers.GlobalAveragePooling2D(name="avg_pool")(last), name="resnet50")
     folder.mkdir()
     keras.Sequential([backbone, keras.layers.Dense(2)]).save(folder / "model.keras")
-
-
-def write_narrow_run(folder: Path) -> None:
-    """Writes the `model.keras` of an earlier run of a ResNet50 with a quarter of the channels and random weights."""
-    keras.utils.set_random_seed(0)
-    shape = (32, 32, 3)
-
-    def narrow(config: dict[str, Any]) -> None:
-        for layer in config["layers"]:
-            if layer["class_name"] == "Conv2D":
-                layer["config"]["filters"] //= 4
-
-    whole = keras.applications.ResNet50(include_top=False, weights=None, input_shape=shape, pooling="avg")
-    folder.mkdir()
-    keras.Sequential([rebuild(whole, shape, narrow), keras.layers.Dense(2)]).save(folder / "model.keras")
 
 
 def build_small_resnet(classes: int, *, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> keras.Model:

@@ -7,9 +7,12 @@
 `pip install --require-hashes -r`, on any system and Python that we support, and `constraints.txt` for `pip install -c`.
 """
 
+import re
 import subprocess
 import sys
 import tomllib
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,10 +32,21 @@ LOCKS = {
 HEADER = "# From uv.lock, by `make lock`; do not change it by hand.\n"
 
 
-def constraints(lock: str) -> str:
-    """Returns the content of `constraints.txt` for that of `uv.lock`: one line for each package."""
+def constraints(lock: str, exported: Iterable[str]) -> str:
+    """Returns the content of `constraints.txt` for that of `uv.lock`: one line for each version of a package.
+
+    Where there are two, each says for which Pythons it is, as the exported files do.
+    """
     packages = [package for package in tomllib.loads(lock)["package"] if "registry" in package["source"]]
-    return HEADER + "".join(f"{package['name']}=={package['version']}\n" for package in packages)
+    counts = Counter(package["name"] for package in packages)
+    text = "".join(exported)
+    lines = []
+    for package in packages:
+        line = f"{package['name']}=={package['version']}"
+        if counts[package["name"]] > 1:
+            (line,) = set(re.findall(rf"^({re.escape(line)} ; .*) \\$", text, re.MULTILINE))
+        lines.append(f"{line}\n")
+    return HEADER + "".join(lines)
 
 
 def export(extras: tuple[str, ...]) -> str:
@@ -51,7 +65,7 @@ def main() -> None:
     """Locks, then writes what follows from it; the arguments are those of `uv lock`."""
     subprocess.run([UV, "lock", *sys.argv[1:]], check=True, cwd=ROOT)
     texts = {f"locks/{name}.txt": export(extras) for name, extras in LOCKS.items()}
-    texts["constraints.txt"] = constraints((ROOT / "uv.lock").read_text(encoding="utf-8"))
+    texts["constraints.txt"] = constraints((ROOT / "uv.lock").read_text(encoding="utf-8"), list(texts.values()))
     texts["locks/uv.txt"] = HEADER + uv("pip", "compile", "--universal", "--generate-hashes", "-", given="uv\n")
     for name, text in texts.items():
         (ROOT / name).write_text(text, encoding="utf-8", newline="\n")

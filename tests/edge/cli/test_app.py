@@ -48,6 +48,12 @@ def test_a_really_missing_module_is_one_line_also_where_output_is_hidden() -> No
     assert done.stderr == "catsdogs-x: tf2onnx is not installed: pip install 'catsdogs[export]'\n"
 
 
+def test_where_there_is_no_tensorflow_it_says_what_there_is() -> None:
+    done = run("sys.version_info = (3, 14); raise ModuleNotFoundError(name='keras')", extra="train")
+    assert "no TensorFlow for Python 3.14" in done.stderr
+    assert "'catsdogs[train-jax]'" in done.stderr
+
+
 @pytest.mark.parametrize("body", ["import catsdogs_edge.nothing", "from catsdogs_edge.images.decode import nothing"])
 def test_a_bug_in_our_own_imports_keeps_its_traceback(body: str) -> None:
     done = run(body)

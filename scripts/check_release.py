@@ -6,11 +6,13 @@ What is released is in `dist/` then: the same bytes whenever it is built, and co
 """
 
 import hashlib
+import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
@@ -25,7 +27,7 @@ def run(*command: str | Path, cwd: Path = ROOT) -> str:
     return subprocess.run(command, check=True, cwd=cwd, stdout=subprocess.PIPE, text=True).stdout
 
 
-def found(folder: Path) -> list[Path]:
+def released(folder: Path) -> list[Path]:
     """Returns the files that are released; uv leaves another beside them."""
     return sorted(folder.glob("catsdogs-*"))
 
@@ -33,38 +35,56 @@ def found(folder: Path) -> list[Path]:
 def build(folder: Path) -> dict[str, str]:
     """Builds both; returns the SHA-256 of each by its name."""
     run(UV, "build", "--quiet", "--out-dir", folder)
-    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in found(folder)}
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in released(folder)}
 
 
-def try_out(artifact: Path, version: str, scratch: Path) -> None:
+def find_pythons(project: dict[str, Any]) -> list[str]:
+    """Returns the interpreters of all versions that we support, as far as this machine has them."""
+    versions = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
+    command: list[str | Path] = [UV, "python", "find", "--system", "--no-python-downloads"]
+    finds = [subprocess.run([*command, version], capture_output=True, text=True, check=False) for version in versions]
+    return [done.stdout.strip() for done in finds if done.returncode == 0]
+
+
+def try_out(artifact: Path, version: str, python: str, scratch: Path) -> None:
     """Installs one into an empty environment, and lets it examine itself and classify drawings."""
     scripts = scratch / "env" / "bin"
-    run(sys.executable, "-m", "venv", "--clear", scratch / "env")
+    run(python, "-m", "venv", "--clear", scratch / "env")
     extra = f"{artifact}[edge-headless]"
     run(UV, "pip", "install", "--quiet", "--python", scripts / "python", "-c", ROOT / "constraints.txt", extra)
-    found = run(scripts / "catsdogs", "--version", cwd=scratch).splitlines()[0]
-    if found != f"catsdogs {version}":
-        raise SystemExit(f"{artifact.name} calls itself {found}, expected catsdogs {version}")
+    found = run(scripts / "catsdogs", "--version", cwd=scratch).splitlines()
+    if found[0] != f"catsdogs {version}":
+        raise SystemExit(f"{artifact.name} calls itself {found[0]}, expected catsdogs {version}")
     run(scripts / "catsdogs-doctor", cwd=scratch)
     run(scripts / "python", "-m", "catsdogs_edge.images.drawings", scratch / "drawings", "2", "--soft", cwd=scratch)
     run(scripts / "catsdogs-classify", scratch / "drawings", cwd=scratch)
     run(sys.executable, "-m", "cyclonedx_py", "environment", scripts / "python", "--output-file", SBOM)
+    sys.stdout.write(f"{artifact.name} works on {found[-1]}\n")
+
+
+def try_sources(sdist: Path, scratch: Path) -> None:
+    """Runs the demo from what the source distribution holds."""
+    shutil.unpack_archive(sdist, scratch, filter="data")
+    run("make", "demo", cwd=scratch / sdist.name.removesuffix(".tar.gz"))
+    sys.stdout.write(f"{sdist.name} has a demo that works\n")
 
 
 def main() -> None:
     """Builds, compares, and tries out."""
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    for old in found(DIST):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for old in released(DIST):
         old.unlink()
     first = build(DIST)
     with tempfile.TemporaryDirectory() as name:
         again = build(Path(name, "dist"))
         if first != again:
             raise SystemExit(f"two builds differ: {first}, then {again}")
-        run(sys.executable, "-m", "twine", "check", "--strict", *found(DIST))
-        for artifact in found(DIST):
-            try_out(artifact, version, Path(name))
+        run(sys.executable, "-m", "twine", "check", "--strict", *released(DIST))
+        for artifact in released(DIST):
+            for python in find_pythons(project):
+                try_out(artifact, project["version"], python, Path(name))
             sys.stdout.write(f"{artifact.name}: {artifact.stat().st_size / 1e6:.1f} MB, {first[artifact.name]}\n")
+        try_sources(next(DIST.glob("*.tar.gz")), Path(name))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ LOWEST := build/lowest
 export PYTHONDONTWRITEBYTECODE :=
 # uv installs 3 GB in half a minute, pip in two.
 UV := build/uv/bin/uv
+export UV_PYTHON_DOWNLOADS := never
 INSTALL = UV_PROJECT_ENVIRONMENT=$(@D) $(UV) sync --quiet --frozen --inexact $(EXTRAS:%=--extra %)
 
 .DEFAULT_GOAL := help
@@ -65,7 +66,7 @@ test-arm64: $(FULL)/stamp $(EDGE)/test-stamp ## Ask models on 64-bit ARM, emulat
 	$(FULL)/bin/python -m catsdogs_edge.images.drawings $(ARM64)/drawings 20
 	$(FULL)/bin/catsdogs-train $(ARM64)/drawings --weights none --epochs 1 --batch-size 8 --image-size 96 --out $(ARM64)/run
 	$(FULL)/bin/catsdogs-export $(ARM64)/run --int8 --target arm64
-	$(EDGE)/bin/python scripts/arm64.py compare $(ARM64)/run/onnx/model.int8.onnx $(ARM64)/run/onnx/model.onnx \
+	$(EDGE)/bin/python scripts/arm64.py compare $(ARM64)/run/onnx/model.int8.onnx \
 	  edge/catsdogs_edge/model/weights/catsdogs.int8.onnx
 
 test-lowest: $(UV) ## Run the edge's fast tests with the lowest versions that pyproject.toml allows
@@ -81,6 +82,7 @@ lint: $(FULL)/dev-stamp ## Check style, types, who imports whom, and GitHub's wo
 	$(FULL)/bin/ruff format --check .
 	$(FULL)/bin/mypy
 	$(FULL)/bin/lint-imports --no-cache
+	$(UV) lock --check --quiet
 	$(FULL)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(FULL)/bin/check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(FULL)/bin/zizmor --offline --quiet .github
@@ -94,7 +96,7 @@ lock: $(UV) ## Choose versions for changed ranges of pyproject.toml (UPGRADE=1: 
 
 wheel: $(UV) ## Build the wheel into dist/
 	rm -rf dist
-	$(UV) build --quiet --wheel
+	$(UV) build --quiet --wheel --python $(PYTHON)
 
 release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each in an empty environment
 	$(PYTHON) -m venv --clear build/release
@@ -104,7 +106,7 @@ release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each 
 clean: ## Remove the environments and everything that was built
 	rm -rf $(FULL) $(EDGE) build dist
 
-# What an environment holds follows from these two files alone, and each file in it is checked by its hash. Headless
+# What an environment holds follows from these two files alone, and each file that is installed is checked by its hash. Headless
 # OpenCV, because its wheel needs no library of the system. The demo's environment is small; tests, Ray and the tools of
 # developers are added when they are needed.
 $(FULL)/stamp: EXTRAS := edge-headless export train test
@@ -116,7 +118,9 @@ $(UV): locks/uv.txt
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
 	touch $@
 
+$(FULL)/stamp: CHECK := import sys; sys.exit(sys.version_info >= (3, 14) and "training needs Python 3.11 to 3.13, as TensorFlow does: make PYTHON=python3.13")
 $(FULL)/stamp $(EDGE)/stamp: pyproject.toml uv.lock $(UV)
+	@$(PYTHON) -c '$(CHECK)'
 	@echo "An environment is installed into $(@D): about $(SIZE) on disk, a third of that to download"
 	$(PYTHON) -m venv --clear $(@D)
 	$(INSTALL)

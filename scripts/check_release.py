@@ -34,22 +34,29 @@ def released(folder: Path) -> list[Path]:
 
 def build(folder: Path) -> dict[str, str]:
     """Builds both; returns the SHA-256 of each by its name."""
-    run(UV, "build", "--quiet", "--out-dir", folder)
+    run(UV, "build", "--quiet", "--python", sys.executable, "--out-dir", folder)
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in released(folder)}
 
 
 def find_pythons(project: dict[str, Any]) -> list[str]:
-    """Returns the interpreters of all versions that we support, as far as this machine has them."""
+    """Returns this interpreter, and those of the other versions that we support, as far as this machine has them."""
     versions = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
     command: list[str | Path] = [UV, "python", "find", "--system", "--no-python-downloads"]
     finds = [subprocess.run([*command, version], capture_output=True, text=True, check=False) for version in versions]
-    return [done.stdout.strip() for done in finds if done.returncode == 0]
+    others = [done.stdout.strip() for done in finds if done.returncode == 0]
+    return [sys.executable, *(python for python in others if not same_version(python))]
+
+
+def same_version(python: str) -> bool:
+    """Returns whether an interpreter is of the version that runs this."""
+    code = "import sys; print(*sys.version_info[:2])"
+    return run(python, "-c", code).split() == [str(number) for number in sys.version_info[:2]]
 
 
 def try_out(artifact: Path, version: str, python: str, scratch: Path) -> None:
     """Installs one into an empty environment, and lets it examine itself and classify drawings."""
     scripts = scratch / "env" / "bin"
-    run(python, "-m", "venv", "--clear", scratch / "env")
+    run(UV, "venv", "--quiet", "--clear", "--python", python, scratch / "env")
     extra = f"{artifact}[edge-headless]"
     run(UV, "pip", "install", "--quiet", "--python", scripts / "python", "-c", ROOT / "constraints.txt", extra)
     found = run(scripts / "catsdogs", "--version", cwd=scratch).splitlines()
@@ -58,7 +65,8 @@ def try_out(artifact: Path, version: str, python: str, scratch: Path) -> None:
     run(scripts / "catsdogs-doctor", cwd=scratch)
     run(scripts / "python", "-m", "catsdogs_edge.images.drawings", scratch / "drawings", "2", "--soft", cwd=scratch)
     run(scripts / "catsdogs-classify", scratch / "drawings", cwd=scratch)
-    run(sys.executable, "-m", "cyclonedx_py", "environment", scripts / "python", "--output-file", SBOM)
+    if python == sys.executable:
+        run(sys.executable, "-m", "cyclonedx_py", "environment", scripts / "python", "--output-file", SBOM)
     sys.stdout.write(f"{artifact.name} works on {found[-1]}\n")
 
 

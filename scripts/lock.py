@@ -44,7 +44,10 @@ def constraints(lock: str, exported: Iterable[str]) -> str:
     for package in packages:
         line = f"{package['name']}=={package['version']}"
         if counts[package["name"]] > 1:
-            (line,) = set(re.findall(rf"^({re.escape(line)} ; .*) \\$", text, re.MULTILINE))
+            marked = set(re.findall(rf"^({re.escape(line)} ; .*) \\$", text, re.MULTILINE))
+            if len(marked) != 1:
+                raise SystemExit(f"{line}: for which Pythons is it? None of locks/*.txt says so, or two do: {marked}")
+            (line,) = marked
         lines.append(f"{line}\n")
     return HEADER + "".join(lines)
 
@@ -66,9 +69,13 @@ def main() -> None:
     subprocess.run([UV, "lock", *sys.argv[1:]], check=True, cwd=ROOT)
     texts = {f"locks/{name}.txt": export(extras) for name, extras in LOCKS.items()}
     texts["constraints.txt"] = constraints((ROOT / "uv.lock").read_text(encoding="utf-8"), list(texts.values()))
-    texts["locks/uv.txt"] = HEADER + uv("pip", "compile", "--universal", "--generate-hashes", "-", given="uv\n")
+    own = ROOT / "locks" / "uv.txt"
+    asked = "uv" if "--upgrade" in sys.argv else own.read_text(encoding="utf-8").splitlines()[1].partition(" ")[0]
+    texts["locks/uv.txt"] = HEADER + uv("pip", "compile", "--universal", "--generate-hashes", "-", given=asked)
     for name, text in texts.items():
-        (ROOT / name).write_text(text, encoding="utf-8", newline="\n")
+        path = ROOT / name
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:  # make installs anew what has changed
+            path.write_text(text, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

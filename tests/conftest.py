@@ -54,8 +54,9 @@ The second makes what `published` holds, while the first needs nothing of it.
 """
 
 
-def pytest_configure() -> None:
-    gc.disable()  # until all is imported: see `importing_tensorflow`
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        gc.disable()  # until all is imported: see `importing_tensorflow`
 
 
 def pytest_collection_finish() -> None:
@@ -143,14 +144,19 @@ def call_here(app: object, name: str, *arguments: str | Path) -> "subprocess.Com
     """Runs a command in this process, as its console script does: TensorFlow takes seconds to import."""
     run = importlib.import_module("catsdogs_edge.cli.app").run
     handlers = {number: signal.getsignal(number) for number in HANDLED}
+    environment = dict(os.environ)
     out, err = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         patch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
         patch.setattr(logging.getLogger(), "handlers", [])  # the command adds its own
-        with pytest.raises(SystemExit) as end:
-            run(app, extra="export")
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        try:
+            with pytest.raises(SystemExit) as end:
+                run(app, extra="export")
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+            os.environ.clear()
+            os.environ.update(environment)
         code = int(end.value.code or 0)
         return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 

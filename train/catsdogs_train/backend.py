@@ -27,7 +27,10 @@ def set_up_keras(seed: int) -> None:
 
 @contextmanager
 def _tensorflow_missing(is_hidden: bool) -> Iterator[None]:
-    """Hides TensorFlow from Keras, which else imports it in four seconds to seed it, on any backend."""
+    """Hides TensorFlow from Keras, which else imports it in four seconds to seed it, on any backend.
+
+    Keras remembers that it found none: so it imports none to save a model, either.
+    """
     if not is_hidden or "tensorflow" in sys.modules:
         yield
         return
@@ -38,11 +41,8 @@ def _tensorflow_missing(is_hidden: bool) -> Iterator[None]:
         del sys.modules["tensorflow"]
 
 
-def choose_backend() -> str:
+def choose_backend() -> None:
     """Chooses the backend before Keras is imported: what `KERAS_BACKEND` names, or TensorFlow, or JAX if that is there.
-
-    Returns:
-        Its name.
 
     Raises:
         DataError: `KERAS_BACKEND` names one that we do not know, or that is not installed.
@@ -58,4 +58,3 @@ def choose_backend() -> str:
     if find_spec(wanted) is None:
         raise DataError(f"KERAS_BACKEND is {wanted}, which is not installed: pip install {wanted}")
     os.environ["KERAS_BACKEND"] = wanted  # else Keras looks into its own file of settings, too
-    return wanted

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from importlib import import_module
 from typing import NoReturn
 
 import typer
@@ -71,13 +70,10 @@ def _train(settings: Settings) -> None:
         raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
     if settings.unlabelled and not settings.teacher:
         raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
-    backend = choose_backend()
+    choose_backend()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
     with importing_tensorflow():
         from catsdogs_train.train import train  # noqa: PLC0415
-
-        if backend == "tensorflow":  # which Keras imports later, when it would be heard
-            import_module("tensorflow")
 
     best = train(settings)
     typer.echo(f"{settings.out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")

@@ -67,7 +67,7 @@ def _check_command(command: str) -> None:
         path = Path(os.path.expanduser(first))  # noqa: PTH111 - of a user that does not exist, it stays as it is
         if not path.is_file():
             raise DataError(f"{first}, the command of --on, is not there")
-        if sys.platform != "win32" and not os.access(path, os.X_OK):
+        if not os.access(path, os.X_OK):
             raise DataError(f"{first}, the command of --on, may not be run: chmod +x {first}")
 
 

@@ -23,6 +23,7 @@ from catsdogs_edge.runtime.children import python
 _BACKENDS = {"linux": cv2.CAP_V4L2, "darwin": cv2.CAP_AVFOUNDATION, "win32": cv2.CAP_DSHOW}
 _TRIED_ELSEWHERE = 5  # indices, where the system does not list its cameras
 _TIMED_FRAMES = 15
+_UNKNOWN = "not known"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def open_camera(source: str, size: Size | None = None) -> cv2.VideoCapture:
 def find_cameras(listing: Path = Path("/sys/class/video4linux"), devices: Path = Path("/dev")) -> list[Camera]:
     """Lists the cameras that Linux lists (or a few indices elsewhere) without opening them, by index."""
     if sys.platform != "linux":
-        return [Camera(index, "", f"camera {index}", "not known") for index in range(_TRIED_ELSEWHERE)]
+        return [Camera(index, "", f"camera {index}", _UNKNOWN) for index in range(_TRIED_ELSEWHERE)]
     by_id = sorted((devices / "v4l" / "by-id").glob("*"))
     stable = {link.resolve(): str(link) for link in by_id}
     cameras = []
@@ -122,7 +123,7 @@ def to_lines(cameras: Sequence[Camera], probes: Sequence[Probe]) -> str:
 
 
 def _probe(camera: Camera, deadline: float) -> Probe:
-    if camera.permission != "ok":
+    if camera.permission not in {"ok", _UNKNOWN}:
         return Probe(problem=camera.permission)
     return probe_by(python("-m", "catsdogs_edge.capture.cameras", camera.path or str(camera.index)), deadline)
 

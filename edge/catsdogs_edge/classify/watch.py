@@ -57,6 +57,7 @@ class FolderWatch:
             if not folder.is_dir():
                 raise DataError(f"{folder} is no folder: --watch waits for images in folders")
         self._folders = folders
+        self._real = {folder.resolve(): folder for folder in folders}
         self._without = without.resolve() if without else None
         self._events: queue.SimpleQueue[FileSystemEvent] = queue.SimpleQueue()
         self._waiting: dict[Path, tuple[float, Version]] = {}
@@ -64,8 +65,8 @@ class FolderWatch:
         self._observer = Observer()
         handler = _Handler(self._events.put)
         try:
-            for folder in folders:  # macOS tells the real paths of what happens
-                self._observer.schedule(handler, str(folder.resolve()), recursive=True, event_filter=_EVENTS)
+            for folder in self._real:  # of which macOS tells what happens
+                self._observer.schedule(handler, str(folder), recursive=True, event_filter=_EVENTS)
             self._observer.start()
         except OSError as error:  # such as a limit on what may be watched
             raise DataError(f"the folders cannot be watched: {error.strerror or error}") from error
@@ -117,9 +118,9 @@ class FolderWatch:
 
     def _as_given(self, path: Path) -> Path:
         """Returns a path as the user would write it, in one of the folders."""
-        for folder in self._folders:
-            if path.is_relative_to(folder.resolve()):
-                return folder / path.relative_to(folder.resolve())
+        for real, folder in self._real.items():
+            if path.is_relative_to(real):
+                return folder / path.relative_to(real)
         return path
 
     def _is_searched(self, folder: Path) -> bool:

@@ -263,9 +263,8 @@ def _missing_extra(error: ImportError, extra: str) -> str:
     """Returns one line that says what to install; raises a bug in our own imports again."""
     module = (error.name or "").partition(".")[0]
     if isinstance(error, ModuleNotFoundError) and module in {"tensorflow", "keras"} and sys.version_info >= (3, 14):
-        return (
-            "there is no TensorFlow for Python 3.14: take 3.13, or, to train on JAX, pip install 'catsdogs[train-jax]'"
-        )
+        instead = "take 3.13, or, to train on JAX, pip install 'catsdogs[train-jax,edge-headless]'"
+        return f"there is no TensorFlow for Python 3.14: {instead}"
     if isinstance(error, ModuleNotFoundError) and module in _EXTRA_OF_MODULE:
         return f"{module} is not installed: pip install 'catsdogs[{_EXTRA_OF_MODULE[module] or extra}]'"
     if "cannot open shared object file" in str(error):

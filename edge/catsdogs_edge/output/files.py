@@ -71,7 +71,7 @@ def read_text(path: Path) -> str:
     """Reads a text that a user wrote: UTF-8, or UTF-16 as PowerShell writes it; raises `OSError`, `UnicodeError`."""
     data = path.read_bytes()
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
 
 
 def check_writable(folder: Path) -> None:

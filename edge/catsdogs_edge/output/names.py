@@ -5,14 +5,14 @@ import itertools
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 _NOT_IN_ONE_STEP = frozenset({errno.ENOSYS, errno.EINVAL, errno.ENOTSUP})
 _LONGEST_ENDING = 50  # bytes; what is longer behind the last dot is no ending
 _LONGEST_NAME = 255  # bytes, on all usual file systems
-_TRIES = 20  # over four seconds in all
+_TRIES = 20  # almost four seconds in all
 
 
 class FreeNames:
@@ -56,21 +56,25 @@ def reserved(names: Iterable[Path]) -> Iterator[Path]:
 
 
 def put_in_place(new: Path, old: Path) -> None:
-    """Moves a file over another, or a folder to a free name, in one step.
+    """Moves a file over another, or a folder to a free name, in one step; see `_patiently`."""
+    _patiently(lambda: new.replace(old))
 
-    On Windows that is refused while any program has one of them open, as scanners and indexers do for a moment with
-    whatever is new: there it is tried again for some seconds.
+
+def _patiently(rename: Callable[[], object]) -> None:
+    """Renames what on Windows another program may have open for a moment.
+
+    Scanners and indexers do so with whatever is new, and Windows refuses it meanwhile: it is tried for some seconds.
     """
     for number in range(1, _TRIES):
         try:
-            new.replace(old)
+            rename()
         except PermissionError:
             if sys.platform != "win32":
                 raise
             time.sleep(0.02 * number)
         else:
             return
-    new.replace(old)
+    rename()
 
 
 def exchange(new: Path, old: Path) -> None:
@@ -106,7 +110,7 @@ def _rename_with(old: Path, new: Path, how: str) -> int:
     """Renames in one step, as renameat2(2) and renamex_np(2) can, and returns the number of an error, or 0."""
     if sys.platform == "win32" and how == "no replace":  # as every rename there
         try:
-            old.rename(new)
+            _patiently(lambda: old.rename(new))
         except OSError as error:
             return error.errno or errno.EIO
         return 0

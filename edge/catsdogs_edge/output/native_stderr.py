@@ -51,15 +51,18 @@ def tensorflow_quiet() -> Iterator[None]:
 
 @contextmanager
 def importing_tensorflow() -> Iterator[None]:
-    """Imports TensorFlow inside the block without its native messages, and without the garbage collector.
+    """Imports TensorFlow or JAX inside the block, without native messages, and without the garbage collector.
 
     That makes a million objects that stay, which the collector would look through again and again: also afterwards,
     unless they are taken out of its reach. A small training takes a fifth less time so (benchmarks/RESULTS.md).
     """
+    is_first, was_enabled = "keras" not in sys.modules, gc.isenabled()
     gc.disable()
     try:
         with tensorflow_quiet():
             yield
+        if is_first:
+            gc.freeze()
     finally:
-        gc.freeze()
-        gc.enable()
+        if was_enabled:
+            gc.enable()

@@ -103,6 +103,7 @@ class Quota:
             for file in self._files():
                 recordings[file[1].stem].append(file)  # a video and its image come and go together
             total = sum(size for files in recordings.values() for _, _, size in files) + more
+            stuck: Path | None = None
             oldest = time.time() - self._limit.days * _A_DAY if self._limit.days else 0.0
             for files in sorted(recordings.values(), key=max):
                 too_much = self._limit.bytes is not None and total > self._limit.bytes
@@ -110,16 +111,20 @@ class Quota:
                     return
                 if any(path.name.startswith(".") or path == keep for _, path, _ in files):  # it is being written
                     continue
-                self.removed += 1
-                for _, path, size in files:
+                for _, path, size in sorted(files, key=lambda file: -file[2]):  # the video first
                     try:
                         path.unlink(missing_ok=True)
                     except OSError as error:
-                        if sys.platform == "win32" and isinstance(error, PermissionError):  # a program has it open
-                            continue
+                        if sys.platform == "win32" and isinstance(error, PermissionError):
+                            stuck = path  # a program has it open
+                            break
                         raise OutputError(f"{path} cannot be removed for the quota: {error.strerror}") from error
                     total -= size
+                else:
+                    self.removed += 1
             if self._limit.bytes is not None and total > self._limit.bytes:
+                if stuck:
+                    raise OutputError(f"{stuck} cannot be removed for the quota: a program has it open")
                 most = f"{self._limit.bytes / 10**6:g} MB"
                 raise OutputError(f"the quota of {self.folder}, {most}, is too small for a single recording")
 

@@ -30,7 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 LONGEST_ROW = 2**16
 """Bytes; a path has 4096 at most."""
 
-_LOCKED_BYTE = 2**31 - 2  # on Windows nobody else may read or write what is locked: far beyond all rows
+_LOCKED_BYTE = 2**31 - 2  # on Windows nobody else may read or write what is locked: as far as it goes
 _COMMON = 4  # columns that rows begin with, whatever the classes: path, label, probability, familiarity
 _ENDS = (["error"], ["error", "sorted_to"])  # and columns that they end with
 
@@ -75,17 +75,22 @@ class RowFile(ABC):
                 self._head()
 
     def replace(self, records: Iterable[bytes]) -> None:
-        """Goes on in a file with these rows, which takes the place of this one: whole, and never without its lock.
+        """Goes on in a file with these rows, which takes the place of this one: whole.
 
-        Raises `OutputError` where it cannot be written, or another file has the name now.
+        It is never without its lock, but on Windows. Raises `OutputError` where it cannot be written, or another file
+        has the name now.
         """
         assert self._file is not None  # noqa: S101 - for mypy
         self._look()
         with atomic_file(self.path) as temporary:
             file = io.FileIO(open_locked(temporary), "a")
-            for record in records:
-                write_all(file, record)
-            shutil.copymode(self.path, temporary)
+            try:
+                for record in records:
+                    write_all(file, record)
+                shutil.copymode(self.path, temporary)
+            except BaseException:
+                file.close()
+                raise
             if sys.platform == "win32":  # where nothing that is open can be replaced: for a moment there is no lock
                 file.close()
                 self._file.close()

@@ -51,7 +51,7 @@ def test_a_really_missing_module_is_one_line_also_where_output_is_hidden() -> No
 def test_where_there_is_no_tensorflow_it_says_what_there_is() -> None:
     done = run("sys.version_info = (3, 14); raise ModuleNotFoundError(name='keras')", extra="train")
     assert "no TensorFlow for Python 3.14" in done.stderr
-    assert "'catsdogs[train-jax]'" in done.stderr
+    assert "'catsdogs[train-jax,edge-headless]'" in done.stderr
 
 
 @pytest.mark.parametrize("body", ["import catsdogs_edge.nothing", "from catsdogs_edge.images.decode import nothing"])

@@ -202,8 +202,8 @@ def test_what_is_taken_in_parts_is_written_whole() -> None:
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 def test_a_text_of_a_user_may_come_from_windows(encoding: str, tmp_path: Path) -> None:
     path = tmp_path / "options.toml"
-    path.write_bytes((codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b"") + "crop = 'Кот'".encode(encoding))
-    assert read_text(path) == "crop = 'Кот'"
+    path.write_bytes((codecs.BOM_UTF16_LE if encoding == "utf-16-le" else b"") + "crop = 'Кот'\r\n".encode(encoding))
+    assert read_text(path) == "crop = 'Кот'\n"
     path.write_bytes(b"caf\xe9")
     with pytest.raises(UnicodeError):
         read_text(path)

@@ -1,6 +1,7 @@
 """The user's cache folder."""
 
 import getpass
+import os
 import tempfile
 from pathlib import Path
 
@@ -12,4 +13,4 @@ def cache_folder() -> Path:
     try:
         return Path(platformdirs.user_cache_dir("catsdogs", appauthor=False))
     except RuntimeError:
-        return Path(tempfile.gettempdir(), f"catsdogs-{getpass.getuser()}")
+        return Path(tempfile.gettempdir(), f"catsdogs-{os.getuid() if hasattr(os, 'getuid') else getpass.getuser()}")

@@ -54,7 +54,7 @@ def importing_tensorflow() -> Iterator[None]:
     """Imports TensorFlow or JAX inside the block, without native messages, and without the garbage collector.
 
     That makes a million objects that stay, which the collector would look through again and again: also afterwards,
-    unless they are taken out of its reach. A small training takes a fifth less time so (benchmarks/RESULTS.md).
+    unless they are taken out of its reach. A small training takes a seventh less time so (benchmarks/RESULTS.md).
     """
     is_first, was_enabled = "keras" not in sys.modules, gc.isenabled()
     gc.disable()

@@ -1,8 +1,9 @@
-"""Processes that tests start."""
+"""Processes and threads that tests start."""
 
 import contextlib
 import re
 import subprocess
+import threading
 from collections.abc import Iterator
 from typing import AnyStr
 
@@ -40,3 +41,10 @@ def started(*command: object) -> Iterator[tuple["subprocess.Popen[str]", str]]:
         process.kill()
         process.wait()
         process.stderr.close()
+
+
+def join(*threads: threading.Thread, seconds: float = 60.0) -> None:
+    """Waits until threads have ended; fails where one has not: without a limit, it would be waited for without end."""
+    for thread in threads:
+        thread.join(seconds)
+        assert not thread.is_alive(), f"{thread.name} does not end"

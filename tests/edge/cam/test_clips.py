@@ -24,7 +24,7 @@ from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction
 from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
-from tests.processes import ending
+from tests.processes import ending, join
 
 CHROMIUM = shutil.which("chromium")
 RATE = 10
@@ -190,7 +190,7 @@ def test_the_folder_never_holds_more_than_its_quota_and_the_newest_stay(tmp_path
         now = play(clips, "neither", now + 0.6, 0.6)
     clips.close()
     ended.set()
-    thread.join()
+    join(thread)
     assert 2_000_000 < max(watched) <= most
     left = sorted(path.name for path in tmp_path.glob("*.webm"))
     assert 3 < len(left) < 18
@@ -268,7 +268,7 @@ def test_forty_visits_under_a_quota_play_in_a_browser(tmp_path: Path) -> None:
         now = play(clips, "neither", now + 1.2, 0.8)
     clips.close()
     closed.set()
-    looking.join()
+    join(looking)
     assert 6_000_000 < max(sizes) <= 8_000_000
     kept = sorted(tmp_path.glob("*.webm"))
     assert len(kept) < 40

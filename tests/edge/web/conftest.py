@@ -22,6 +22,7 @@ from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 from catsdogs_edge.web.sink import WebSink
 from tests.edge.conftest import BLUE, GREY, RED, plain
+from tests.processes import join
 
 COLOURS = {"cat": RED, "dog": BLUE, "neither": GREY}
 LOCAL = Access(host="127.0.0.1", port=0)
@@ -80,7 +81,7 @@ class FakeCamera:
         """Ends that."""
         self._stopping.set()
         if self._thread:
-            self._thread.join()
+            join(self._thread)
 
     def _run(self, interval: float) -> None:
         due = time.monotonic()

@@ -14,6 +14,7 @@ from catsdogs_edge.images.decode import decode
 from catsdogs_edge.web.camera import hub
 from tests.edge.conftest import RED, plain
 from tests.edge.web.conftest import FakeCamera, wait_until
+from tests.processes import join
 
 
 def words(answer: httpx.Response) -> dict[str, object]:
@@ -139,7 +140,7 @@ def test_an_image_is_encoded_once_for_all_who_watch(viewers: int, camera: FakeCa
     frames, encodes = camera.number - first, camera.hub.encodes - encoded
     stop.set()
     for thread in threads:
-        thread.join()
+        join(thread)
     assert encodes <= 1.05 * frames + 1
     assert min(received) > 3
 

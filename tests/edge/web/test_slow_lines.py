@@ -16,6 +16,7 @@ from tests.edge.conftest import RED, plain
 from tests.edge.web.conftest import FakeCamera, resident, wait_until
 from tests.edge.web.proxies import Proxy
 from tests.edge.web.test_live import connect, words
+from tests.processes import join
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ class NumberedCamera:
 
     def stop(self) -> None:
         self._stopping.set()
-        self._thread.join()
+        join(self._thread)
 
 
 def watch_stream(url: str, camera: NumberedCamera, ages: list[float], until: float) -> None:
@@ -72,9 +73,14 @@ def watch_stream(url: str, camera: NumberedCamera, ages: list[float], until: flo
     with socket.socket() as stream:
         stream.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
         stream.connect((address.hostname, address.port))
+        stream.settimeout(SECONDS)
         stream.sendall(b"GET /stream.mjpg?drawn=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
         while time.monotonic() < until:
-            data += stream.recv(8192)
+            try:
+                data += stream.recv(8192)
+            except TimeoutError:
+                ages.append(SECONDS)
+                return
             while (start := data.find(b"\xff\xd8")) >= 0 and (end := data.find(b"\xff\xd9", start)) >= 0:
                 ages.append(camera.age(data[start : end + 2]))
                 data = data[end + 2 :]
@@ -102,8 +108,7 @@ def test_a_slow_line_shows_the_present(camera: FakeCamera) -> None:
         ]
         for thread in threads:
             thread.start()
-        for thread in threads:
-            thread.join()
+        join(*threads)
     numbered_camera.stop()
     assert max(ages["pull"][-5:]) <= 1.5
     assert max(ages["push"][-5:]) <= 4

@@ -46,8 +46,7 @@ pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on the
 PYTEST := -m pytest --max-worker-restart 0
 
 test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge where there is no TensorFlow
-# More processes than cores: a fifth of the time, these wait.
-	$(EDGE)/bin/python $(PYTEST) -n 3 --dist loadfile tests/edge
+	$(EDGE)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
 	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile tests/train tests/export tests/integration
 
 test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs

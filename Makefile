@@ -106,9 +106,9 @@ release-check: $(UV) ## Build wheel and sdist twice, compare them, and try each 
 clean: ## Remove the environments and everything that was built
 	rm -rf $(FULL) $(EDGE) build dist
 
-# What an environment holds follows from these two files alone, and each file that is installed is checked by its hash. Headless
-# OpenCV, because its wheel needs no library of the system. The demo's environment is small; tests, Ray and the tools of
-# developers are added when they are needed.
+# What an environment holds follows from these two files alone, and each file that is installed is checked by its hash.
+# Headless OpenCV, because its wheel needs no library of the system. The demo's environment is small; tests, Ray and the
+# tools of developers are added when they are needed.
 $(FULL)/stamp: EXTRAS := edge-headless export train test
 $(FULL)/stamp: SIZE := 3 GB
 $(EDGE)/stamp: EXTRAS := edge-headless web

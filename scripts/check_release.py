@@ -42,15 +42,10 @@ def find_pythons(project: dict[str, Any]) -> list[str]:
     """Returns this interpreter, and those of the other versions that we support, as far as this machine has them."""
     versions = [line.rpartition(" ")[2] for line in project["classifiers"] if "Python :: 3." in line]
     command: list[str | Path] = [UV, "python", "find", "--system", "--no-python-downloads"]
-    finds = [subprocess.run([*command, version], capture_output=True, text=True, check=False) for version in versions]
-    others = [done.stdout.strip() for done in finds if done.returncode == 0]
-    return [sys.executable, *(python for python in others if not same_version(python))]
-
-
-def same_version(python: str) -> bool:
-    """Returns whether an interpreter is of the version that runs this."""
-    code = "import sys; print(*sys.version_info[:2])"
-    return run(python, "-c", code).split() == [str(number) for number in sys.version_info[:2]]
+    own = f"{sys.version_info.major}.{sys.version_info.minor}"
+    others = [version for version in versions if version != own]
+    finds = [subprocess.run([*command, version], capture_output=True, text=True, check=False) for version in others]
+    return [sys.executable, *(done.stdout.strip() for done in finds if done.returncode == 0)]
 
 
 def try_out(artifact: Path, version: str, python: str, scratch: Path) -> None:

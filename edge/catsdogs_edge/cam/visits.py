@@ -71,9 +71,8 @@ class Visit:
         """Returns when it began and ended, for people: in the video, or by the clock."""
         if self.start_s is not None and self.end_s is not None:
             return _position(self.start_s), _position(self.end_s)
-        return tuple(
-            f"{datetime.fromtimestamp(moment, UTC).astimezone():%H:%M:%S}" for moment in (self.start, self.end)
-        )  # type: ignore[return-value]
+        start, end = (datetime.fromtimestamp(moment, UTC).astimezone() for moment in (self.start, self.end))
+        return f"{start:%H:%M:%S}", f"{end:%H:%M:%S}"
 
 
 @dataclass(slots=True)

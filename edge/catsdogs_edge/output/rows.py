@@ -209,7 +209,7 @@ def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
         raise OutputError(f"{path} is no regular file: remove it")
     try:
         _lock(descriptor)
-    except (BlockingIOError, PermissionError) as error:
+    except BlockingIOError as error:
         os.close(descriptor)
         raise OutputError(f"{path} is being written by another process: wait, or take another name") from error
     except OSError:  # a file system without locks
@@ -218,12 +218,15 @@ def open_locked(path: Path, flags: int = os.O_APPEND) -> int:
 
 
 def _lock(descriptor: int) -> None:
-    """Locks an open file, until it is closed, against others that ask for the same."""
+    """Locks an open file, until it is closed, against others that ask for the same; `BlockingIOError` if one has it."""
     if sys.platform == "win32":
         import msvcrt  # noqa: PLC0415 - on Windows alone
 
         os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        try:
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        except PermissionError as error:
+            raise BlockingIOError from error
         os.lseek(descriptor, 0, os.SEEK_SET)
     else:
         import fcntl  # noqa: PLC0415 - not on Windows

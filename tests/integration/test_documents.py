@@ -182,7 +182,7 @@ def test_what_a_document_shows_works(
         else line
         for number, line in enumerate(unit.splitlines())
     ]
-    lines = [re.sub(r"^catsdogs-bench", "catsdogs-bench --rounds 1 --count 5", line) for line in lines]
+    lines = [re.sub(r"^catsdogs-bench", "catsdogs-bench --rounds 1 --count 20", line) for line in lines]
     lines = [line.replace("scale=224:224", f"scale={RUN_SIZE}:{RUN_SIZE}") for line in lines]
     env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
     command = ["bash", "-ceo", "pipefail", "\n".join(lines)]

@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 INSTALL = UV_PROJECT_ENVIRONMENT=$(@D) $(UV) sync --quiet --frozen --inexact $(EXTRAS:%=--extra %)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline test test-slow test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
+.PHONY: help demo pipeline docs test test-slow test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -49,7 +49,11 @@ test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge 
 	$(EDGE)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
 	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile tests/train tests/export tests/integration
 
-test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
+docs: $(EDGE)/docs-stamp ## Build the documentation into build/site; a link that leads nowhere is an error
+	$(EDGE)/bin/sphinx-build -q --fail-on-warning --keep-going -c docs . build/site
+	@echo "Open build/site/index.html"
+
+test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp docs ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
 # More processes than cores: Ray's tests wait more than they compute.
 	$(EDGE)/bin/python $(PYTEST) -m slow -n 4 tests/edge/classify tests/edge/cluster
 # Apart from those, which leave no core to the servers and cameras of these.
@@ -126,12 +130,13 @@ $(FULL)/stamp $(EDGE)/stamp: pyproject.toml uv.lock $(UV)
 	$(INSTALL)
 	touch $@
 
-$(FULL)/dev-stamp: EXTRAS := dev ray test-web
+$(FULL)/dev-stamp: EXTRAS := dev docs ray test-web
+$(EDGE)/docs-stamp: EXTRAS := docs
 $(EDGE)/test-stamp: EXTRAS := test
 $(EDGE)/slow-stamp: EXTRAS := test-ray test-web
 $(FULL)/dev-stamp: $(FULL)/stamp
-$(EDGE)/test-stamp: $(EDGE)/stamp
+$(EDGE)/docs-stamp $(EDGE)/test-stamp: $(EDGE)/stamp
 $(EDGE)/slow-stamp: $(EDGE)/test-stamp
-$(FULL)/dev-stamp $(EDGE)/test-stamp $(EDGE)/slow-stamp:
+$(FULL)/dev-stamp $(EDGE)/docs-stamp $(EDGE)/test-stamp $(EDGE)/slow-stamp:
 	$(INSTALL)
 	touch $@

@@ -26,7 +26,7 @@ from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 
-_OUT = Path(__file__).resolve().parents[1] / "docs"
+_OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 _MORNING = 1_795_764_600.0  # seconds since 1970
 _DAY = ("room", "cat", "cat", "room", "dog", "dog", "room", "cat", "room", "dog", "cat", "room")
 _BLUR = 3.75
@@ -34,7 +34,7 @@ _TO_LOAD = 1200  # ms
 
 
 def main() -> None:
-    """Writes docs/review.png, docs/review-phone.png and docs/map.jpg."""
+    """Writes docs/images/review.png, docs/images/review-phone.png and docs/images/map.jpg."""
     classifier = Classifier.load(MODEL, spinning=False)
     with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
         folder = Path(name)

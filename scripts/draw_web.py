@@ -1,6 +1,6 @@
 """Draws the images in docs/web.md: the live page with drawn animals, on a desktop and on a phone.
 
-Needs the extras `web` and `docs`, and a Chromium: python scripts/draw_web.py
+Needs the extras `web` and `test-web`, and a Chromium: python scripts/draw_web.py
 """
 
 import shutil
@@ -24,7 +24,7 @@ from catsdogs_edge.stream.pipeline import FrameClassifier
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.sink import WebSink
 
-_OUT = Path(__file__).resolve().parents[1] / "docs"
+_OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 _BLUR = 3.75
 _SEEDS = {"cat": (3, 1, 9, 5), "dog": (3, 2, 8), "room": (3, 4)}
 _DAY = ("room", "cat", "room", "dog", "room", "cat", "room", "cat", "room", "dog", "room", "cat", "room", "dog", "room")
@@ -33,7 +33,7 @@ _GAP = 0.21  # seconds between two images of events
 
 
 def main() -> None:
-    """Writes docs/web-*.png."""
+    """Writes docs/images/web-*.png."""
     classifier = Classifier.load(MODEL, spinning=False)
     info = ModelInfo.from_classifier(classifier, MODEL)
     with _watched(classifier, info) as sink, sync_playwright() as playwright:

@@ -1,5 +1,6 @@
 """Every command that a document shows is parsed; and run, on drawings, but for those in `NOT_RUN`."""
 
+import itertools
 import os
 import re
 import shlex
@@ -25,11 +26,11 @@ import catsdogs_edge.cli.serve
 import catsdogs_export.cli
 import catsdogs_train.cli
 from catsdogs_edge.images.drawings import draw, write_folder
-from tests.conftest import RUN_SIZE
+from tests.conftest import RUN_SIZE, work_here
 from tests.edge.conftest import write_video
 
 HOUSE = Path(__file__).resolve().parents[2]
-DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").glob("*.md"))]
+DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
 
 APPS = {
     "catsdogs": catsdogs_edge.cli.overview._app,
@@ -83,6 +84,9 @@ def units(document: Path) -> Iterator[list[str]]:
         if line.startswith("|"):
             yield from ([code] for code in re.findall(r"`(catsdogs[a-z-]* [^`]+)`", line) if not code.endswith("..."))
 
+
+HEAVY = r"catsdogs-(train|export|eval)\b"
+"""Commands that run in the test's own process, because TensorFlow takes seconds to import."""
 
 UNITS = [unit for document in DOCUMENTS for unit in units(document)]
 SHOWN = sorted({command for unit in UNITS for command in unit})
@@ -167,7 +171,12 @@ def test_the_python_that_a_document_shows_works(code: str, desk: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("unit", dict.fromkeys(RUN))
 def test_what_a_document_shows_works(
-    unit: str, desk: Path, scripts: Path, small_weights: Path, request: pytest.FixtureRequest
+    unit: str,
+    desk: Path,
+    scripts: Path,
+    small_weights: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if "node " in unit:
         web = request.getfixturevalue("web")
@@ -184,7 +193,13 @@ def test_what_a_document_shows_works(
     ]
     lines = [re.sub(r"^catsdogs-bench", "catsdogs-bench --rounds 1 --count 20", line) for line in lines]
     lines = [line.replace("scale=224:224", f"scale={RUN_SIZE}:{RUN_SIZE}") for line in lines]
-    env = os.environ | {"PATH": f"{scripts}:{os.environ['PATH']}"}
-    command = ["bash", "-ceo", "pipefail", "\n".join(lines)]
-    done = subprocess.run(command, cwd=desk, env=env, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    monkeypatch.chdir(desk)
+    monkeypatch.setenv("PATH", str(scripts), prepend=os.pathsep)
+    for is_heavy, group in itertools.groupby(lines, lambda line: bool(re.match(HEAVY, line))):
+        if is_heavy:
+            for words in map(shlex.split, group):
+                work_here(APPS[words[0]], *words)
+        else:
+            command = ["bash", "-ceo", "pipefail", "\n".join(group)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"

@@ -152,7 +152,7 @@ def share(rows: list[dict[str, Any]], label: str) -> float:
 
 def test_from_a_camera_that_errs_to_a_better_model(yard: Yard, run: Path, scripts: Path, tmp_path: Path) -> None:
     yard.images = [new_cat(seed) for seed in range(1000, 1100)]
-    before = yard.newest(10 * RATE)
+    before = yard.newest(5 * RATE)
     assert share(before, "cat") < 0.2
     (first,) = {row["model"] for row in before}
     collected = tmp_path / "collected"
@@ -177,7 +177,7 @@ def test_from_a_camera_that_errs_to_a_better_model(yard: Yard, run: Path, script
     end = time.monotonic() + PATIENCE
     while {row["model"] for row in yard.newest(RATE)} == {first}:
         assert time.monotonic() < end
-    assert share(yard.newest(5 * RATE), "cat") > 0.9
+    assert share(yard.newest(3 * RATE), "cat") > 0.9
 
     for label, other in (("cat", "dog"), ("dog", "cat")):  # a round with labels the wrong way round
         write_folder(tmp_path / "drawn", per_class=25, first_seed=3000)

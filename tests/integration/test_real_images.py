@@ -79,7 +79,7 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
          "--image-size", str(SIZE), "--epochs", "5", "--views", "1", "--other", things["learned"], "--out", folder]
     )  # fmt: skip
     # On a few of the images, as on all of them INT8 takes a minute longer; then it may lose one of 100, not none.
-    some = take(shared / "data" / "train", tmp_path / "some", 25)
+    some = take(shared / "data" / "train", tmp_path / "some", 50)
     run([scripts / "catsdogs-export", folder, "--int8", "--calibrate", some, "--max-drop", "1"])
     assert json.loads((folder / "run.json").read_text())["best_epoch"]["val_accuracy"] >= 0.97
     assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -34,6 +36,8 @@ from catsdogs_train.settings import ComputeDtype, Settings
 SURE = 0.95
 """Least probability of another class by which a training image is listed: its label may be wrong."""
 
+_CURVES_EVERY = 10.0  # seconds
+
 RUN_VERSION = 1
 """Version of `run.json` and `split.csv`, which grows when a reader would misunderstand them."""
 
@@ -58,12 +62,14 @@ class RunFolderWriter:
         self._familiarity: FamiliarityFit | None = None
         self._comparison: Comparison | None = None
         self._blocks: dict[str, list[int]] = {}
+        self._curves_drawn = -math.inf
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
         """Writes `run.json`, `split.csv`, `quarantine.csv`, `history.csv`, `curves.png`, and `model.keras`.
 
-        `network` is that of the best epoch; None where its file is there already.
+        Curves are drawn every ten seconds at most: it takes half a second. `network` is that of the best epoch; None
+        where its file is there already.
         """
         if network is not None:
             network.save(folder / "model.keras")
@@ -97,7 +103,9 @@ class RunFolderWriter:
         _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
         epochs = [msgspec.to_builtins(epoch) for epoch in state.history]
         _write_csv(folder / "history.csv", tuple(epochs[0]), [tuple(epoch.values()) for epoch in epochs])
-        plot_curves(state.history, state.best, folder / "curves.png")
+        if time.monotonic() - self._curves_drawn > _CURVES_EVERY:
+            plot_curves(state.history, state.best, folder / "curves.png")
+            self._curves_drawn = time.monotonic()
 
     def finish(
         self,
@@ -116,6 +124,7 @@ class RunFolderWriter:
         """
         self._familiarity, self._comparison, self._changes = familiarity, comparison, changes
         self._blocks = describe_blocks(get_backbone(network))
+        self._curves_drawn = -math.inf  # these are the last
         self.write(folder, state, network)
         temperature = self._temperature(state)
         probabilities = softmax(state.best_logits / np.float32(temperature))

@@ -1,4 +1,4 @@
-"""Draws the images in docs/improve.md and docs/edge.md: the review page, and a map, of drawn animals.
+"""Draws the images in docs/improve.md and docs/folders.md: the review page, and a map, of drawn animals.
 
 Needs the extra `web`, Playwright and a Chromium: python scripts/draw_review.py
 """

@@ -49,7 +49,7 @@ def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(wheel
 @pytest.mark.slow
 def test_on_a_small_disk_it_takes_302_mb(wheel: Path, tmp_path: Path) -> None:
     shutil.copy(wheel, tmp_path)
-    (block,) = re.findall(r"## A small disk.*?```sh\n(.*?)```", (HOUSE / "docs" / "edge.md").read_text(), re.DOTALL)
+    (block,) = re.findall(r"## A small disk.*?```sh\n(.*?)```", (HOUSE / "docs" / "device.md").read_text(), re.DOTALL)
     block = block.replace("install ", f"install --quiet -c {HOUSE / 'constraints.txt'} ").replace(
         "python3 ", f"{sys.executable} "
     )

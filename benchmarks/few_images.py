@@ -33,7 +33,7 @@ def compare(
     draws: Annotated[int, typer.Option(help="Trainings for each number; one for the largest.")] = 3,
 ) -> None:
     """Train with each number of images, and print a table."""
-    train, evaluate = (Path(sys.executable).with_name(f"catsdogs-{name}") for name in ("train", "eval"))
+    train, export, evaluate = (Path(sys.executable).with_name(f"catsdogs-{it}") for it in ("train", "export", "eval"))
     table = Table("images a class", "right", "worst draw", "called neither", "other things refused", "seconds")
     table.title = machine()
     counts = [int(number) for number in numbers.split(",")]
@@ -45,7 +45,16 @@ def compare(
                 choose(data, count, seed, images)
                 command: list[str | Path] = [train, images, "--weights", weights, "--other", other, "--out", out]
                 seconds.append(measure({"train": command}, runs=1)["train"].wall)
-                asked: list[str | Path] = [evaluate, val, "--model", out / "model.keras", "--other", judged, "--json"]
+                measure({"export": [export, out]}, runs=1)
+                asked: list[str | Path] = [
+                    evaluate,
+                    val,
+                    "--model",
+                    out / "onnx" / "model.onnx",
+                    "--other",
+                    judged,
+                    "--json",
+                ]
                 done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
                 found.append(json.loads(done.stdout))
         table.add_row(str(count), *describe(found), f"{mean(seconds):.0f}")

@@ -34,7 +34,7 @@ class ExportOptions:
     """The options of `catsdogs-export`, each declared once."""
 
     run: Annotated[Path | None, typer.Argument(help="Run folder that catsdogs-train wrote.")] = None
-    out: Annotated[Path | None, typer.Option(help="Folder to publish in, of its own; else RUN/onnx.")] = None
+    out: Annotated[Path | None, typer.Option(help="Folder of its own to publish in; else RUN/onnx.")] = None
     int8: Annotated[bool, typer.Option("--int8", help="Also write model.int8.onnx, for CPUs.")] = False
     fp16: Annotated[bool, typer.Option("--fp16", help="Also write model.fp16.onnx, for CUDA.")] = False
     calibrate: Annotated[
@@ -53,7 +53,7 @@ class ExportOptions:
             help="Publish only if the new model is as good as this ONNX file, on each source of validation images.",
         ),
     ] = None
-    seed: Annotated[int, typer.Option(min=0, help="Of the choice of calibration images.")] = 0
+    seed: Annotated[int, typer.Option(min=0, help="Seed for choosing calibration images.")] = 0
     describe: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Print the contract inside an ONNX file, and do nothing else.")
     ] = None

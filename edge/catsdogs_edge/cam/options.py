@@ -68,7 +68,7 @@ class CamOptions(WebOptions):
     motion: Annotated[
         bool, typer.Option("--motion", help="Classify only while something moves there; what is still costs little.")
     ] = False
-    no_window: Annotated[bool, typer.Option("--no-window", help="Show nothing.")] = False
+    no_window: Annotated[bool, typer.Option("--no-window", help="Open no window.")] = False
     jsonl: JsonlFile = None
     csv: CsvFile = None
     record: Annotated[
@@ -78,7 +78,7 @@ class CamOptions(WebOptions):
             "minutes after the other."
         ),
     ] = None
-    save: Annotated[Path | None, typer.Option(help="Save frames, with the answer drawn on them, in here.")] = None
+    save: Annotated[Path | None, typer.Option(help="Save frames, with their answers drawn on them, here.")] = None
     save_when: Annotated[
         SaveWhen, typer.Option(help="Which: all, where the label changes, where a visit begins, or what is not sure.")
     ] = SaveWhen.ALL
@@ -91,7 +91,7 @@ class CamOptions(WebOptions):
         Path | None,
         typer.Option(
             help="Keep frames that a model would learn from (doubtful ones, the first of a visit, some by lot; no near "
-            "copies) in here, for catsdogs-review: up to 500 MB, if --quota says nothing."
+            "copies) in this folder, for catsdogs-review: up to 500 MB without --quota."
         ),
     ] = None
     quota: Annotated[
@@ -111,7 +111,7 @@ class CamOptions(WebOptions):
         str | None,
         typer.Option(
             metavar="[HOST:PORT]",
-            help="Serve a live page, an API and metrics, at " + WEB_ADDRESS + " if nothing is said.",
+            help="Serve a live page, an API and metrics; at " + WEB_ADDRESS + " by default.",
         ),
     ] = None
     mqtt: Annotated[

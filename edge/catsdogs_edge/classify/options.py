@@ -57,11 +57,15 @@ class ClassifyOptions:
     watch: Annotated[
         bool, typer.Option("--watch", help="Then wait for new images in the folders, finished ones, until Ctrl-C.")
     ] = False
-    copy: Annotated[Path | None, typer.Option(help="Copy each image into a folder for its label in here.")] = None
-    move: Annotated[Path | None, typer.Option(help="Move it there instead; nothing is ever overwritten.")] = None
+    copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each image into DIR/LABEL.")] = None
+    move: Annotated[Path | None, typer.Option(metavar="DIR", help="Move it there instead; nothing is overwritten.")] = (
+        None
+    )
     maps: Annotated[
         Path | None,
-        typer.Option(help="Write each image beside what each part of it says for the answer, as .jpg, in here."),
+        typer.Option(
+            metavar="DIR", help="Write each image, beside what each part of it says for the answer, into DIR."
+        ),
     ] = None
     null: Annotated[
         bool, typer.Option("--null", "-0", help="Names in lists end with NUL bytes, as 'find -print0' writes them.")
@@ -72,7 +76,7 @@ class ClassifyOptions:
     parts: Annotated[
         str | None, typer.Option(metavar="PLACE", help="With ray: folder, or URI of one, for the parts of the results.")
     ] = None
-    format: Annotated[PartFormat, typer.Option(help="With ray: of the parts.")] = PartFormat.PARQUET
+    format: Annotated[PartFormat, typer.Option(help="With ray: file format of the parts.")] = PartFormat.PARQUET
     shard_size: Annotated[
         int, typer.Option(min=0, max=10**6, help="With ray: images in a part; 0 for what suits their number.")
     ] = 0

@@ -121,7 +121,7 @@ class Settings:
             min=1,
             show_default="300, or 10 with --views 0",
             help="Most passes over the training images for the output layer alone; with --views it ends when the "
-            "validation loss stops falling.",
+            "validation accuracy stops rising.",
         ),
     ] = None
     views: Annotated[

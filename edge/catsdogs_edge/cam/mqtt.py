@@ -72,7 +72,11 @@ class Broker:
                 f"'{redact(url)}' is no address of a broker, expected mqtt://HOST/NAME or mqtts://HOST/NAME"
             )
         if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-            raise ValueError(f"'{name}' cannot name a camera, expected letters, digits, _ and -: mqtt://HOST/NAME")
+            given = "what follows the first / of the address" if "@" in name else f"'{name}'"  # a part of a password
+            raise ValueError(
+                f"{given} cannot name a camera, expected letters, digits, _ and -: mqtt://HOST/NAME; in a password, / "
+                "is written as %2F and @ as %40"
+            )
         tls = parts.scheme == "mqtts"
         return cls(
             host=parts.hostname,

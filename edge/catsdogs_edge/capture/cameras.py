@@ -119,7 +119,7 @@ def to_lines(cameras: Sequence[Camera], probes: Sequence[Probe]) -> str:
         size, rate = f"{found.width}x{found.height}", f"{found.fps:.0f} fps"
         seen = f"{found.backend}, {size}, {rate}, first frame after {found.first_frame:.2f} s"
         lines.append(f"{where}: {found.problem or seen}")
-    return "\n".join(lines) or "No camera found"
+    return "\n".join(lines) or "No camera found: is it plugged in, and may you use it (on Linux: group video)?"
 
 
 def _probe(camera: Camera, deadline: float) -> Probe:

@@ -44,6 +44,9 @@ class Timing:
     """Silence until a camera is stale; three times the usual interval where that is longer."""
     lost: float = 10.0
     """Silence until the connection is given up."""
+    settled: float = 0.5
+    """Time that frames must have come again after a silence: a decoder hands over what it still holds when its stream
+    breaks off."""
     frozen: float = 5.0
     """Time of frames that are equal bit for bit until a camera counts as stuck; a sensor's noise never repeats."""
     retry: float = 0.5
@@ -106,22 +109,27 @@ class LiveSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""
         timing = self._timing
-        base, seen, failures = 0, 0, 0
-        heard = time.monotonic()
+        base, seen, failures, is_stale = 0, 0, 0, False
+        heard, settled = time.monotonic(), 0.0
         detector = FrozenFrameDetector(timing.frozen, may_repeat=self._may_repeat)
         while True:
             if not self._grabber.wait(seen, timing.tick) and self._grabber.ended is None:
                 silent = time.monotonic() - heard
+                is_stale = silent > max(timing.stale, 3 * self._grabber.interval)
                 if seen == 0 and failures:
                     yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
-                elif silent > max(timing.stale, 3 * self._grabber.interval):
+                elif is_stale:
                     yield _no_frame(base + seen, State.STALE, f"no frame for {silent:.0f} s")
                 if silent <= max(timing.lost, timing.first if seen == 0 else 0.0):
                     continue
             elif (newest := self._grabber.newest()) and newest.count > seen:
                 dropped, seen = newest.count - seen - 1, newest.count
+                if is_stale:
+                    is_stale, settled = False, newest.captured + timing.settled
                 heard, failures = newest.captured, 0
                 error = detector.reject_reason(newest.bgr, newest.captured)
+                if newest.captured < settled:
+                    error = "frames come again after a silence: is it the rest of a stream that broke off?"
                 if time.monotonic() - newest.captured > timing.stale:
                     error = "the newest frame is old"
                 state = State.STALE if error else State.LIVE
@@ -138,8 +146,8 @@ class LiveSource:
             while sum(grabber.is_alive() for grabber in self._abandoned) >= _MAX_HANGING:
                 yield _no_frame(base + seen, State.LOST, f"{self.name} {HANGING}")
                 time.sleep(timing.tick)
-            base, seen = base + seen, 0
-            heard = time.monotonic()
+            base, seen, is_stale = base + seen, 0, False
+            heard, settled = time.monotonic(), 0.0
             self._grabber = _Grabber(self._connect)
             yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
 

@@ -201,7 +201,7 @@ def _open_web(model: "ModelFile", info: "ModelInfo", source: "Source", access: "
     from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
 
     sink = WebSink(model, info, source.name, access)
-    say(f"The live page: {sink.url}", err=True)
+    say(f"The live page: {sink.where}", err=True)
     return sink
 
 

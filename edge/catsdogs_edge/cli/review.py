@@ -54,7 +54,7 @@ def _review(options: ReviewOptions) -> None:
     review = Review(options.folder, classifier.contract.classes, options.out or options.folder / "labelled")
     try:
         server = WebServer(make_box(classifier, options.model, access, None, review))
-        say(f"The page to label them: {server.url}; Ctrl-C ends", err=True)
+        say(f"The page to label them: {server.where}; Ctrl-C ends", err=True)
         serve_until_stopped(server)
     finally:
         review.close()

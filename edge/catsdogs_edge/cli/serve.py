@@ -48,7 +48,7 @@ def _serve(options: ServeOptions) -> None:
     )
     box = make_box(classifier, options.model, access, None)
     server = WebServer(box)
-    say(f"{box.info.describe()}; {server.url}", err=True)
+    say(f"{box.info.describe()}; {server.where}", err=True)
     serve_until_stopped(server)
 
 

@@ -6,9 +6,11 @@ import re
 
 import typer
 
-# A URL, as far as it goes: some programs take one slash for two, a password may hold any sign but white space, and
-# Windows turns slashes round
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3})([^\s'\"<>]+)")
+# A URL, as far as it goes: some programs take one slash for two, a password may hold any sign but white space, Windows
+# turns slashes round, and people forget the colon
+_URL = re.compile(
+    r"([A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3}|\b(?:https?|mqtts?|rtmps?|rtsps?|rtp|srt|tcp|udp)//)([^\s'\"<>]+)"
+)
 _VALUE = re.compile(r"([?&;/\\][^=&;?/\\\s]+=)[^&;\s]*")
 
 

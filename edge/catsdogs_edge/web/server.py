@@ -108,6 +108,7 @@ class WebServer:
 
     Attributes:
         url: Where a browser on this machine finds it.
+        where: The same for people: with the word that other machines find it, too.
     """
 
     def __init__(self, box: Box) -> None:
@@ -118,6 +119,7 @@ class WebServer:
         host, port = listening.getsockname()[:2]
         name = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host  # noqa: S104 - to compare
         self.url = f"{access.scheme}://{f'[{name}]' if ':' in name and name[0] != '[' else name}:{port}/"
+        self.where = self.url + (" and this machine's other addresses" if name != host else "")
         self._started = threading.Event()
         config = uvicorn.Config(
             make_app(box),

@@ -19,6 +19,7 @@ class WebSink(Sink):
 
     Attributes:
         url: Where a browser on this machine finds the page.
+        where: The same for people, as the server's.
     """
 
     def __init__(self, model: Classifier | ModelFile, info: ModelInfo, source: str, access: Access) -> None:
@@ -29,7 +30,7 @@ class WebSink(Sink):
         box = make_box(classifier, info.path, access, camera)
         self._telemetry = box.telemetry
         self._server = WebServer(box)
-        self.url = self._server.url
+        self.url, self.where = self._server.url, self._server.where
 
     def write(self, result: FrameResult) -> bool:
         """Takes a result; never asks to stop. Raises `OutputError` where the server has ended."""

@@ -46,7 +46,7 @@ class Telemetry:
         self._info = info
         self._hub = hub
         self._lock = threading.Lock()
-        self._frames = Counter(dict.fromkeys(("classified", "dropped", "failed"), 0))
+        self._frames = Counter(dict.fromkeys(("classified", "still", "dropped", "failed"), 0))
         self._labels: Counter[str] = Counter(dict.fromkeys(info.labels, 0))
         self._events: Counter[str] = Counter()
         self._requests: Counter[tuple[str, int]] = Counter()
@@ -58,12 +58,15 @@ class Telemetry:
         frame = result.frame
         with self._lock:
             self._frames["dropped"] += frame.dropped
+            if is_fresh := frame.rgb is not None and not frame.error:
+                self._last = frame.time
             if result.prediction:
                 self._frames["classified"] += 1
                 self._labels[result.prediction.label] += 1
                 self._inference.add(result.latency_ms / 1000)
                 self._age.add(time.monotonic() - frame.captured)
-                self._last = frame.time
+            elif is_fresh:
+                self._frames["still"] += 1
             elif frame.state is State.LIVE and frame.error:
                 self._frames["failed"] += 1
 
@@ -115,7 +118,7 @@ class Telemetry:
             yield _family("counter", name, text, {(_text(key),): count for key, count in values.items()}, label)
         yield _histogram("inference", "Resize and inference of a frame.", *histograms[0])
         yield _histogram("frame_age", "From the capture of a frame to its answer.", *histograms[1])
-        yield _family("gauge", "last_frame_timestamp_seconds", "Capture time of the last classified frame.", {(): last})
+        yield _family("gauge", "last_frame_timestamp_seconds", "Capture time of the last fresh frame.", {(): last})
         yield _family("gauge", "viewers", "Requests that wait for frames now.", {(): self._hub.viewers})
         yield _family("counter", "encodes", "Images encoded for viewers.", {(): self._hub.encodes})
 

@@ -38,7 +38,16 @@ def test_a_url_says_where_the_broker_is_and_who_we_are() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["home.local", "http://home.local", "mqtt://", "mqtt://h:x/a", "mqtt://h/a/b", "mqtt://h/a+b"]
+    "url",
+    [
+        "home.local",
+        "http://home.local",
+        "mqtt://",
+        "mqtt://h:x/a",
+        "mqtt://h/a/b",
+        "mqtt://h/a+b",
+        "mqtt://me:p@ss/secret@h/a",
+    ],
 )
 def test_what_is_no_broker_is_refused_without_its_password(url: str) -> None:
     url = url.replace("://", "://me:secret@") if url.count("/") > 2 else url

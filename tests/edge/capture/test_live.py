@@ -15,7 +15,7 @@ from catsdogs_edge.capture.live import LiveSource, Timing
 from catsdogs_edge.errors import SourceError
 from catsdogs_edge.images.drawings import draw
 
-QUICK = Timing(first=2.0, stale=0.2, lost=0.6, frozen=0.2, retry=0.05, longest_retry=0.2, tick=0.02)
+QUICK = Timing(first=2.0, stale=0.2, lost=0.6, frozen=0.2, settled=0.1, retry=0.05, longest_retry=0.2, tick=0.02)
 BLANK = np.full((48, 64, 3), 16, np.uint8)
 
 
@@ -90,6 +90,35 @@ def test_the_device_is_opened_read_and_released_in_one_thread() -> None:
     assert device.released.is_set()
     assert len(device.threads) == 1
     assert threading.get_ident() not in device.threads
+
+
+def test_what_a_decoder_still_held_when_its_stream_broke_off_gets_no_label() -> None:
+    def broken() -> Iterator[BgrImage | Callable[[], object]]:
+        yield from frames(3)
+        yield lambda: time.sleep(0.4)  # silent for longer than `stale`, then two frames at once, then the end
+        yield from frames(2, 0.0)
+
+    devices = iter([Device(broken()), Device(frames(10_000))])
+    source = LiveSource(lambda: next(devices), "camera 0", timing=QUICK).wait()
+    seen = until(source, lambda frame: frame.state is State.LIVE and frame.number >= 5)
+    source.close()
+    assert states(seen) == [State.LIVE, State.STALE, State.LOST, State.RECONNECTING, State.LIVE]
+    (error,) = {frame.error for frame in seen if frame.rgb is not None and frame.error}
+    assert error.startswith("frames come again after a silence")
+
+
+def test_a_stream_that_comes_back_by_itself_is_live_once_it_has_settled() -> None:
+    def pausing() -> Iterator[BgrImage | Callable[[], object]]:
+        yield from frames(3)
+        yield lambda: time.sleep(0.4)
+        yield from frames(10_000)
+
+    source = LiveSource(lambda: Device(pausing()), "camera 0", timing=QUICK).wait()
+    seen = until(source, lambda frame: frame.state is State.LIVE and frame.number >= 5)
+    source.close()
+    assert states(seen) == [State.LIVE, State.STALE, State.LIVE]
+    back = [frame for frame in seen if frame.rgb is not None and frame.number >= 3]
+    assert back[-1].captured - back[0].captured >= QUICK.settled
 
 
 def test_a_stall_goes_stale_lost_reconnecting_and_live_again() -> None:

@@ -29,6 +29,8 @@ from tests.edge.conftest import BLUE, RED, encode, plain
         (r"rtsp:\u:p@host\x?pw=y", r"rtsp:\***@host\x?pw=***"),
         ("two: rtsp://u:p@a/x, http://v:q@b/y!", "two: rtsp://***@a/x, http://***@b/y!"),
         ("no address: C:/a@b.jpg, me@home", "no address: C:/a@b.jpg, me@home"),
+        ("rtsp//admin:secret@host/x", "rtsp//***@host/x"),
+        ("no address: holiday//a@b.jpg", "no address: holiday//a@b.jpg"),
         (r"no address: C:\a@b.jpg", r"no address: C:\a@b.jpg"),
     ],
 )

@@ -183,7 +183,7 @@ def test_the_list_of_cameras(scripts: Path, no_display: dict[str, str]) -> None:
     listed = json.loads(done.stdout)
     assert done.returncode == (0 if any(not camera["problem"] for camera in listed) else 1)
     if not listed:
-        assert cam(scripts, no_display, "--list").stdout == "No camera found\n"
+        assert cam(scripts, no_display, "--list").stdout.startswith("No camera found: ")
 
 
 def test_a_video_is_not_recorded_over_itself_nor_an_old_one_lost(

@@ -68,6 +68,11 @@ class FakeCamera:
         moment = time.time() if moment is None else moment
         return self._write(self._frames.classify(self._frame(rgb, moment)))
 
+    def stay(self) -> None:
+        """Lets nothing move, as with `--motion`."""
+        frame = self._frame(noisy("cat", self.number), time.time())
+        self._write(FrameResult(frame=frame, fps=0, moving=False))
+
     def lose(self, state: State = State.LOST, error: str = "the cable is out") -> None:
         """Lets the camera say that it sees nothing."""
         self._write(FrameResult(frame=Frame(number=self.number, rgb=None, state=state, error=error), fps=0))

@@ -1,12 +1,16 @@
 import socket
 import time
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import h11
 import httpx
 import pytest
 
-from catsdogs_edge.web.server import CoalescingConnection
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.options import Access
+from catsdogs_edge.web.server import CoalescingConnection, WebServer
 from tests.edge.conftest import RED, encode, plain
 
 
@@ -73,3 +77,15 @@ def test_the_head_of_an_answer_goes_with_its_body_but_that_of_a_stream_at_once()
         assert bool(head) is at_once
         assert (head + body).startswith(b"HTTP/1.1 200")
         assert b"abc" in body
+
+
+@pytest.mark.parametrize(
+    ("host", "said"),
+    [("127.0.0.1", "http://127.0.0.1:{}/"), ("0.0.0.0", "http://127.0.0.1:{}/ and this machine's")],  # noqa: S104
+)
+def test_it_says_whether_other_machines_find_it(host: str, said: str, classifier: Classifier, familiar: Path) -> None:
+    server = WebServer(make_box(classifier, familiar, Access(host=host, port=0, token="x"), None))  # noqa: S106
+    try:
+        assert server.where.startswith(said.format(httpx.URL(server.url).port))
+    finally:
+        server.close()

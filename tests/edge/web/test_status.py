@@ -54,6 +54,16 @@ def test_metrics_count_what_happens(camera: FakeCamera, client: httpx.Client) ->
     assert any(name == "process_resident_memory_bytes" for name, _ in found)
 
 
+def test_a_still_scene_is_fresh(camera: FakeCamera, client: httpx.Client) -> None:
+    camera.show("cat")
+    before = values(client)["catsdogs_last_frame_timestamp_seconds", "{}"]
+    camera.stay()
+    found = values(client)
+    assert found["catsdogs_last_frame_timestamp_seconds", "{}"] > before
+    assert found["catsdogs_frames_total", '{"result": "classified"}'] == 1
+    assert found["catsdogs_frames_total", '{"result": "still"}'] == 1
+
+
 def test_paths_that_nobody_serves_are_one_series(plain_client: httpx.Client) -> None:
     def series() -> int:
         return sum(name == "catsdogs_http_requests_total" for name, _ in values(plain_client))

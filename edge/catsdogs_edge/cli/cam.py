@@ -110,7 +110,7 @@ def _cam(options: CamOptions) -> None:
         finally:  # at Ctrl-C, too
             for line in visits.describe():
                 say(line, err=True)
-            say(f"{summary.describe()} of {watched}", err=True)
+            say(summary.describe(watched), err=True)
     raise typer.Exit(summary.exit_code)
 
 

@@ -54,9 +54,9 @@ class StreamSummary:
         """How the command ends."""
         return ExitCode.from_counts(self.classified, self.failed)
 
-    def describe(self) -> str:
-        """Describes the frames in a few words."""
-        parts = [counted(self.classified, "frame")]
+    def describe(self, source: str) -> str:
+        """Describes the frames of a source in a few words."""
+        parts = [f"{counted(self.classified, 'frame')} of {source}"]
         if self.still:
             parts.append(f"{self.still} more in which nothing moved")
         if self.dropped:

@@ -81,7 +81,7 @@ def test_only_what_moves_is_classified_and_the_last_answer_holds(familiar: Path)
     assert last.label == results[0].label != ""
     assert summary.classified + summary.still == 6 * RATE
     assert summary.still > 3 * RATE
-    assert f"{summary.still} more in which nothing moved" in summary.describe()
+    assert f"{summary.still} more in which nothing moved" in summary.describe("the yard")
     assert to_row(last, ("cat", "dog"))["moving"] is False
     entered = frames.classify(Frame(number=999, rgb=with_cat(100), position=6.0))
     assert entered.moving

@@ -120,7 +120,7 @@ def test_images_are_not_smoothed_and_a_bad_one_is_a_row(
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["smoothed_label"] for row in rows] == ["cat", "dog", None, "cat"]
     assert "truncated" in rows[2]["error"]
-    assert done.stderr.splitlines()[-1].startswith("3 frames, 1 could not be classified of ")
+    assert done.stderr.splitlines()[-1] == f"3 frames of {album}, 1 could not be classified"
     assert sorted(path.name for path in (tmp_path / "seen").iterdir()) == [
         "a cat-cat.jpg", "dog-dog.jpg", "кот, 'б'-cat.jpg"
     ]  # fmt: skip

@@ -23,7 +23,7 @@ code { background: #f2f2f2; padding: 1px 4px } img { max-width: 100% }
 
 def main(
     run: Annotated[Path, typer.Argument(help="Run folder of a training on drawings: its report is shown.")],
-    height: Annotated[int, typer.Option(help="Pixels of the report that are shown.")] = 1500,
+    height: Annotated[int, typer.Option(help="Pixels of the report that are shown.")] = 1170,
 ) -> None:
     """Write docs/images/report.png."""
     text = (run / "report.md").read_text(encoding="utf-8")

@@ -64,6 +64,8 @@ def compare(
 def choose(folders: list[Path], count: int, seed: int, out: Path) -> None:
     """Links so many images of each class, drawn by lot."""
     labelled = [find_labelled(folder) for folder in folders]
+    if len({classes for classes, _ in labelled}) > 1:
+        raise typer.BadParameter("the folders have different classes")
     for index, label in enumerate(labelled[0][0]):
         paths = [path for _, found in labelled for path, of in found if of == index]
         (out / label).mkdir(parents=True)

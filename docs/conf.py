@@ -19,6 +19,7 @@ include_patterns = [
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "docs/**.md", "benchmarks/RESULTS.md",
     "edge/catsdogs_edge/model/weights/MODEL_CARD.md",
 ]  # fmt: skip
+exclude_patterns = [".*", "env", "build", "demo", "dist", "node_modules"]  # which Sphinx would walk through
 
 myst_heading_anchors = 4
 default_role = "literal"  # docstrings put code between single backticks, as Markdown does
@@ -50,14 +51,13 @@ class CommandDirective(SphinxDirective):
         entry = COMMANDS[name]
         command = typer.main.get_command(getattr(importlib.import_module(entry.module), entry.app))
         context = command.make_context(f"catsdogs-{name}", [], resilient_parsing=True)
-        about = (command.help or "").partition("Examples:")[0]
         records = (parameter.get_help_record(context) for parameter in command.get_params(context))
         usage = command.get_usage(context)
         options = nodes.definition_list()
         for option, meaning in filter(None, records):
             term, definition = nodes.term("", "", nodes.literal("", option)), nodes.paragraph("", meaning)
             options += nodes.definition_list_item("", term, nodes.definition("", definition))
-        return [nodes.literal_block(usage, usage, language="text"), *self.parse_text_to_nodes(about), options]
+        return [nodes.literal_block(usage, usage, language="text"), *self.parse_text_to_nodes(command.help or ""), options]
 
 
 def setup(app: Sphinx) -> None:

@@ -66,10 +66,10 @@ def try_out(artifact: Path, version: str, python: str, scratch: Path) -> None:
 
 
 def try_sources(sdist: Path, scratch: Path) -> None:
-    """Runs the demo from what the source distribution holds."""
+    """Runs the demo, and builds the documentation, from what the source distribution holds."""
     shutil.unpack_archive(sdist, scratch, filter="data")
-    run("make", "demo", cwd=scratch / sdist.name.removesuffix(".tar.gz"))
-    sys.stdout.write(f"{sdist.name} has a demo that works\n")
+    run("make", "demo", "docs", cwd=scratch / sdist.name.removesuffix(".tar.gz"))
+    sys.stdout.write(f"{sdist.name} has a demo and documentation that work\n")
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Draws the images in README.md: what `catsdogs-cam` shows of drawings, standing and in six seconds of a camera.
+"""Draws images of README.md and docs/cameras.md: what `catsdogs-cam` shows of drawings, still and moving.
 
 Needs the extra `test`, for Pillow: python scripts/draw_overlay.py
 """

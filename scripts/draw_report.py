@@ -29,13 +29,15 @@ def main(
     text = (run / "report.md").read_text(encoding="utf-8")
     page = run / "report.html"
     page.write_text(f"<style>{_STYLE}</style>{MarkdownIt().enable('table').render(text)}", encoding="utf-8")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        view = browser.new_page(viewport={"width": 960, "height": height})
-        view.goto(page.resolve().as_uri())
-        view.screenshot(path=_OUT)
-        browser.close()
-    page.unlink()
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            view = browser.new_page(viewport={"width": 960, "height": height})
+            view.goto(page.resolve().as_uri())
+            view.screenshot(path=_OUT)
+            browser.close()
+    finally:
+        page.unlink()
 
 
 if __name__ == "__main__":

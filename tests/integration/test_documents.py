@@ -119,6 +119,33 @@ def test_what_a_document_shows_exists(command: str) -> None:
             typer.main.get_command(APPS[words[start]]).make_context(words[start], words[start + 1 :])
 
 
+TOML = [
+    block
+    for document in DOCUMENTS
+    for block in re.findall(r"^```toml\n(.*?)^```", document.read_text(), re.DOTALL | re.MULTILINE)
+]
+
+
+def test_there_is_a_file_of_options() -> None:
+    assert any("crop" in block for block in TOML)
+
+
+@pytest.mark.parametrize("block", TOML)
+def test_a_file_of_options_that_a_document_shows_has_no_unknown_one(block: str, tmp_path: Path) -> None:
+    path = tmp_path / "cam.toml"
+    path.write_text(block)
+    command = typer.main.get_command(APPS["catsdogs-cam"])
+    assert command.make_context("catsdogs-cam", ["--config", str(path)]).params["crop"] == ("flap=0.3,0.4,0.4,0.6",)
+
+
+def test_the_reference_has_every_command_and_every_public_name() -> None:
+    reference = HOUSE / "docs" / "reference"
+    commands = re.findall(r"^```\{command\} (\w+)$", (reference / "commands.md").read_text(), re.MULTILINE)
+    assert set(commands) == set(catsdogs_edge.cli.overview.COMMANDS)
+    shown = re.findall(r"^\.\. auto\w+:: (\w+)", (reference / "python.md").read_text(), re.MULTILINE)
+    assert {*shown, "__version__"} == set(catsdogs_edge.__all__)
+
+
 @pytest.fixture(scope="module")
 def finished(run_folder: Path, published: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder with its export in it."""

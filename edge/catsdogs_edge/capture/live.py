@@ -91,7 +91,7 @@ class LiveSource:
         self._connect = connect
         self._may_repeat = may_repeat
         self._timing = timing or Timing()
-        self._grabber = _Grabber(connect)
+        self._grabber = _Grabber(connect, self._timing)
         self._abandoned: list[_Grabber] = []
 
     def wait(self) -> "LiveSource":
@@ -109,26 +109,23 @@ class LiveSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""
         timing = self._timing
-        base, seen, failures, is_stale = 0, 0, 0, False
-        heard, settled = time.monotonic(), 0.0
+        base, seen, failures = 0, 0, 0
+        heard = time.monotonic()
         detector = FrozenFrameDetector(timing.frozen, may_repeat=self._may_repeat)
         while True:
             if not self._grabber.wait(seen, timing.tick) and self._grabber.ended is None:
                 silent = time.monotonic() - heard
-                is_stale = silent > max(timing.stale, 3 * self._grabber.interval)
                 if seen == 0 and failures:
                     yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
-                elif is_stale:
+                elif silent > self._grabber.patience:
                     yield _no_frame(base + seen, State.STALE, f"no frame for {silent:.0f} s")
                 if silent <= max(timing.lost, timing.first if seen == 0 else 0.0):
                     continue
             elif (newest := self._grabber.newest()) and newest.count > seen:
                 dropped, seen = newest.count - seen - 1, newest.count
-                if is_stale:
-                    is_stale, settled = False, newest.captured + timing.settled
                 heard, failures = newest.captured, 0
                 error = detector.reject_reason(newest.bgr, newest.captured)
-                if newest.captured < settled:
+                if not newest.is_settled:
                     error = "frames come again after a silence: is it the rest of a stream that broke off?"
                 if time.monotonic() - newest.captured > timing.stale:
                     error = "the newest frame is old"
@@ -146,9 +143,9 @@ class LiveSource:
             while sum(grabber.is_alive() for grabber in self._abandoned) >= _MAX_HANGING:
                 yield _no_frame(base + seen, State.LOST, f"{self.name} {HANGING}")
                 time.sleep(timing.tick)
-            base, seen, is_stale = base + seen, 0, False
-            heard, settled = time.monotonic(), 0.0
-            self._grabber = _Grabber(self._connect)
+            base, seen = base + seen, 0
+            heard = time.monotonic()
+            self._grabber = _Grabber(self._connect, timing)
             yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
 
     def _lost(self, number: int, delay: float) -> Iterator[Frame]:
@@ -172,6 +169,8 @@ class _Grabbed:
     count: int
     time: float
     captured: float
+    is_settled: bool
+    """Whether it follows a silence by no less than `Timing.settled`, if there was any."""
 
 
 class _Grabber(threading.Thread):
@@ -180,10 +179,11 @@ class _Grabber(threading.Thread):
     Releasing a capture while another thread reads from it crashes OpenCV.
     """
 
-    def __init__(self, connect: Callable[[], Capture]) -> None:
+    def __init__(self, connect: Callable[[], Capture], timing: Timing) -> None:
         super().__init__(name="catsdogs-grab", daemon=True)  # one that hangs must not keep the process
         self.ended: str | None = None
-        self.interval = 0.0
+        self._timing = timing
+        self._interval = 0.0
         self._average: MovingAverage[float] = MovingAverage()
         self._connect = connect
         self._changed = threading.Condition()
@@ -206,7 +206,7 @@ class _Grabber(threading.Thread):
     def _read(self) -> str:
         capture = self._connect()
         try:
-            count = 0
+            count, settled = 0, 0.0
             while not self._stopping:
                 delivered, bgr = capture.read()
                 if not delivered or bgr is None:
@@ -215,12 +215,20 @@ class _Grabber(threading.Thread):
                 now = time.monotonic()
                 with self._changed:
                     if self._newest:
-                        self.interval = self._average.add(now - self._newest.captured, 0.1)
-                    self._newest = _Grabbed(bgr, count, time.time(), now)
+                        silent = now - self._newest.captured
+                        if silent > self.patience:
+                            settled = now + self._timing.settled
+                        self._interval = self._average.add(silent, 0.1)
+                    self._newest = _Grabbed(bgr, count, time.time(), now, now >= settled)
                     self._changed.notify_all()
             return "it was closed"
         finally:
             capture.release()
+
+    @property
+    def patience(self) -> float:
+        """Seconds of silence until the device is stale."""
+        return max(self._timing.stale, 3 * self._interval)
 
     def wait(self, seen: int, seconds: float) -> bool:
         """Waits for a frame after number `seen`; False if none came, or the device has ended."""

@@ -7,9 +7,10 @@ import re
 import typer
 
 # A URL, as far as it goes: some programs take one slash for two, a password may hold any sign but white space, Windows
-# turns slashes round, and people forget the colon
+# turns slashes round, and people forget the colon, or the slashes
 _URL = re.compile(
-    r"([A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3}|\b(?:https?|mqtts?|rtmps?|rtsps?|rtp|srt|tcp|udp)//)([^\s'\"<>]+)"
+    r"((?i:\b(?:https?|mqtts?|rtmps?|rtsps?|rtp|srt|tcp|udp)(?::[/\\]{0,3}|//))|[A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3})"
+    r"(?:(\S*)@)?([^\s'\"<>]*)"
 )
 _VALUE = re.compile(r"([?&;/\\][^=&;?/\\\s]+=)[^&;\s]*")
 
@@ -31,8 +32,7 @@ def redact(text: str) -> str:
     """
 
     def hide(match: re.Match[str]) -> str:
-        before, at, address = match[2].rpartition("@")
-        return match[1] + _VALUE.sub(r"\1***", f"***@{address}" if at else before + address)
+        return match[1] + _VALUE.sub(r"\1***", match[3] if match[2] is None else f"***@{match[3]}")
 
     return _URL.sub(hide, text)
 

@@ -60,10 +60,11 @@ class Telemetry:
             self._frames["dropped"] += frame.dropped
             if is_fresh := frame.rgb is not None and not frame.error:
                 self._last = frame.time
-            if result.prediction:
+            answered = next((part for part in (result, *result.each()) if part.prediction), None)
+            if answered and answered.prediction:
                 self._frames["classified"] += 1
-                self._labels[result.prediction.label] += 1
-                self._inference.add(result.latency_ms / 1000)
+                self._labels[answered.prediction.label] += 1
+                self._inference.add(answered.latency_ms / 1000)
                 self._age.add(time.monotonic() - frame.captured)
             elif is_fresh:
                 self._frames["still"] += 1

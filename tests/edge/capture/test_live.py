@@ -107,6 +107,35 @@ def test_what_a_decoder_still_held_when_its_stream_broke_off_gets_no_label() -> 
     assert error.startswith("frames come again after a silence")
 
 
+def test_also_where_nobody_looked_in_the_meantime() -> None:
+    def broken() -> Iterator[BgrImage | Callable[[], object]]:
+        yield from frames(3)
+        yield lambda: time.sleep(0.3)
+        yield from frames(2, 0.0)
+        yield lambda: time.sleep(10)
+
+    source = LiveSource(lambda: Device(broken()), "camera 0", timing=QUICK).wait()
+    looking = iter(source)
+    next(looking)
+    time.sleep(0.4)  # as a window that is paused
+    frame = next(looking)
+    source._grabber.stop()
+    assert frame.rgb is not None
+    assert frame.error.startswith("frames come again after a silence")
+
+
+def test_a_device_that_opens_slowly_is_not_a_silence() -> None:
+    def connect() -> Device:
+        time.sleep(0.4)
+        return Device(frames(10_000))
+
+    source = LiveSource(connect, "camera 0", timing=QUICK)
+    seen = until(source, lambda frame: frame.state is State.LIVE)
+    source.close()
+    assert not seen[-1].error
+    assert not [frame for frame in seen[:-1] if frame.rgb is not None]
+
+
 def test_a_stream_that_comes_back_by_itself_is_live_once_it_has_settled() -> None:
     def pausing() -> Iterator[BgrImage | Callable[[], object]]:
         yield from frames(3)

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import hashlib
 import importlib
-import io
 import logging
 import os
 import shutil
@@ -12,8 +11,9 @@ import signal
 import subprocess
 import sys
 import sysconfig
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -140,15 +140,26 @@ Call = Callable[..., "subprocess.CompletedProcess[str]"]
 """`call(app, name, *arguments)`; see `call_here`."""
 
 
-def call_here(app: object, name: str, *arguments: str | Path) -> "subprocess.CompletedProcess[str]":
-    """Runs a command in this process, as its console script does: TensorFlow takes seconds to import."""
+def call_here(
+    app: object, name: str, *arguments: str | Path, env: Mapping[str, str] | None = None
+) -> "subprocess.CompletedProcess[str]":
+    """Runs a command in this process, as its console script does: what it imports takes a part of a second, or seconds.
+
+    `env` takes the place of the environment.
+    """
     run = importlib.import_module("catsdogs_edge.cli.app").run
     handlers = {number: signal.getsignal(number) for number in HANDLED}
     environment = dict(os.environ)
-    out, err = io.StringIO(), io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with contextlib.ExitStack() as stack:  # files, because commands of the command inherit them
+        out, err = (stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(2))
+        stack.enter_context(contextlib.redirect_stdout(out))
+        stack.enter_context(contextlib.redirect_stderr(err))
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
         patch.setattr(logging.getLogger(), "handlers", [])  # the command adds its own
+        if env is not None:
+            os.environ.clear()
+            os.environ.update(env)
         try:
             with pytest.raises(SystemExit) as end:
                 run(app, extra="export")
@@ -157,8 +168,11 @@ def call_here(app: object, name: str, *arguments: str | Path) -> "subprocess.Com
                 signal.signal(number, handler)
             os.environ.clear()
             os.environ.update(environment)
-        code = int(end.value.code or 0)
-        return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+        printed = []
+        for stream in (out, err):
+            stream.seek(0)
+            printed.append(stream.read())
+        return subprocess.CompletedProcess(sys.argv, int(end.value.code or 0), *printed)
 
 
 def work_here(app: object, name: str, *arguments: str | Path) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catsdogs_edge.cli.cam
+from tests.conftest import call_here
 from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
 
 
 def cam(scripts: Path, env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([scripts / "catsdogs-cam", *arguments], capture_output=True, text=True, check=False, env=env)
+    return call_here(catsdogs_edge.cli.cam._app, "catsdogs-cam", *arguments, env=env)
 
 
 def test_json_lines_on_standard_output(scripts: Path, no_display: dict[str, str], video: Path, tiny: Path) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+import catsdogs_edge.cli.classify
 from catsdogs_edge.classify.batching import BATCH_SIZE, BATCHES_AHEAD
 from catsdogs_edge.images.decode import read
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.runtime.cpu import usable_cpus
+from tests.conftest import call_here
 from tests.edge.conftest import GREY, RED, encode, no_cuda, plain
 from tests.processes import ending
 
@@ -29,13 +31,10 @@ class Command:
     def __call__(
         self, *arguments: str | Path, env: dict[str, str] | None = None, text: bool = True
     ) -> subprocess.CompletedProcess[Any]:
-        return subprocess.run(
-            [self.script, *arguments],
-            capture_output=True,
-            text=text,
-            check=False,
-            env=os.environ | {"COLUMNS": "120"} | (env or {}),
-        )
+        env = os.environ | {"COLUMNS": "120"} | (env or {})
+        if text:
+            return call_here(catsdogs_edge.cli.classify._app, "catsdogs-classify", *arguments, env=env)
+        return subprocess.run([self.script, *arguments], capture_output=True, check=False, env=env)
 
 
 def unwrapped(table: str) -> str:

@@ -7,17 +7,13 @@ from pathlib import Path
 
 import pytest
 
+import catsdogs_edge.cli.cam
 from catsdogs_edge.cam.options import CamOptions
+from tests.conftest import call_here
 
 
 def cam(scripts: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [scripts / "catsdogs-cam", *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        env=os.environ | environment,
-    )
+    return call_here(catsdogs_edge.cli.cam._app, "catsdogs-cam", *arguments, env=os.environ | environment)
 
 
 def printed(scripts: Path, *arguments: str | Path, **environment: str) -> dict[str, object]:

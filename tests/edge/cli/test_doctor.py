@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catsdogs_edge.cli.doctor
 from catsdogs_edge.doctor.examine import Report
 from catsdogs_edge.doctor.machine import Machine, _int8_note
 from catsdogs_edge.errors import ModelError
@@ -13,11 +14,12 @@ from catsdogs_edge.images.decode import decode, resize
 from catsdogs_edge.model import integrity, selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.runtime.cpu import Cpu
+from tests.conftest import call_here
 from tests.edge.conftest import no_cuda
 
 
 def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([scripts / "catsdogs-doctor", *arguments], capture_output=True, text=True, check=False)
+    return call_here(catsdogs_edge.cli.doctor._app, "catsdogs-doctor", *arguments)
 
 
 def changed(path: Path, out: Path, old: bytes, new: bytes) -> Path:

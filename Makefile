@@ -15,7 +15,7 @@ export UV_PYTHON_DOWNLOADS := never
 INSTALL = UV_PROJECT_ENVIRONMENT=$(@D) $(UV) sync --quiet --frozen --inexact $(EXTRAS:%=--extra %)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo pipeline docs test test-edge test-full test-slow test-slow-edge test-slow-full test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
+.PHONY: help demo pipeline docs test test-slow test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
@@ -45,33 +45,22 @@ pipeline: $(FULL)/stamp $(EDGE)/stamp ## Draw cats, dogs and rooms, train on the
 # If one of pytest's processes crashes, the others would wait for it without end, instead of for a new one.
 PYTEST := -m pytest --max-worker-restart 0
 
-# Tests of the edge wait for cameras, servers and browsers; those of training and export compute. With `make --jobs=2`,
-# the latter take what the former leave of the cores, and no more.
-COMPUTE := nice -n 19 $(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile
-
-test: test-edge test-full ## Run the fast tests, those of the edge where there is no TensorFlow
-
-test-edge: $(EDGE)/test-stamp
+test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge where there is no TensorFlow
 	$(EDGE)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
-
-test-full: $(FULL)/stamp
-	$(COMPUTE) tests/train tests/export tests/integration
+	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile tests/train tests/export tests/integration
 
 docs: $(EDGE)/docs-stamp ## Build the documentation into build/site; a link that leads nowhere is an error
 	$(EDGE)/bin/sphinx-build -q --fail-on-warning --keep-going -c docs . build/site
 	@echo "Open build/site/index.html"
 
-test-slow: test-slow-full test-slow-edge docs ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
-
-test-slow-edge: $(EDGE)/slow-stamp
+test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp docs ## Run what takes longer: other engines, Ray, devices, kill -9, documents, photographs
 # More processes than cores: Ray's tests wait more than they compute.
 	$(EDGE)/bin/python $(PYTEST) -m slow -n 4 tests/edge/classify tests/edge/cluster
 # Apart from those, which leave no core to the servers and cameras of these.
 	$(EDGE)/bin/python $(PYTEST) -m slow -n 2 --ignore=tests/edge/classify --ignore=tests/edge/cluster tests/edge
-
-test-slow-full: $(FULL)/dev-stamp
 # In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
-	CATSDOGS_ONE_CORE=1 $(COMPUTE) -m slow --no-loadscope-reorder tests/integration tests/train tests/export
+	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python $(PYTEST) -m slow -n 2 --dist loadfile --no-loadscope-reorder \
+	  tests/integration tests/train tests/export
 
 test-all: test test-slow ## Run all tests
 

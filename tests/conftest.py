@@ -224,9 +224,11 @@ def drawings(for_all: Path) -> Path:
     return make_once(for_all, "drawings", lambda folder: write(folder, per_class=20))
 
 
-def keep_output(out: Path, command: list[str | Path]) -> None:
-    """Runs a command that makes a folder, and keeps in it what was printed."""
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def keep_output(out: Path, name: str, *arguments: str | Path) -> None:
+    """Runs `catsdogs-train` or `catsdogs-export` with `--out`, and keeps what was printed in its folder."""
+    app = {"catsdogs-train": "catsdogs_train.cli:_app", "catsdogs-export": "catsdogs_export.cli:_export_app"}[name]
+    module, _, variable = app.partition(":")
+    done = call_here(getattr(importlib.import_module(module), variable), name, *arguments, "--out", out)
     assert done.returncode == 0, done.stderr
     (out / "printed.txt").write_text(done.stdout + done.stderr)
 
@@ -245,15 +247,13 @@ def training(for_all: Path, small_weights: Path) -> Any:
 
 
 @pytest.fixture(scope="session")
-def run_folder(drawings: Path, scripts: Path, for_all: Path) -> Path:
+def run_folder(drawings: Path, for_all: Path) -> Path:
     """What `catsdogs-train` makes of the drawings, with random weights, in one epoch; small images are fast."""
-    command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--weights", "none", "--epochs", "1"]
-    command += ["--batch-size", "8", "--image-size", str(RUN_SIZE)]
-    return make_once(for_all, "run", lambda out: keep_output(out, [*command, "--out", out]))
+    small = ["--weights", "none", "--epochs", "1", "--batch-size", "8", "--image-size", str(RUN_SIZE)]
+    return make_once(for_all, "run", lambda out: keep_output(out, "catsdogs-train", drawings, *small))
 
 
 @pytest.fixture(scope="session")
-def published(run_folder: Path, scripts: Path, for_all: Path) -> Path:
+def published(run_folder: Path, for_all: Path) -> Path:
     """What `catsdogs-export --int8` makes of that run."""
-    command: list[str | Path] = [scripts / "catsdogs-export", run_folder, "--int8"]
-    return make_once(for_all, "published", lambda out: keep_output(out, [*command, "--out", out]))
+    return make_once(for_all, "published", lambda out: keep_output(out, "catsdogs-export", run_folder, "--int8"))

@@ -10,11 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import catsdogs_edge.cli.classify
+import catsdogs_export.cli
+import catsdogs_train.cli
 from catsdogs_edge.images.decode import load_batch
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_train.data.blank_frames import draw_blank_frames
+from tests.conftest import work_here
 from tests.integration.engines import Web, openvino_logits
 from tests.processes import ending
 
@@ -22,11 +26,6 @@ CLASSES = ("cat", "dog")
 SIZE = 160
 
 pytestmark = [pytest.mark.shared, pytest.mark.slow]
-
-
-def run(command: list[str | Path]) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 def divide(things: Path, out: Path, each: int) -> dict[str, Path]:
@@ -62,9 +61,9 @@ def peak_memory(command: list[str | Path]) -> float:
     return peak / 1024
 
 
-def classify(scripts: Path, images: Path, model: Path, out: Path, *options: str) -> dict[str, str]:
+def classify(images: Path, model: Path, out: Path, *options: str) -> dict[str, str]:
     """Classifies a folder; returns file name -> label."""
-    run([scripts / "catsdogs-classify", images, "--model", model, "--csv", out, *options])
+    work_here(catsdogs_edge.cli.classify._app, "catsdogs-classify", images, "--model", model, "--csv", out, *options)
     with out.open(newline="") as stream:
         return {Path(row["path"]).name: row["label"] for row in csv.DictReader(stream)}
 
@@ -73,19 +72,20 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     folder = tmp_path / "run"
     things = divide(shared / "data" / "other", tmp_path, each=3)
     weights = shared / "weights" / "resnet50_notop.weights.h5"
-    run(
-        [scripts / "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 8),
-         "--val", take(shared / "data" / "val", tmp_path / "val", 50), "--weights", weights,
-         "--image-size", str(SIZE), "--epochs", "5", "--views", "1", "--other", things["learned"], "--out", folder]
+    work_here(
+        catsdogs_train.cli._app, "catsdogs-train", take(shared / "data" / "train", tmp_path / "train", 8),
+        "--val", take(shared / "data" / "val", tmp_path / "val", 50), "--weights", weights,
+        "--image-size", str(SIZE), "--epochs", "5", "--views", "1", "--other", things["learned"], "--out", folder
     )  # fmt: skip
     # On a few of the images, as on all of them INT8 takes a minute longer; then it may lose one of 100, not none.
     some = take(shared / "data" / "train", tmp_path / "some", 50)
-    run([scripts / "catsdogs-export", folder, "--int8", "--calibrate", some, "--max-drop", "1"])
+    given: list[str | Path] = ["--int8", "--calibrate", some, "--max-drop", "1"]
+    work_here(catsdogs_export.cli._export_app, "catsdogs-export", folder, *given)
     assert json.loads((folder / "run.json").read_text())["best_epoch"]["val_accuracy"] >= 0.97
     assert json.loads((folder / "onnx" / "parity.json").read_text())["same_tensors"]["max_logit_difference"] <= 1e-3
     inbox = shared / "data" / "inbox"
-    fp32 = classify(scripts, inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv", "--accept-all")
-    int8 = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv", "--accept-all")
+    fp32 = classify(inbox, folder / "onnx" / "model.onnx", tmp_path / "fp32.csv", "--accept-all")
+    int8 = classify(inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "int8.csv", "--accept-all")
     assert len(int8) == 200
     right = sum(name.startswith(label) for name, label in int8.items())
     agree = sum(fp32[name] == label for name, label in int8.items())
@@ -93,9 +93,9 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
     assert agree >= 0.99 * 200
 
     # Things of kinds that it has never seen, and frames that show nothing.
-    labels = classify(scripts, things["judged"], folder / "onnx" / "model.int8.onnx", tmp_path / "things.csv")
+    labels = classify(things["judged"], folder / "onnx" / "model.int8.onnx", tmp_path / "things.csv")
     assert sum(label == "neither" for label in labels.values()) >= 0.9 * len(labels)
-    kept = classify(scripts, inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "kept.csv")
+    kept = classify(inbox, folder / "onnx" / "model.int8.onnx", tmp_path / "kept.csv")
     assert sum(label != "neither" for label in kept.values()) >= 0.96 * len(kept)
     assert all(label in {"neither", int8[name]} for name, label in kept.items())
     classifier = Classifier.load(folder / "onnx" / "model.int8.onnx")
@@ -124,15 +124,15 @@ def test_train_export_classify(shared: Path, scripts: Path, web: Web, tmp_path: 
             assert same.sum() >= 39
 
 
-def test_the_model_in_the_package_on_photographs(shared: Path, scripts: Path, tmp_path: Path) -> None:
-    labels = classify(scripts, shared / "data" / "inbox", MODEL, tmp_path / "inbox.csv", "--accept-all")
+def test_the_model_in_the_package_on_photographs(shared: Path, tmp_path: Path) -> None:
+    labels = classify(shared / "data" / "inbox", MODEL, tmp_path / "inbox.csv", "--accept-all")
     assert sum(name.startswith(label) for name, label in labels.items()) >= 0.985 * 200  # it has seen these
     every = shared / "data" / "val" / "*" / "*[13579]7.jpg"  # and not these: every twentieth
-    labels = classify(scripts, every, MODEL, tmp_path / "val.csv", "--accept-all")
+    labels = classify(every, MODEL, tmp_path / "val.csv", "--accept-all")
     assert len(labels) == 250
     assert sum(name.startswith(label) for name, label in labels.items()) >= 0.98 * 250
     judged = divide(shared / "data" / "other", tmp_path, each=12)["judged"]
-    labels = classify(scripts, judged, MODEL, tmp_path / "things.csv")
+    labels = classify(judged, MODEL, tmp_path / "things.csv")
     assert sum(label == "neither" for label in labels.values()) >= 0.95 * len(labels)
 
 

@@ -45,11 +45,10 @@ def desk(for_all: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def small(desk: Path, scripts: Path, for_all: Path) -> Path:
+def small(desk: Path, for_all: Path) -> Path:
     """A run that was taught, by images without a label, too."""
-    command: list[str | Path] = [scripts / "catsdogs-train", desk / "pets", "--teacher", desk / "teacher"]
-    command += [*DISTIL, *HALF, desk / "more"]
-    return make_once(for_all, "student", lambda out: keep_output(out, [*command, "--out", out]))
+    given: list[str | Path] = [desk / "pets", "--teacher", desk / "teacher", *DISTIL, *HALF, desk / "more"]
+    return make_once(for_all, "student", lambda out: keep_output(out, "catsdogs-train", *given))
 
 
 def distill(call: Call, desk: Path, out: Path, *options: str | Path) -> "subprocess.CompletedProcess[str]":

@@ -33,7 +33,6 @@ def compare(
     draws: Annotated[int, typer.Option(help="Trainings for each number; one for the largest.")] = 3,
 ) -> None:
     """Train with each number of images, and print a table."""
-    train, export, evaluate = (Path(sys.executable).with_name(f"catsdogs-{it}") for it in ("train", "export", "eval"))
     table = Table("images a class", "right", "worst draw", "called neither", "other things refused", "seconds")
     table.title = machine()
     counts = [int(number) for number in numbers.split(",")]
@@ -41,24 +40,33 @@ def compare(
         found, seconds = [], []
         for seed in range(draws if count < max(counts) else 1):
             with tempfile.TemporaryDirectory() as name:
-                images, out = Path(name, "images"), Path(name, "run")
+                images, run = Path(name, "images"), Path(name, "run")
                 choose(data, count, seed, images)
-                command: list[str | Path] = [train, images, "--weights", weights, "--other", other, "--out", out]
-                seconds.append(measure({"train": command}, runs=1)["train"].wall)
-                measure({"export": [export, out]}, runs=1)
-                asked: list[str | Path] = [
-                    evaluate,
-                    val,
-                    "--model",
-                    out / "onnx" / "model.onnx",
-                    "--other",
-                    judged,
-                    "--json",
-                ]
-                done = subprocess.run(asked, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-                found.append(json.loads(done.stdout))
+                seconds.append(train(images, run, other, weights))
+                found.append(ask(run, val, judged))
         table.add_row(str(count), *describe(found), f"{mean(seconds):.0f}")
     Console(width=110).print(table)
+
+
+def train(images: Path, run: Path, other: Path, weights: str) -> float:
+    """Trains and exports; returns the seconds of the training."""
+    command: list[str | Path] = [_command("train"), images, "--weights", weights, "--other", other, "--out", run]
+    seconds = measure({"train": command}, runs=1)["train"].wall
+    measure({"export": [_command("export"), run]}, runs=1)
+    return seconds
+
+
+def ask(run: Path, val: Path, judged: Path) -> dict[str, Any]:
+    """Returns the figures of `catsdogs-eval`."""
+    model = run / "onnx" / "model.onnx"
+    command: list[str | Path] = [_command("eval"), val, "--model", model, "--other", judged, "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    figures: dict[str, Any] = json.loads(done.stdout)
+    return figures
+
+
+def _command(name: str) -> Path:
+    return Path(sys.executable).with_name(f"catsdogs-{name}")
 
 
 def choose(folders: list[Path], count: int, seed: int, out: Path) -> None:

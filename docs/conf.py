@@ -57,7 +57,8 @@ class CommandDirective(SphinxDirective):
         for option, meaning in filter(None, records):
             term, definition = nodes.term("", "", nodes.literal("", option)), nodes.paragraph("", meaning)
             options += nodes.definition_list_item("", term, nodes.definition("", definition))
-        return [nodes.literal_block(usage, usage, language="text"), *self.parse_text_to_nodes(command.help or ""), options]
+        about = self.parse_text_to_nodes(command.help or "")
+        return [nodes.literal_block(usage, usage, language="text"), *about, options]
 
 
 def setup(app: Sphinx) -> None:

@@ -150,8 +150,12 @@ def call_here(
     run = importlib.import_module("catsdogs_edge.cli.app").run
     handlers = {number: signal.getsignal(number) for number in HANDLED}
     environment = dict(os.environ)
-    with contextlib.ExitStack() as stack:  # files, because commands of the command inherit them
-        out, err = (stack.enter_context(tempfile.TemporaryFile("w+", encoding="utf-8", newline="")) for _ in range(2))
+
+    def make_file() -> Any:  # not a StringIO: commands of the command inherit it; where tests take no folder away
+        return tempfile.TemporaryFile("w+", encoding="utf-8", newline="", dir=ROOT)
+
+    with contextlib.ExitStack() as stack:
+        out, err = (stack.enter_context(make_file()) for _ in range(2))
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         patch = stack.enter_context(pytest.MonkeyPatch.context())

@@ -23,6 +23,7 @@ from catsdogs_edge.images.decode import RgbImage, load_bytes
 from catsdogs_edge.images.discovery import VIDEO_ENDINGS, find_images, is_list
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
+from catsdogs_edge.output.files import is_filled
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.cpu import usable_cpus
@@ -168,7 +169,7 @@ class _Writer:
 
 def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Iterator[Path]:
     """Raises `DataError` where files with rows would be emptied for images none of which is there."""
-    outputs = [path for path in (options.csv, options.jsonl) if path and os.path.isfile(path) and path.stat().st_size]
+    outputs = [path for path in (options.csv, options.jsonl) if path and is_filled(path)]
     if options.resume or not outputs:
         return paths
     missing: list[Path] = []

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import shutil
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -25,6 +26,15 @@ WRITE_ERRORS = frozenset(
 """Error numbers that tell of the place that is written to, not of a bug."""
 
 _LONGEST_START = 4096  # bytes of a plot in which it says what made it
+
+
+def is_filled(path: Path) -> bool:
+    """Returns whether there is a file with something in it; others may remove it at any moment."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    return stat.S_ISREG(found.st_mode) and found.st_size > 0
 
 
 def check_outputs(outputs: Iterable[Path | None], inputs: Iterable[str | Path]) -> None:
@@ -52,7 +62,7 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 def check_plot(path: Path) -> None:
     """Refuses to replace an image that is no plot of ours, such as a photograph; raises `OutputError`."""
-    if path.is_file() and path.stat().st_size:
+    if is_filled(path):
         with write_errors(path), path.open("rb") as stream:
             if b"Matplotlib" not in stream.read(_LONGEST_START):
                 raise OutputError(f"{path} holds another image: remove it, or take another name")

@@ -18,6 +18,7 @@ from catsdogs_edge.output.files import (
     check_plot,
     check_writable,
     existing_folder,
+    is_filled,
     read_text,
     replace_folder,
     write_all,
@@ -211,3 +212,10 @@ def test_a_text_of_a_user_may_come_from_windows(encoding: str, tmp_path: Path) -
 
 def test_a_folder_that_does_not_exist_lies_in_one_that_does(tmp_path: Path) -> None:
     assert existing_folder(tmp_path / "a" / "b") == tmp_path
+
+
+def test_a_file_is_filled_or_not_or_gone(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "full").write_text("x")
+    found = [name for name in ("empty", "full", "gone", ".", "n" * 300) if is_filled(tmp_path / name)]
+    assert found == ["full"]

@@ -480,7 +480,7 @@ def test_two_runs_do_not_write_one_file(classify: Command, album: Path, tiny: Pa
             first.stdin.flush()
             while not rows.exists():
                 time.sleep(0.02)
-            time.sleep(0.5)
+            time.sleep(2)  # until it holds the file; with --resume, that of the run before is there
             for other in ((), ("--resume",)):
                 done = classify(album, "--model", tiny, "--csv", rows, *other)
                 assert done.returncode == 1

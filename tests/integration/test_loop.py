@@ -142,7 +142,7 @@ def review_all(scripts: Path, collected: Path, key: str) -> None:
         expect(page.locator("#count")).to_have_text(f"{count} of {count}", timeout=1000 * PATIENCE)
         page.click("#confirm")
         page.click("#sure-yes")
-        expect(page.get_by_text("moved: ")).to_be_visible(timeout=1000 * PATIENCE)  # the camera may have collected more
+        expect(page.locator("#spoken")).to_contain_text("moved: ", timeout=1000 * PATIENCE)  # more may be there
         browser.close()
 
 

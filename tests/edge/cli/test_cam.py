@@ -12,12 +12,12 @@ from tests.conftest import call_here
 from tests.edge.conftest import BLUE, GREY, RED, plain, write_video
 
 
-def cam(scripts: Path, env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def cam(env: dict[str, str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return call_here(catsdogs_edge.cli.cam._app, "catsdogs-cam", *arguments, env=env)
 
 
-def test_json_lines_on_standard_output(scripts: Path, no_display: dict[str, str], video: Path, tiny: Path) -> None:
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window")
+def test_json_lines_on_standard_output(no_display: dict[str, str], video: Path, tiny: Path) -> None:
+    done = cam(no_display, video, "--model", tiny, "--no-window")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["label"] for row in rows] == ["cat"] * 6 + ["dog"] * 4
@@ -33,11 +33,11 @@ def test_json_lines_on_standard_output(scripts: Path, no_display: dict[str, str]
 
 
 def test_an_empty_room_is_neither_and_an_event_like_any_other(
-    scripts: Path, no_display: dict[str, str], familiar: Path, tmp_path: Path
+    no_display: dict[str, str], familiar: Path, tmp_path: Path
 ) -> None:
     video = write_video(tmp_path / "room.avi", [plain(RED)] * 10 + [plain(GREY)] * 40)
     done = cam(
-        scripts, no_display, video, "--model", familiar, "--no-window", "--jsonl", tmp_path / "rows.jsonl",
+        no_display, video, "--model", familiar, "--no-window", "--jsonl", tmp_path / "rows.jsonl",
         "--on", "neither:500ms", f'echo "$CATSDOGS_LABEL" > {tmp_path / "event"}',
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -52,20 +52,16 @@ def test_an_empty_room_is_neither_and_an_event_like_any_other(
     assert (tmp_path / "event").read_text() == "neither\n"
 
 
-def test_json_lines_in_a_file_and_a_limit(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
-) -> None:
+def test_json_lines_in_a_file_and_a_limit(no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.jsonl"
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--jsonl", out, "--frames", "3")
+    done = cam(no_display, video, "--model", tiny, "--no-window", "--jsonl", out, "--frames", "3")
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     assert len(out.read_text().splitlines()) == 3
 
 
-def test_without_a_display_it_says_so_and_goes_on(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path
-) -> None:
-    done = cam(scripts, no_display, video, "--model", tiny)
+def test_without_a_display_it_says_so_and_goes_on(no_display: dict[str, str], video: Path, tiny: Path) -> None:
+    done = cam(no_display, video, "--model", tiny)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("No window: ") == 1
     assert len(done.stdout.splitlines()) == 10
@@ -80,19 +76,17 @@ def test_without_a_display_it_says_so_and_goes_on(
     ],
 )
 def test_a_source_that_does_not_open_fails_with_one_line(
-    scripts: Path, no_display: dict[str, str], source: str, message: str, tiny: Path
+    no_display: dict[str, str], source: str, message: str, tiny: Path
 ) -> None:
-    done = cam(scripts, no_display, source, "--model", tiny, "--no-window")
+    done = cam(no_display, source, "--model", tiny, "--no-window")
     assert done.returncode == 1
     (line,) = done.stderr.splitlines()
     assert message in line
 
 
-def test_csv_has_a_column_for_each_class(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
-) -> None:
+def test_csv_has_a_column_for_each_class(no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "rows.csv"
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--csv", out)
+    done = cam(no_display, video, "--model", tiny, "--no-window", "--csv", out)
     assert done.returncode == 0, done.stderr
     assert done.stdout == ""
     with out.open(newline="") as stream:
@@ -103,21 +97,19 @@ def test_csv_has_a_column_for_each_class(
     assert rows[0]["model"] == hashlib.sha256(tiny.read_bytes()).hexdigest()
 
 
-def test_smoothing_waits_and_without_it_each_frame_counts(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path
-) -> None:
+def test_smoothing_waits_and_without_it_each_frame_counts(no_display: dict[str, str], video: Path, tiny: Path) -> None:
     """6 red frames and 4 blue ones are 0.4 s: too short to change a label that is averaged over 0.5 s."""
     found = {}
     for seconds in ("0.5", "0"):
-        done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--smoothing", seconds)
+        done = cam(no_display, video, "--model", tiny, "--no-window", "--smoothing", seconds)
         found[seconds] = [json.loads(line)["smoothed_label"] for line in done.stdout.splitlines()]
     assert found == {"0.5": ["cat"] * 10, "0": ["cat"] * 6 + ["dog"] * 4}
 
 
 def test_images_are_not_smoothed_and_a_bad_one_is_a_row(
-    scripts: Path, no_display: dict[str, str], album: Path, tiny: Path, tmp_path: Path
+    no_display: dict[str, str], album: Path, tiny: Path, tmp_path: Path
 ) -> None:
-    done = cam(scripts, no_display, album, "--model", tiny, "--no-window", "--jsonl", "-", "--save", tmp_path / "seen")
+    done = cam(no_display, album, "--model", tiny, "--no-window", "--jsonl", "-", "--save", tmp_path / "seen")
     assert done.returncode == 3
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["smoothed_label"] for row in rows] == ["cat", "dog", None, "cat"]
@@ -129,19 +121,17 @@ def test_images_are_not_smoothed_and_a_bad_one_is_a_row(
 
 
 def test_saved_images_do_not_overwrite_those_of_before(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+    no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
 ) -> None:
     for _ in range(2):
-        cam(scripts, no_display, video, "--model", tiny, "--no-window", "--save", tmp_path, "--frames", "1")
+        cam(no_display, video, "--model", tiny, "--no-window", "--save", tmp_path, "--frames", "1")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["000000-cat (2).jpg", "000000-cat.jpg"]
 
 
-def test_an_event_runs_a_command(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
-) -> None:
+def test_an_event_runs_a_command(no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path) -> None:
     command = f'echo "$CATSDOGS_LABEL" >> {tmp_path}/events; echo said'
     done = cam(
-        scripts, no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--smoothing", "0",
+        no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--smoothing", "0",
         "--on", "cat:100ms,dog:100ms", command,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -164,70 +154,68 @@ def test_an_event_runs_a_command(
     ],
 )
 def test_options_that_make_no_sense(
-    options: list[str], code: int, message: str, scripts: Path, no_display: dict[str, str], video: Path, tiny: Path
+    options: list[str], code: int, message: str, no_display: dict[str, str], video: Path, tiny: Path
 ) -> None:
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", *options)
+    done = cam(no_display, video, "--model", tiny, "--no-window", *options)
     assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_without_a_model_it_takes_the_one_in_the_package(
-    scripts: Path, no_display: dict[str, str], video: Path
-) -> None:
-    done = cam(scripts, no_display, video, "--no-window", "--jsonl", "-", "--frames", "2")
+def test_without_a_model_it_takes_the_one_in_the_package(no_display: dict[str, str], video: Path) -> None:
+    done = cam(no_display, video, "--no-window", "--jsonl", "-", "--frames", "2")
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["label"] for line in done.stdout.splitlines()] == ["neither"] * 2  # it is all red
 
 
-def test_the_list_of_cameras(scripts: Path, no_display: dict[str, str]) -> None:
-    done = cam(scripts, no_display, "--list", "--json")
+def test_the_list_of_cameras(no_display: dict[str, str]) -> None:
+    done = cam(no_display, "--list", "--json")
     listed = json.loads(done.stdout)
     assert done.returncode == (0 if any(not camera["problem"] for camera in listed) else 1)
     if not listed:
-        assert cam(scripts, no_display, "--list").stdout.startswith("No camera found: ")
+        assert cam(no_display, "--list").stdout.startswith("No camera found: ")
 
 
 def test_a_video_is_not_recorded_over_itself_nor_an_old_one_lost(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+    no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
 ) -> None:
     copy = tmp_path / "copy.avi"
     copy.write_bytes(video.read_bytes())
-    done = cam(scripts, no_display, copy, "--model", tiny, "--no-window", "--record", copy)
+    done = cam(no_display, copy, "--model", tiny, "--no-window", "--record", copy)
     assert done.returncode == 1
     assert "would be written over the input" in done.stderr
     (tmp_path / "empty").mkdir()
-    done = cam(scripts, no_display, tmp_path / "empty", "--model", tiny, "--no-window", "--record", copy)
+    done = cam(no_display, tmp_path / "empty", "--model", tiny, "--no-window", "--record", copy)
     assert done.returncode == 1
     assert copy.read_bytes() == video.read_bytes()
 
 
 def test_a_video_that_is_cut_short_is_exit_code_3(
-    scripts: Path, no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
+    no_display: dict[str, str], pets: Path, tiny: Path, tmp_path: Path
 ) -> None:
     data = pets.read_bytes()
     (tmp_path / "half.avi").write_bytes(data[: len(data) // 2])
-    done = cam(scripts, no_display, tmp_path / "half.avi", "--model", tiny, "--no-window")
+    done = cam(no_display, tmp_path / "half.avi", "--model", tiny, "--no-window")
     assert done.returncode == 3
     assert "cut short or damaged" in json.loads(done.stdout.splitlines()[-1])["error"]
 
 
 def test_a_command_that_runs_long_does_not_hold_up_the_video(
-    scripts: Path, no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
+    no_display: dict[str, str], video: Path, tiny: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "seen.mp4"
     command = f"sleep 1; cp {out} {tmp_path}/copy.mp4"  # it is whole while the command still runs
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--record", out, "--on", "cat:0s", command)
+    done = cam(no_display, video, "--model", tiny, "--no-window", "--record", out, "--on", "cat:0s", command)
     assert done.returncode == 0, done.stderr
     assert out.read_bytes() == (tmp_path / "copy.mp4").read_bytes()
 
 
-def test_regions_are_rows_of_their_own(scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path) -> None:
+def test_regions_are_rows_of_their_own(no_display: dict[str, str], tiny: Path, tmp_path: Path) -> None:
     halves = np.concatenate([plain(RED, 120, 80), plain(BLUE, 120, 80)], axis=1)
     video = write_video(tmp_path / "two.avi", [halves] * 5)
     out = tmp_path / "rows.csv"
     regions = ["--crop", "left=0,0,0.5,1", "--crop", "right=80,0,80,120"]
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--csv", out, *regions)
+    done = cam(no_display, video, "--model", tiny, "--no-window", "--csv", out, *regions)
     assert done.returncode == 0, done.stderr
     with out.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -238,13 +226,13 @@ def test_regions_are_rows_of_their_own(scripts: Path, no_display: dict[str, str]
 
 
 def test_several_sources_share_a_model_and_say_whose_a_row_is(
-    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+    no_display: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     cats = write_video(tmp_path / "cats.avi", [plain(RED, 120, 160)] * 6)
     dogs = write_video(tmp_path / "dogs.avi", [plain(BLUE, 120, 160)] * 9)
     seen = tmp_path / "events"
     done = cam(
-        scripts, no_display, cats, dogs, "--model", tiny, "--no-window", "--jsonl", "-", "--visits", tmp_path / "v.csv",
+        no_display, cats, dogs, "--model", tiny, "--no-window", "--jsonl", "-", "--visits", tmp_path / "v.csv",
         "--on", "dog:100ms", f'echo "$CATSDOGS_LABEL $CATSDOGS_SOURCE $CATSDOGS_TIME" >> {seen}',
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -271,26 +259,26 @@ def test_several_sources_share_a_model_and_say_whose_a_row_is(
     ],
 )
 def test_what_does_not_go_together_is_wrong_usage(
-    options: list[str], message: str, scripts: Path, no_display: dict[str, str], tiny: Path
+    options: list[str], message: str, no_display: dict[str, str], tiny: Path
 ) -> None:
-    done = cam(scripts, no_display, *options, "--model", tiny, "--no-window")
+    done = cam(no_display, *options, "--model", tiny, "--no-window")
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
 
 
 def test_a_source_that_is_missing_beside_one_that_is_there_is_said(
-    scripts: Path, no_display: dict[str, str], tiny: Path, video: Path
+    no_display: dict[str, str], tiny: Path, video: Path
 ) -> None:
-    done = cam(scripts, no_display, video, "no.mp4", "--model", tiny, "--no-window")
+    done = cam(no_display, video, "no.mp4", "--model", tiny, "--no-window")
     assert done.returncode == 1
     assert "no.mp4: no such video or image" in done.stderr
 
 
 def test_a_still_stream_is_classified_while_something_moves(
-    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+    no_display: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     video = write_video(tmp_path / "still.avi", [plain(RED, 120, 160)] * 250)
-    done = cam(scripts, no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--motion")
+    done = cam(no_display, video, "--model", tiny, "--no-window", "--jsonl", "-", "--motion")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert 20 <= sum(row["label"] == "cat" for row in rows) <= 40  # for a second or so
@@ -300,11 +288,11 @@ def test_a_still_stream_is_classified_while_something_moves(
 
 
 def test_a_camera_that_is_away_at_the_start_is_lost_and_the_other_is_watched(
-    scripts: Path, no_display: dict[str, str], tiny: Path, tmp_path: Path
+    no_display: dict[str, str], tiny: Path, tmp_path: Path
 ) -> None:
     video = write_video(tmp_path / "cats.avi", [plain(RED, 120, 160)] * 9)
     away = "rtsp://me:secret@127.0.0.1:9/live?channel=1"
-    done = cam(scripts, no_display, video, away, "--model", tiny, "--no-window", "--jsonl", "-", "--frames", "9")
+    done = cam(no_display, video, away, "--model", tiny, "--no-window", "--jsonl", "-", "--frames", "9")
     assert done.returncode == 0, done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()]
     assert [row["label"] for row in rows if row["source"] == str(video)] == ["cat"] * 9
@@ -313,9 +301,9 @@ def test_a_camera_that_is_away_at_the_start_is_lost_and_the_other_is_watched(
     assert "secret" not in done.stdout + done.stderr
 
 
-def test_where_all_cameras_are_away_the_command_fails(scripts: Path, no_display: dict[str, str], tiny: Path) -> None:
+def test_where_all_cameras_are_away_the_command_fails(no_display: dict[str, str], tiny: Path) -> None:
     pair = ("rtsp://127.0.0.1:9/a", "rtsp://127.0.0.1:9/b")
-    done = cam(scripts, no_display, *pair, "--model", tiny, "--no-window")
+    done = cam(no_display, *pair, "--model", tiny, "--no-window")
     assert done.returncode == 1
     assert "rtsp://127.0.0.1:9/a cannot be opened" in done.stderr
     assert "Traceback" not in done.stderr

@@ -12,12 +12,12 @@ from catsdogs_edge.cam.options import CamOptions
 from tests.conftest import call_here
 
 
-def cam(scripts: Path, *arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def cam(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return call_here(catsdogs_edge.cli.cam._app, "catsdogs-cam", *arguments, env=os.environ | environment)
 
 
-def printed(scripts: Path, *arguments: str | Path, **environment: str) -> dict[str, object]:
-    done = cam(scripts, *arguments, "--print-config", **environment)
+def printed(*arguments: str | Path, **environment: str) -> dict[str, object]:
+    done = cam(*arguments, "--print-config", **environment)
     assert done.returncode == 0, done.stderr
     return tomllib.loads(done.stdout)
 
@@ -28,14 +28,14 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
-def test_what_is_typed_goes_before_the_environment_and_that_before_the_file(scripts: Path, tmp_path: Path) -> None:
+def test_what_is_typed_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, 'smoothing = 1.5\nquota = "9GB"\nclips = "c"\nframes = 3\n')
-    found = printed(scripts, "--config", file, "--frames", "7", CATSDOGS_FRAMES="5", CATSDOGS_QUOTA="14d")
+    found = printed("--config", file, "--frames", "7", CATSDOGS_FRAMES="5", CATSDOGS_QUOTA="14d")
     assert found == {"smoothing": 1.5, "quota": "14d", "clips": "c", "frames": 7}
 
 
-def test_every_option_can_stand_in_the_file_as_it_is_printed(scripts: Path, tmp_path: Path) -> None:
-    said = cam(scripts, "--print-config").stdout
+def test_every_option_can_stand_in_the_file_as_it_is_printed(tmp_path: Path) -> None:
+    said = cam("--print-config").stdout
     names = {
         line.partition(" =")[0].removeprefix("# ") for line in said.splitlines() if " =" in line and "-" not in line[:1]
     }
@@ -43,10 +43,10 @@ def test_every_option_can_stand_in_the_file_as_it_is_printed(scripts: Path, tmp_
     assert options <= names
     typed = ["a.mp4", "b.mp4", "--crop", "x=0,0,1,1", "--crop", "y=0,0,1,1", "--motion", "--on", "cat:2s", "./open"]
     typed += ["--provider", "cpu", "--save-when", "events", "--clip-before", "2", "--csv", "seen.csv", "--no-window"]
-    once = printed(scripts, *typed)
+    once = printed(*typed)
     assert once["sources"] == ["a.mp4", "b.mp4"]
     assert once["on"] == ["cat:2s", "./open"]
-    again = printed(scripts, "--config", write(tmp_path, cam(scripts, *typed, "--print-config").stdout))
+    again = printed("--config", write(tmp_path, cam(*typed, "--print-config").stdout))
     assert again == once
 
 
@@ -68,43 +68,43 @@ def test_every_option_can_stand_in_the_file_as_it_is_printed(scripts: Path, tmp_
         ("sources = []", "'sources' is [], expected a list of texts"),
     ],
 )
-def test_a_file_that_is_wrong_is_one_line(text: str, message: str, scripts: Path, tmp_path: Path) -> None:
-    done = cam(scripts, "--config", write(tmp_path, text))
+def test_a_file_that_is_wrong_is_one_line(text: str, message: str, tmp_path: Path) -> None:
+    done = cam("--config", write(tmp_path, text))
     assert done.returncode == 1
     assert message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_value_that_is_wrong_is_wrong_usage(scripts: Path, tmp_path: Path) -> None:
-    done = cam(scripts, "--config", write(tmp_path, "smoothing = -1"))
+def test_a_value_that_is_wrong_is_wrong_usage(tmp_path: Path) -> None:
+    done = cam("--config", write(tmp_path, "smoothing = -1"))
     assert done.returncode == 2
     said = " ".join(done.stderr.split())
     assert "Invalid value for '--smoothing'" in said
     assert f"(it stands in {tmp_path / 'cam.toml'})" in said
-    done = cam(scripts, CATSDOGS_FRAMES="many")
+    done = cam(CATSDOGS_FRAMES="many")
     assert done.returncode == 2
     assert "(it stands in the environment: CATSDOGS_FRAMES)" in " ".join(done.stderr.split())
-    assert cam(scripts, "--config", tmp_path / "no.toml").returncode == 1
+    assert cam("--config", tmp_path / "no.toml").returncode == 1
 
 
-def test_web_may_be_true_false_or_an_address(scripts: Path, tmp_path: Path) -> None:
+def test_web_may_be_true_false_or_an_address(tmp_path: Path) -> None:
     for text, expected in (("true", "127.0.0.1:8765"), ('"127.0.0.1:1"', "127.0.0.1:1"), ("false", None)):
-        assert printed(scripts, "--config", write(tmp_path, f"web = {text}")).get("web") == expected
+        assert printed("--config", write(tmp_path, f"web = {text}")).get("web") == expected
 
 
-def test_a_number_may_name_a_camera(scripts: Path, tmp_path: Path) -> None:
-    assert printed(scripts, "--config", write(tmp_path, "sources = [0, 1]"))["sources"] == ["0", "1"]
-    assert printed(scripts, "--config", write(tmp_path, "sources = 1"))["sources"] == ["1"]
+def test_a_number_may_name_a_camera(tmp_path: Path) -> None:
+    assert printed("--config", write(tmp_path, "sources = [0, 1]"))["sources"] == ["0", "1"]
+    assert printed("--config", write(tmp_path, "sources = 1"))["sources"] == ["1"]
 
 
-def test_a_password_is_not_printed(scripts: Path) -> None:
-    done = cam(scripts, "rtsp://me:secret@10.0.0.5/live", "--print-config")
+def test_a_password_is_not_printed() -> None:
+    done = cam("rtsp://me:secret@10.0.0.5/live", "--print-config")
     assert "secret" not in done.stdout
 
 
-def test_a_stream_is_watched_as_the_file_says(scripts: Path, tmp_path: Path, video: Path, tiny: Path) -> None:
+def test_a_stream_is_watched_as_the_file_says(tmp_path: Path, video: Path, tiny: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     text = f'sources = "{video}"\nmodel = "{tiny}"\nno-window = true\njsonl = "{rows}"\nframes = 4\ncrop = "0,0,1,1"\n'
-    done = cam(scripts, "--config", write(tmp_path, text))
+    done = cam("--config", write(tmp_path, text))
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["label"] for line in rows.read_text().splitlines()] == ["cat"] * 4

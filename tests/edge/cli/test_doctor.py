@@ -18,7 +18,7 @@ from tests.conftest import call_here
 from tests.edge.conftest import no_cuda
 
 
-def doctor(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def doctor(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return call_here(catsdogs_edge.cli.doctor._app, "catsdogs-doctor", *arguments)
 
 
@@ -31,8 +31,8 @@ def changed(path: Path, out: Path, old: bytes, new: bytes) -> Path:
     return out
 
 
-def test_a_whole_file_passes(scripts: Path, tiny: Path) -> None:
-    done = doctor(scripts, "--model", tiny)
+def test_a_whole_file_passes(tiny: Path) -> None:
+    done = doctor("--model", tiny)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1].startswith("PASS: largest difference of logits ")
     assert "unchanged" in done.stdout
@@ -52,8 +52,8 @@ def test_what_int8_is_to_expect_of_a_cpu_is_said(features: set[str], said: str) 
     assert bool(note) == bool(said)
 
 
-def test_json(scripts: Path, tiny: Path) -> None:
-    report = json.loads(doctor(scripts, "--model", tiny, "--json").stdout)
+def test_json(tiny: Path) -> None:
+    report = json.loads(doctor("--model", tiny, "--json").stdout)
     assert report["passed"] is True
     assert report["model"]["largest_difference"] <= report["model"]["outcome"]["tolerance"]
     assert report["model"]["provider"] == "CPUExecutionProvider"
@@ -61,18 +61,18 @@ def test_json(scripts: Path, tiny: Path) -> None:
     assert report["model"]["outcome"]["differences"].keys() == {"shrink.png", "grow.png", "pattern.png", "rotated.jpg"}
 
 
-def test_a_changed_weight_fails_by_its_answers_and_by_its_hash(scripts: Path, tiny: Path, tmp_path: Path) -> None:
+def test_a_changed_weight_fails_by_its_answers_and_by_its_hash(tiny: Path, tmp_path: Path) -> None:
     weights = bytes.fromhex("cdcc4c3dcdcc4cbd")  # 0.05, -0.05 as little-endian float32
     other = bytes.fromhex("cdcc4c3ecdcc4cbd")  # 0.2, -0.05
-    done = doctor(scripts, "--model", changed(tiny, tmp_path / "m.onnx", weights, other))
+    done = doctor("--model", changed(tiny, tmp_path / "m.onnx", weights, other))
     assert done.returncode == 1
     assert "CHANGED" in done.stdout
     difference = float(done.stdout.splitlines()[-1].split("logits ")[1].split(",")[0])
     assert difference > 1
 
 
-def test_a_change_too_small_for_the_answers_fails_by_its_hash(scripts: Path, tiny: Path, tmp_path: Path) -> None:
-    done = doctor(scripts, "--model", changed(tiny, tmp_path / "m.onnx", b"\x12\x04tiny", b"\x12\x04tinY"))
+def test_a_change_too_small_for_the_answers_fails_by_its_hash(tiny: Path, tmp_path: Path) -> None:
+    done = doctor("--model", changed(tiny, tmp_path / "m.onnx", b"\x12\x04tiny", b"\x12\x04tinY"))
     assert done.returncode == 1
     assert "CHANGED" in done.stdout
     assert "FAIL: largest difference of logits 0" in done.stdout
@@ -90,8 +90,8 @@ def test_what_carries_no_test_is_refused(tiny: Path, tmp_path: Path) -> None:
         selftest.run(Classifier.load(damaged, allow_changed=True), damaged)
 
 
-def test_a_missing_file_is_one_line(scripts: Path) -> None:
-    done = doctor(scripts, "--model", "missing.onnx")
+def test_a_missing_file_is_one_line() -> None:
+    done = doctor("--model", "missing.onnx")
     assert (done.returncode, done.stderr) == (1, "catsdogs-doctor: missing.onnx: no such model file\n")
 
 
@@ -131,12 +131,12 @@ def test_the_images_become_the_pixels_that_they_always_became() -> None:
         np.testing.assert_allclose(means, expected[name], atol=0.5)
 
 
-def test_the_machine_and_the_model_in_the_package(scripts: Path) -> None:
-    done = doctor(scripts)
+def test_the_machine_and_the_model_in_the_package() -> None:
+    done = doctor()
     assert done.returncode == 0, done.stderr
     for part in ("Python 3.", "onnxruntime", "opencv", "CPU  ", "provider   cpu: ok", "camera  ", "display  ", "PASS"):
         assert part in done.stdout
-    found = json.loads(doctor(scripts, "--json").stdout)
+    found = json.loads(doctor("--json").stdout)
     assert found["model"]["path"].endswith("catsdogs.int8.onnx")
     assert found["model"]["passed"] is True
     assert found["machine"]["providers"]["cpu"] == "ok"
@@ -152,8 +152,8 @@ def test_wheels_in_conflict_fail() -> None:
 
 
 @no_cuda
-def test_a_named_provider_is_tried_without_a_model_too(scripts: Path) -> None:
-    assert json.loads(doctor(scripts, "--provider", "cpu", "--json").stdout)["model"] is None
-    done = doctor(scripts, "--provider", "cuda")
+def test_a_named_provider_is_tried_without_a_model_too() -> None:
+    assert json.loads(doctor("--provider", "cpu", "--json").stdout)["model"] is None
+    done = doctor("--provider", "cuda")
     assert done.returncode == 1
     assert "CUDAExecutionProvider" in done.stderr

@@ -1,6 +1,5 @@
 """How Sphinx builds the site (`make docs`): from the documents where they lie, so that links work in both."""
 
-import importlib
 from importlib.metadata import version as version_of
 
 import typer.main
@@ -48,8 +47,7 @@ class CommandDirective(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """Returns its usage, what it is for, and its options."""
         name = self.arguments[0]
-        entry = COMMANDS[name]
-        command = typer.main.get_command(getattr(importlib.import_module(entry.module), entry.app))
+        command = typer.main.get_command(COMMANDS[name].load())
         context = command.make_context(f"catsdogs-{name}", [], resilient_parsing=True)
         records = (parameter.get_help_record(context) for parameter in command.get_params(context))
         usage = command.get_usage(context)

@@ -230,9 +230,8 @@ def drawings(for_all: Path) -> Path:
 
 def keep_output(out: Path, name: str, *arguments: str | Path) -> None:
     """Runs `catsdogs-train` or `catsdogs-export` with `--out`, and keeps what was printed in its folder."""
-    entry = importlib.import_module("catsdogs_edge.cli.overview").COMMANDS[name.removeprefix("catsdogs-")]
-    app = getattr(importlib.import_module(entry.module), entry.app)
-    done = call_here(app, name, *arguments, "--out", out)
+    commands = importlib.import_module("catsdogs_edge.cli.overview").COMMANDS
+    done = call_here(commands[name.removeprefix("catsdogs-")].load(), name, *arguments, "--out", out)
     assert done.returncode == 0, done.stderr
     (out / "printed.txt").write_text(done.stdout + done.stderr)
 

@@ -15,16 +15,7 @@ import numpy as np
 import pytest
 import typer.main
 
-import catsdogs_edge.cli.bench
-import catsdogs_edge.cli.cam
-import catsdogs_edge.cli.classify
-import catsdogs_edge.cli.doctor
-import catsdogs_edge.cli.model
 import catsdogs_edge.cli.overview
-import catsdogs_edge.cli.review
-import catsdogs_edge.cli.serve
-import catsdogs_export.cli
-import catsdogs_train.cli
 from catsdogs_edge.images.drawings import draw, write_folder
 from tests.conftest import RUN_SIZE, work_here
 from tests.edge.conftest import write_video
@@ -32,18 +23,8 @@ from tests.edge.conftest import write_video
 HOUSE = Path(__file__).resolve().parents[2]
 DOCUMENTS = [HOUSE / "README.md", HOUSE / "CONTRIBUTING.md", *sorted((HOUSE / "docs").rglob("*.md"))]
 
-APPS = {
-    "catsdogs": catsdogs_edge.cli.overview._app,
-    "catsdogs-classify": catsdogs_edge.cli.classify._app,
-    "catsdogs-cam": catsdogs_edge.cli.cam._app,
-    "catsdogs-serve": catsdogs_edge.cli.serve._app,
-    "catsdogs-review": catsdogs_edge.cli.review._app,
-    "catsdogs-model": catsdogs_edge.cli.model._app,
-    "catsdogs-bench": catsdogs_edge.cli.bench._app,
-    "catsdogs-doctor": catsdogs_edge.cli.doctor._app,
-    "catsdogs-train": catsdogs_train.cli._app,
-    "catsdogs-export": catsdogs_export.cli._export_app,
-    "catsdogs-eval": catsdogs_export.cli._eval_app,
+APPS = {"catsdogs": catsdogs_edge.cli.overview._app} | {
+    f"catsdogs-{name}": entry.load() for name, entry in catsdogs_edge.cli.overview.COMMANDS.items()
 }
 
 NOT_RUN = {

@@ -29,6 +29,11 @@ class Entry:
     extra: str
     """What brings all that it needs."""
 
+    def load(self) -> typer.Typer:
+        """Imports its module, and returns its Typer application."""
+        app: typer.Typer = getattr(import_module(self.module), self.app)
+        return app
+
 
 COMMANDS: Mapping[str, Entry] = {
     "classify": Entry(
@@ -93,7 +98,7 @@ class _Commands(typer.core.TyperGroup):
             near = difflib.get_close_matches(cmd_name, COMMANDS, 1)
             hint = f"did you mean '{near[0]}'?" if near else "images are classified with: catsdogs classify IMAGES"
             raise typer.BadParameter(f"there is no command '{cmd_name}': {hint}")
-        found = typer.main.get_command(getattr(import_module(entry.module), entry.app))
+        found = typer.main.get_command(entry.load())
         assert isinstance(found, typer.core.TyperCommand)  # noqa: S101 - for mypy
         return found
 

@@ -181,7 +181,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    decoded = len(split.train) + len(split.val) + (len(outliers) + len(unlabelled) if teacher else 0)
+    decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     begun = checkpoint.begun_with("--views-on") if settings.resume else None
     views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
     fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision, views_on)

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.data.outliers import FEWEST, find_outliers
+from catsdogs_train.data.outliers import FEWEST, HELD_OUT, choose_exposed, find_outliers
 from catsdogs_train.data.split import Sample
 
 
@@ -27,3 +27,14 @@ def test_too_few_are_refused(tmp_path: Path) -> None:
         find_outliers([tmp_path / "none"], [], 0)
     with pytest.raises(DataError, match=f"0 images that can be read and are in no class, expected at least {FEWEST}"):
         find_outliers([tmp_path], [], 0)
+
+
+def test_a_network_sees_all_but_a_part_often_enough(rooms: Path) -> None:
+    outliers, _ = find_outliers([rooms], [], 0)
+    judges = [sample for sample in outliers if sample.label == HELD_OUT]
+    exposed = choose_exposed(outliers, train_count=500)
+    assert len(exposed) == 3 * (len(outliers) - len(judges))  # at least a tenth of the training images
+    assert judges
+    assert not set(exposed) & set(judges)
+    assert len(choose_exposed(outliers, train_count=10**6)) == 8 * (len(outliers) - len(judges))
+    assert choose_exposed([], train_count=500) == []

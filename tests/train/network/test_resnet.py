@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.network.resnet import build_network, get_backbone, to_inference_model, unfreeze
+from catsdogs_train.network.resnet import build_network, fold_normalization, get_backbone, to_inference_model, unfreeze
 from catsdogs_train.settings import ComputeDtype, Unfreeze
+from tests.train.small_network import build_small_resnet
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -100,3 +101,11 @@ def test_what_is_computed_in_bfloat16_is_saved_in_float32() -> None:
     assert logits.dtype == np.float32
     # bfloat16 has 8 bits: 0.4 % in each of 50 layers.
     np.testing.assert_allclose(logits, network(batch, training=False), rtol=0.1, atol=0.05 * np.abs(logits).max())
+
+
+def test_a_backbone_answers_the_same_without_batch_normalization() -> None:
+    backbone = get_backbone(build_small_resnet(2))
+    folded = fold_normalization(backbone)
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in folded.layers)
+    images = np.random.default_rng(0).normal(size=(4, 32, 32, 3)).astype(np.float32)
+    np.testing.assert_allclose(folded(images), backbone(images, training=False), rtol=1e-4, atol=1e-5)

@@ -5,7 +5,7 @@ import numpy as np
 
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import write_folder
-from catsdogs_train.data.outliers import find_outliers
+from catsdogs_train.data.outliers import HELD_OUT, find_outliers
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.features import Features
 from catsdogs_train.settings import Settings
@@ -42,6 +42,9 @@ def test_images_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, tm
     assert (fit.val_scores >= 0).mean() >= 0.9
     assert fit.refused is not None
     assert fit.refused > 0.9
+    one = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], HEAD_WIDTH, extract, [HELD_OUT])
+    np.testing.assert_array_equal(one.outlier_scores, fit.outlier_scores[: len(one.outlier_scores)])
+    assert len(one.outlier_scores) == sum(sample.label == HELD_OUT for sample in outliers)
     alone = fit_familiarity(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], HEAD_WIDTH, extract)
     assert (alone.outliers, alone.refused, len(alone.outlier_scores)) == (0, None, 0)
     assert "Mahalanobis" in alone.detector.method

@@ -1,3 +1,4 @@
+import csv
 import json
 import os
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train import train as fit
+from catsdogs_train.data.outliers import HELD_OUT, choose_exposed, find_outliers
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch, Stage, TrainingState
@@ -90,6 +92,35 @@ def test_it_goes_on_from_an_earlier_run_on_views_of_another_size(
     assert sizes == {32, 64}
     moved = keras.saving.load_model(larger.out / "model.keras", compile=False)
     assert moved.input.shape[1:] == (32, 32, 3)
+
+
+@pytest.mark.slow
+def test_images_of_neither_teach_that_no_class_is_right(
+    images: Path, rooms: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[tuple[int, int], int] = {}  # by epoch and batch, which Keras may ask for twice
+    get = ImageBatches.__getitem__
+
+    def watch(batches: ImageBatches, index: int) -> object:
+        pixels, targets, weights = get(batches, index)
+        if batches._shuffle:
+            of_neither = (targets == 0.5).all(axis=1)
+            seen[batches._viewing.view, index] = int(of_neither.sum())
+            np.testing.assert_array_equal(weights[of_neither], 0.5)
+        return pixels, targets, weights
+
+    monkeypatch.setattr(ImageBatches, "__getitem__", watch)
+    settings = ask(images, tmp_path / "run", epochs=1, fine_tune_epochs=2, other=rooms)
+    fit.train(settings)
+    outliers, _ = find_outliers([rooms], [], settings.seed)
+    exposed = choose_exposed(outliers, train_count=12)
+    for epoch in (1, 2):
+        assert sum(count for (view, _), count in seen.items() if view == epoch) == len(exposed)
+    history = (settings.out / "history.csv").read_text()
+    shares = {round(12 * float(row["accuracy"]), 3) for row in csv.DictReader(history.splitlines())}
+    assert all(share.is_integer() for share in shares)  # of the 12 images with a label alone
+    judged = len([sample for sample in outliers if sample.label == HELD_OUT])
+    assert f"% of {judged} (95 %" in (settings.out / "report.md").read_text()
 
 
 def layers(network: keras.Model) -> list[keras.layers.Layer]:

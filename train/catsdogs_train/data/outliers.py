@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +23,11 @@ MOST = 2000
 
 FOLDS = 5
 """Parts of the images of neither, each judged by what was learned from the rest."""
+
+HELD_OUT = 0
+"""The part that a network never sees while it learns, where it sees the others: it judges, then."""
+
+_SHARE, _MOST_REPEATS = 0.1, 8  # of the training images; and how often each is shown in an epoch, to get there
 
 
 def find_outliers(
@@ -63,6 +69,13 @@ def find_outliers(
         )
     folds = _folds(list(seen.values()))
     return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out
+
+
+def choose_exposed(outliers: Sequence[Sample], train_count: int) -> list[Sample]:
+    """Chooses the images of neither that a network sees while it learns, as often as an epoch is to show each."""
+    shown = [sample for sample in outliers if sample.label != HELD_OUT]
+    repeats = math.ceil(_SHARE * train_count / max(len(shown), 1))
+    return shown * min(repeats, _MOST_REPEATS)
 
 
 def _draw(folders: Sequence[Path], seed: int) -> Iterator[Path]:

@@ -86,7 +86,7 @@ class FamiliarityFit:
     kept."""
     outlier_scores: Values
     """Of images of neither, shape (M,), each from a detector that knew none of its folder or, where they are in
-    few folders, not the image itself; likewise."""
+    few folders, not the image itself; likewise. Where the backbone learned from the others, too: one fold alone."""
 
     @property
     def refused(self) -> float | None:

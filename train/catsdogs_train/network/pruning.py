@@ -12,7 +12,7 @@ Like Ensembles of Relatively Shallow Networks", 2016 (whole blocks can go).
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.network.resnet import add_ends, get_backbone, rebuild
+from catsdogs_train.network.resnet import add_ends, find_tensors, get_backbone, rebuild
 from catsdogs_train.network.structure import (
     ChannelSet,
     Convolution,
@@ -313,17 +313,6 @@ def _edit(plan: Plan, structure: Structure, feeders: Mapping[str, str], config: 
     for layer in config["layers"]:
         if layer["name"] in structure.outputs:
             layer["config"]["filters"] = len(plan.kept[structure.outputs[layer["name"]]])
-        for tensor in _tensors(layer["inbound_nodes"]):
+        for tensor in find_tensors(layer["inbound_nodes"]):
             while (block := tensor[0].removesuffix("_out")) in plan.dropped:
                 tensor[0] = feeders[block]
-
-
-def _tensors(nodes: Any) -> Iterator[list[Any]]:
-    """Finds what a layer is fed by in Keras' description of it: name of a layer, and two numbers."""
-    if isinstance(nodes, Mapping):
-        if "keras_history" in nodes:
-            yield nodes["keras_history"]
-        nodes = list(nodes.values())
-    if isinstance(nodes, list | tuple):
-        for node in nodes:
-            yield from _tensors(node)

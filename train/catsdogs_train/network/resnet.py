@@ -6,12 +6,13 @@ import re
 import sys
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import keras
+import numpy as np
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.network.precision import dtype_policy_scope
@@ -200,3 +201,41 @@ def rebuild(
     config["layers"][0]["config"]["batch_shape"] = (None, *shape)
     edit(config)
     return keras.Model.from_config(config)
+
+
+def find_tensors(nodes: Any) -> Iterator[list[Any]]:
+    """Finds what a layer is fed by in Keras' description of it: name of a layer, and two numbers."""
+    if isinstance(nodes, Mapping):
+        if "keras_history" in nodes:
+            yield nodes["keras_history"]
+        nodes = list(nodes.values())
+    if isinstance(nodes, list | tuple):
+        for node in nodes:
+            yield from find_tensors(node)
+
+
+def fold_normalization(backbone: keras.Model) -> keras.Model:
+    """Returns a backbone of the same answers without batch normalization, which the convolutions before it do as well.
+
+    As it learns nothing here, it only takes time: a quarter of that of fine-tuning on a CPU.
+    """
+    gone = {layer.name: layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)}
+    before = {layer.input._keras_history.operation.name: layer for layer in gone.values()}
+    replaced = {layer.name: name for name, layer in before.items()}
+
+    def edit(config: dict[str, Any]) -> None:
+        config["layers"] = [layer for layer in config["layers"] if layer["name"] not in gone]
+        for layer in config["layers"]:
+            for tensor in find_tensors(layer["inbound_nodes"]):
+                tensor[0] = replaced.get(tensor[0], tensor[0])
+
+    folded = rebuild(backbone, backbone.input.shape[1:], edit)
+    for layer in folded.layers:
+        weights = backbone.get_layer(layer.name).get_weights()
+        if layer.name in before:
+            normalization, (kernel, bias) = before[layer.name], weights
+            gamma, beta, mean, variance = normalization.get_weights()
+            gain = gamma / np.sqrt(variance + normalization.epsilon)
+            weights = [kernel * gain, (bias - mean) * gain + beta]
+        layer.set_weights(weights)
+    return folded

@@ -74,14 +74,14 @@ def _figures(data: ReportData) -> Iterator[str]:
     yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
     yield f"| temperature, fitted on them | {data.temperature:.3f} |"
     if data.familiarity:
-        outliers = data.familiarity.outliers
+        judged = len(data.familiarity.outlier_scores)
         kept = int((data.familiarity.val_scores >= 0).sum())
         low, high = accuracy_interval(kept, len(truth))
         shown = f"{kept} of {len(truth)}: {kept / len(truth):.2%} (95 %: {low:.2%} to {high:.2%})"
         yield f"| familiar, so not taken for 'neither' | {shown}; target: {data.familiarity.target_recall:.2%} |"
         if data.familiarity.refused is not None:
-            low, high = accuracy_interval(round(data.familiarity.refused * outliers), outliers)
-            refused = f"{data.familiarity.refused:.2%} of {outliers} (95 %: {low:.2%} to {high:.2%})"
+            low, high = accuracy_interval(round(data.familiarity.refused * judged), judged)
+            refused = f"{data.familiarity.refused:.2%} of {judged} (95 %: {low:.2%} to {high:.2%})"
             known = ", though the network learned from all" if data.comparison else ""
             yield f"| images of neither that were refused, each by a judge that did not know it{known} | {refused} |"
     if len(truth) < ENOUGH:

@@ -10,6 +10,7 @@ from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data.arrays import is_whole, read_array
+from catsdogs_train.data.outliers import choose_exposed
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.device_batches import DeviceImages, decode_once, fits_device
 from catsdogs_train.network.distribution import Distribution
@@ -17,7 +18,7 @@ from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
 from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
-from catsdogs_train.run.history import TrainingState
+from catsdogs_train.run.history import Stage, TrainingState
 from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
@@ -27,6 +28,8 @@ from catsdogs_train.views.batches import ImageBatches, make_sample_weights, make
 from catsdogs_train.views.prefetch import Viewing
 
 _log = logging.getLogger(__name__)
+
+_EXPOSED_WEIGHT = 0.5  # what an image of neither counts, as in Hendrycks et al.
 
 
 def make_batches(
@@ -72,6 +75,8 @@ class TrainingContext:
         self.earlier = earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
         self._shown = [*split.train, *outliers, *unlabelled] if student else split.train
+        is_tuned = settings.tuning_epochs > 0 and not student
+        self._exposed = choose_exposed(outliers, len(split.train)) if is_tuned else []
         self._precision, self._views_on = precision, views_on
         self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
@@ -90,7 +95,7 @@ class TrainingContext:
         """Decodes all images, once, where a device draws the views; does nothing where the CPU does."""
         if self._views_on is ViewsOn.HOST:
             return
-        train = self._decode("train", self._shown)
+        train = self._decode("train", [*self._shown, *self._exposed])
         self.val_images = self._decode("val", self.split.val)
         is_resident = self.distribution.shard.hosts == 1 and fits_device(train)
         _log.info("views are drawn on the device%s", ", which has all images" if is_resident else "")
@@ -110,19 +115,35 @@ class TrainingContext:
         """Returns a model that learns from, or answers for, what `make_views` yields."""
         return self._device_images.add_views(model, self._precision) if self._device_images else model
 
+    @property
+    def has_exposed(self) -> bool:
+        """Whether the backbone learned from images of neither."""
+        return bool(self._exposed) and self.state.count(Stage.FINE_TUNING) > 0
+
     def make_views(
-        self, view: int, recipe: Recipe, *, size: int | None = None, shuffle: bool = True, mixup: float = 0.0
+        self,
+        view: int,
+        recipe: Recipe,
+        *,
+        size: int | None = None,
+        shuffle: bool = True,
+        mixup: float = 0.0,
+        exposed: bool = False,
     ) -> ImageBatches:
-        """Makes batches of one view of each training image, and of those that only a teacher says something about."""
-        settings = self.settings
+        """Makes batches of one view of each training image, and of those that only a teacher says something about.
+
+        If `exposed`, images of neither are among them, and all classes are equally right: outlier exposure (Hendrycks
+        et al., "Deep Anomaly Detection with Outlier Exposure", 2019).
+        """
+        settings, more = self.settings, len(self._exposed) if exposed else 0
         viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
         make = self._device_images.batches if self._device_images else ImageBatches
         batches = make(
-            self._shown,
+            [*self._shown, *self._exposed[:more]],
             viewing,
             settings.batch_size,
-            targets=self.targets,
-            sample_weights=self.sample_weights,
+            targets=np.pad(self.targets, ((0, more), (0, 0)), constant_values=1 / self.targets.shape[1]),
+            sample_weights=np.pad(self.sample_weights, (0, more), constant_values=_EXPOSED_WEIGHT),
             shuffle=shuffle,
             mixup=mixup,
             shard=self.distribution.shard if shuffle else None,

@@ -4,9 +4,11 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.evaluation.metrics import log_loss
@@ -19,6 +21,14 @@ _log = logging.getLogger(__name__)
 
 
 _LEAST_PATIENCE, _PATIENT_STEPS = 5, 100  # epochs, and steps, without a better one until the output layer is done
+
+
+class _LabelledAccuracy(keras.metrics.CategoricalAccuracy):  # type: ignore[misc]
+    """Share of right answers to images with a label: others are of neither, or a teacher alone says what they are."""
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        has_label = ops.max(y_true, axis=-1) > 1 / y_true.shape[-1] + keras.config.epsilon()
+        super().update_state(y_true, y_pred, sample_weight=ops.cast(has_label, "float32"))
 
 
 def train_epochs(
@@ -50,9 +60,7 @@ def train_epochs(
     loss = keras.losses.CategoricalCrossentropy(
         from_logits=True, label_smoothing=0.0 if is_head else settings.label_smoothing
     )
-    # With a teacher, images are shown that have no label: they count nothing.
-    metrics = "weighted_metrics" if stage is Stage.DISTILLATION else "metrics"
-    learner.compile(optimizer=optimizer, loss=loss, **{metrics: ["accuracy"]})
+    learner.compile(optimizer=optimizer, loss=loss, metrics=[_LabelledAccuracy(name="accuracy")])
     optimizer = learner.optimizer  # in float16, Keras has put one that scales the loss around it
     optimizer.build(learner.trainable_variables)
     if done:

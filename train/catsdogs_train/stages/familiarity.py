@@ -1,7 +1,7 @@
 """The last stage: learns to tell images of the classes from others, with the network as it is now."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,7 @@ from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import NEITHER, has_neither
 from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.blank_frames import draw_blank_frames
-from catsdogs_train.data.outliers import FOLDS, MOST
+from catsdogs_train.data.outliers import FOLDS, HELD_OUT, MOST
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.familiarity import (
     Detector,
@@ -55,7 +55,10 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
     else:
         val_features = extract(context.val_images)
     head_width = extractor.outputs[0].shape[-1]
-    return fit_familiarity(context.settings, context.split.train, context.outliers, val_features, head_width, extract)
+    judging = [HELD_OUT] if context.has_exposed else range(FOLDS)
+    return fit_familiarity(
+        context.settings, context.split.train, context.outliers, val_features, head_width, extract, judging
+    )
 
 
 def fit_familiarity(
@@ -65,16 +68,17 @@ def fit_familiarity(
     val_features: Features,
     head_width: int,
     extract: Callable[[ImageBatches | RgbBatch], Features],
+    judging: Iterable[int] = range(FOLDS),
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
     Without outliers, what is far from the training images is not familiar. The threshold is set by `val_features`, and
     by training images that were held out in turn: where the first are few, by all together, else so that it holds for
     each. Of all features, the first `head_width` are those that the output layer gets; `extract` returns the features
-    of images.
+    of images. The folds `judging` of the outliers say how many are refused.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
-    scores = np.zeros(len(outliers))
+    scores: list[Values] = []
 
     def with_threshold(detector: Detector, held_out: Values) -> Detector:
         val = detector.score(val_features)
@@ -99,13 +103,13 @@ def fit_familiarity(
             return with_threshold(fit_boundary(features, some), held_out)
 
         folds = np.array([sample.label for sample in outliers])
-        for fold in range(FOLDS):  # each is judged by what was learned from the rest
-            scores[folds == fold] = fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold])
+        # Each fold is judged by what was learned from the rest.
+        scores = [fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold]) for fold in judging]
         detector = fit(np.arange(len(outliers)))
     return FamiliarityFit(
         detector=detector,
         target_recall=settings.keep,
         outliers=len(outliers),
         val_scores=detector.score(val_features),
-        outlier_scores=scores,
+        outlier_scores=np.concatenate([*scores, []]),
     )

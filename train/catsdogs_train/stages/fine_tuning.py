@@ -31,7 +31,8 @@ def fine_tune(context: TrainingContext) -> None:
         state.best_weights = values(network.trainable_variables)
 
     def batches(epoch: int) -> ImageBatches:
-        return context.make_views(settings.head_epochs + epoch, STRONG, size=settings.view_size, mixup=settings.mixup)
+        view, size = settings.head_epochs + epoch, settings.view_size
+        return context.make_views(view, STRONG, size=size, mixup=settings.mixup, exposed=True)
 
     optimizer = make_optimizer(settings.tuning_rate, settings.tuning_epochs * len(batches(0)))
     train_epochs(context, Stage.FINE_TUNING, context.add_views(network), optimizer, batches, context.validate)

@@ -1,0 +1,76 @@
+"""Reads the weights of an exported INT8 model back into a Keras network, from which `catsdogs-train --weights` goes on.
+
+    python scripts/read_back.py MODEL.onnx NETWORK.keras
+
+For a network of which only the exported file is left, as of the one in the package: INT8 weights become what they stand
+for. Batch normalization, which the export folded into the convolutions before it, is not there any more. Its
+familiarity is left out, because what goes on learns that anew. Whole ResNet50s only.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import onnx
+import typer
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from catsdogs_train.network.resnet import add_ends, build_network, fold_normalization, get_backbone
+
+_STEM = 7  # edge length of the first kernel
+_LAYER = re.compile(r"conv\d_(?:block\d+_\d_)?conv|logits")  # in the name of its weights
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="An INT8 file that catsdogs-export wrote.")],
+    network: Annotated[Path, typer.Argument(help="The .keras file to write.")],
+) -> None:
+    """Writes the network."""
+    graph = onnx.load(model).graph
+    image_size = graph.input[0].type.tensor_type.shape.dim[1].dim_value
+    tensors = _read_constants(graph)
+    layers = [(_LAYER.search(node.input[1]), node) for node in graph.node if node.op_type in {"Conv", "Gemm"}]
+    weights = {match[0]: [tensors[name] for name in node.input[1:]] for match, node in layers if match}
+    kernel, bias = weights.pop("logits")
+    backbone = fold_normalization(get_backbone(build_network(len(bias), "none", image_size)))
+    _fill(backbone, weights)
+    read = add_ends(backbone, len(bias))
+    read.get_layer("logits").set_weights([kernel, bias])
+    read.save(network)
+
+
+def _read_constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:
+    """Returns what initializers hold, by name; for quantized ones, also what they stand for, by the name of that."""
+    tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "DequantizeLinear" and node.input[0] in tensors:
+            values, scale, zero = (tensors[name].astype(np.float32) for name in node.input)
+            axis = next((item.i for item in node.attribute if item.name == "axis"), 1)
+            shape = [-1 if index == axis else 1 for index in range(values.ndim)] if scale.ndim else []
+            tensors[node.output[0]] = (values - zero.reshape(shape)) * scale.reshape(shape)
+    return tensors
+
+
+def _fill(backbone: keras.Model, weights: dict[str, list[NDArray[Any]]]) -> None:
+    """Sets kernels, shape (O, I, K, K), and biases, by layer; raises `KeyError` for a layer that is not in the file."""
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            kernel, *rest = weights[layer.name]
+            bias = rest[0] if rest else np.zeros(len(kernel))  # the export leaves out one of zeros
+            whole = _from_blocks(kernel) if kernel.shape[1:] == (12, 4, 4) else kernel
+            layer.set_weights([whole.transpose(2, 3, 1, 0), bias])
+
+
+def _from_blocks(kernel: NDArray[Any]) -> NDArray[Any]:
+    """Undoes what the export makes of the first convolution: blocks of 2 x 2 pixels as 12 channels."""
+    outputs, _, half, _ = kernel.shape
+    wide = kernel.reshape(outputs, 2, 2, 3, half, half).transpose(0, 3, 4, 1, 5, 2).reshape(outputs, 3, 8, 8)
+    front = 8 - _STEM
+    return np.ascontiguousarray(wide[:, :, front:, front:])
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -20,7 +20,7 @@ OPTIONS = (
     "--image-size 32 --batch-size 8 --train-size 34 --val-size 13 --views 2 --unfreeze conv5 --precision float32 "
     f"--epochs {HEAD} --fine-tune-epochs {FINE_TUNING}"
 ).split()
-"""The last batch is of 2 images to train, 5 to validate; of 6 in fine-tuning, which sees 20 of the 25 rooms as well."""
+"""The last batch is of 2 images to train, 5 to validate; of 6 in fine-tuning, which sees 4 of the 25 rooms as well."""
 
 ON_DEVICE = ("--views-on", "device")
 """Views are drawn in the training step, as on a GPU."""

@@ -33,7 +33,9 @@ def test_a_network_sees_all_but_a_part_often_enough(rooms: Path) -> None:
     outliers, _ = find_outliers([rooms], [], 0)
     judges = [sample for sample in outliers if sample.label == HELD_OUT]
     exposed = choose_exposed(outliers, train_count=500)
-    assert len(exposed) == 3 * (len(outliers) - len(judges))  # at least a tenth of the training images
+    assert len(exposed) == 50  # a tenth of the training images, however many there are of neither
+    assert len(choose_exposed(outliers, train_count=60)) == 6
+    assert len({sample.path.parent for sample in choose_exposed(outliers, train_count=60)}) > 1
     assert judges
     assert not set(exposed) & set(judges)
     assert len(choose_exposed(outliers, train_count=10**6)) == 8 * (len(outliers) - len(judges))

@@ -72,10 +72,14 @@ def find_outliers(
 
 
 def choose_exposed(outliers: Sequence[Sample], train_count: int) -> list[Sample]:
-    """Chooses the images of neither that a network sees while it learns, as often as an epoch is to show each."""
+    """Chooses the images of neither that a network sees in an epoch: a tenth as many as there are to train.
+
+    Where there are more, those of all folders alike; where there are fewer, each several times.
+    """
     shown = [sample for sample in outliers if sample.label != HELD_OUT]
-    repeats = math.ceil(_SHARE * train_count / max(len(shown), 1))
-    return shown * min(repeats, _MOST_REPEATS)
+    count = min(math.ceil(_SHARE * train_count), _MOST_REPEATS * len(shown))
+    rounds, rest = divmod(count, max(len(shown), 1))
+    return shown * rounds + [shown[index * len(shown) // rest] for index in range(rest)]
 
 
 def _draw(folders: Sequence[Path], seed: int) -> Iterator[Path]:

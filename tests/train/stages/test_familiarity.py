@@ -42,9 +42,26 @@ def test_images_of_neither_are_judged_by_what_does_not_know_them(rooms: Path, tm
     assert (fit.val_scores >= 0).mean() >= 0.9
     assert fit.refused is not None
     assert fit.refused > 0.9
-    one = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], HEAD_WIDTH, extract, [HELD_OUT])
+    one = fit_familiarity(SETTINGS, samples[::2], outliers, features[1::2], HEAD_WIDTH, extract, judging=[HELD_OUT])
     np.testing.assert_array_equal(one.outlier_scores, fit.outlier_scores[: len(one.outlier_scores)])
     assert len(one.outlier_scores) == sum(sample.label == HELD_OUT for sample in outliers)
     alone = fit_familiarity(replace(SETTINGS, keep=0.8), samples[::2], [], features[1::2], HEAD_WIDTH, extract)
     assert (alone.outliers, alone.refused, len(alone.outlier_scores)) == (0, None, 0)
     assert "Mahalanobis" in alone.detector.method
+
+
+def test_training_images_do_not_speak_for_others_where_the_backbone_knows_them(rooms: Path, tmp_path: Path) -> None:
+    write_folder(tmp_path / "pets", per_class=40)
+    samples = [Sample(path, 0, "") for path in sorted((tmp_path / "pets").rglob("*.png"))]
+    outliers, _ = find_outliers([rooms], [], 0)
+    new = 0.7 * extract(make_batches(SETTINGS, samples[1::4]))  # few, and less familiar than those it learned from
+    new += 0.3 * extract(make_batches(SETTINGS, outliers)).mean(axis=0)
+    kept = {
+        is_tuned: fit_familiarity(
+            SETTINGS, samples[::2], outliers, new, HEAD_WIDTH, extract, is_tuned=is_tuned
+        ).val_scores
+        >= 0
+        for is_tuned in (False, True)
+    }
+    assert kept[False].mean() < SETTINGS.keep  # what the test is about
+    assert kept[True].mean() >= SETTINGS.keep

@@ -48,12 +48,17 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def is_better_than(self, other: "Epoch") -> bool:
-        """Returns whether it has more right answers in validation, or as many in a later stage, or with less loss.
+        """Returns whether it has more right answers in validation, or as many and is to be preferred.
 
-        Losses of two stages say nothing about each other: label smoothing makes that of fine-tuning greater.
+        A later stage is; of a stage in which the backbone learns, the later epoch, because the learning rate falls to
+        zero; of the output layer alone, the one with less loss. Losses of two stages say nothing about each other:
+        label smoothing makes that of fine-tuning greater.
         """
         stages = list(Stage)
-        one, two = ((item.val_accuracy, stages.index(item.stage), -item.val_loss) for item in (self, other))
+        one, two = (
+            (item.val_accuracy, stages.index(item.stage), -item.val_loss if item.stage is Stage.HEAD else item.epoch)
+            for item in (self, other)
+        )
         return one > two
 
 

@@ -55,9 +55,15 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
     else:
         val_features = extract(context.val_images)
     head_width = extractor.outputs[0].shape[-1]
-    judging = [HELD_OUT] if context.has_exposed else range(FOLDS)
     return fit_familiarity(
-        context.settings, context.split.train, context.outliers, val_features, head_width, extract, judging
+        context.settings,
+        context.split.train,
+        context.outliers,
+        val_features,
+        head_width,
+        extract,
+        judging=[HELD_OUT] if context.has_exposed else range(FOLDS),
+        is_tuned=context.state.history[-1].stage is not Stage.HEAD,
     )
 
 
@@ -68,21 +74,25 @@ def fit_familiarity(
     val_features: Features,
     head_width: int,
     extract: Callable[[ImageBatches | RgbBatch], Features],
+    *,
     judging: Iterable[int] = range(FOLDS),
+    is_tuned: bool = False,
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
     Without outliers, what is far from the training images is not familiar. The threshold is set by `val_features`, and
     by training images that were held out in turn: where the first are few, by all together, else so that it holds for
-    each. Of all features, the first `head_width` are those that the output layer gets; `extract` returns the features
-    of images. The folds `judging` of the outliers say how many are refused.
+    each. It holds for each, too, where the backbone learned from the training images (`is_tuned`): they are more
+    familiar to it than any other image, so together with few others they would promise too much. Of all features, the
+    first `head_width` are those that the output layer gets; `extract` returns the features of images. The folds
+    `judging` of the outliers say how many are refused.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores: list[Values] = []
 
     def with_threshold(detector: Detector, held_out: Values) -> Detector:
         val = detector.score(val_features)
-        kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH else [val, held_out]
+        kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH and not is_tuned else [val, held_out]
         return detector.with_threshold_for(settings.keep, *kinds)
 
     if not outliers:

@@ -47,7 +47,7 @@ NOT_RUN = {
     r"catsdogs-.* --provider cuda": "needs a GPU",
     r"catsdogs-classify .*--engine ray": "needs Ray, which the edge's environment has: tests/edge/cluster",
     r"(export )?KERAS_": "needs two hosts; tests/train/network/test_distribution.py has two processes",
-    r"catsdogs-train .*(--out first|--weights first/)": "takes hours on two cores; each option has its test",
+    r"catsdogs-train .*--fine-tune-epochs 32": "takes hours on two cores; each option has its test",
     r"catsdogs-train .*--drop": "needs a run on the same images; tests/train/data/test_drop_list.py",
     r"(catsdogs-train .*--teacher|catsdogs-export small)": "needs a ResNet: train/stages/test_distillation.py",
     r"catsdogs-export run --int8": "the fixture `published` is this command; the options have tests",

@@ -85,6 +85,8 @@ def test_patience_is_counted_from_the_best_epoch_or_from_the_stage() -> None:
     assert [add(state, Stage.HEAD, accuracy) for accuracy in (0.5, 0.7, 0.6, 0.7)] == [0, 0, 1, 2]
     assert [add(state, Stage.FINE_TUNING, accuracy) for accuracy in (0.6, 0.6, 0.8, 0.7)] == [1, 2, 0, 1]
     assert state.best == 6
+    assert add(state, Stage.FINE_TUNING, 0.8) == 2  # as good, and later: it is kept, and does not delay the end
+    assert state.best == 8
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 nothing", b"\x93NUMPY", b'{"--seed": "\xe9"}'])
@@ -106,6 +108,7 @@ def test_better_is_more_right_answers_then_what_comes_later_but_less_loss_of_the
     tuned, later = made(0.5, 1, Stage.FINE_TUNING, 2), made(0.5, 2, Stage.FINE_TUNING, 9)
     assert later.is_better_than(tuned)
     assert not tuned.is_better_than(later)
+    assert made(0.5, 2, Stage.DISTILLATION, 9).is_better_than(made(0.5, 1, Stage.DISTILLATION, 2))
 
     assert made(0.5, 2, Stage.FINE_TUNING).is_better_than(made(0.5, 1))  # label smoothing makes its loss greater
     assert not made(0.4, 2, Stage.FINE_TUNING).is_better_than(made(0.5, 1))

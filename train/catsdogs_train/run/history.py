@@ -106,5 +106,12 @@ class TrainingState:
         return is_best
 
     def waited(self) -> int:
-        """Counts the epochs of the last stage since the best one, or, if that was in a stage before, all of them."""
-        return min(len(self.history) - 1 - self.best, self.count(self.history[-1].stage))
+        """Counts the epochs of the last stage since the best one, or, if that was in a stage before, all of them.
+
+        A later epoch of fine-tuning that is only as good ends no wait.
+        """
+        best, since = self.history[self.best], self.best
+        if best.stage is not Stage.HEAD:
+            known = [(epoch.stage, epoch.val_accuracy) for epoch in self.history]
+            since = known.index((best.stage, best.val_accuracy))
+        return min(len(self.history) - 1 - since, self.count(self.history[-1].stage))

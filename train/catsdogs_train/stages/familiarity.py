@@ -63,7 +63,7 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         head_width,
         extract,
         judging=[HELD_OUT] if context.has_exposed else range(FOLDS),
-        is_tuned=context.state.history[-1].stage is not Stage.HEAD,
+        is_tuned=context.state.history[-1].stage is not Stage.HEAD or context.settings.weights.endswith(".keras"),
     )
 
 
@@ -82,10 +82,10 @@ def fit_familiarity(
 
     Without outliers, what is far from the training images is not familiar. The threshold is set by `val_features`, and
     by training images that were held out in turn: where the first are few, by all together, else so that it holds for
-    each. It holds for each, too, where the backbone learned from the training images (`is_tuned`): they are more
-    familiar to it than any other image, so together with few others they would promise too much. Of all features, the
-    first `head_width` are those that the output layer gets; `extract` returns the features of images. The folds
-    `judging` of the outliers say how many are refused.
+    each. It holds for each, too, where the backbone learned from the training images (`is_tuned`), here or in an
+    earlier run: they are more familiar to it than others, so together with few of those they would promise too much.
+    Of all features, the first `head_width` are those that the output layer gets; `extract` returns the features of
+    images. The folds `judging` of the outliers say how many are refused.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores: list[Values] = []

@@ -4,6 +4,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,12 +14,14 @@ from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train import train as fit
 from catsdogs_train.data.outliers import HELD_OUT, choose_exposed, find_outliers
+from catsdogs_train.network.familiarity import FamiliarityFit
 from catsdogs_train.network.resnet import build_network
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.history import Epoch, Stage, TrainingState
 from catsdogs_train.run.run_folder import RunFolderWriter
 from catsdogs_train.settings import ComputeDtype, Settings, Unfreeze
-from catsdogs_train.stages import training
+from catsdogs_train.stages import familiarity, training
+from catsdogs_train.stages.familiarity import fit_familiarity
 from catsdogs_train.views.batches import ImageBatches
 
 
@@ -109,7 +112,12 @@ def test_images_of_neither_teach_that_no_class_is_right(
             np.testing.assert_array_equal(weights[of_neither], 0.5)
         return pixels, targets, weights
 
+    def fit_watched(*arguments: Any, **named: Any) -> FamiliarityFit:
+        assert named["is_tuned"]  # training images, which the backbone knows, do not speak for others
+        return fit_familiarity(*arguments, **named)
+
     monkeypatch.setattr(ImageBatches, "__getitem__", watch)
+    monkeypatch.setattr(familiarity, "fit_familiarity", fit_watched)
     settings = ask(images, tmp_path / "run", epochs=1, fine_tune_epochs=2, other=rooms)
     fit.train(settings)
     outliers, _ = find_outliers([rooms], [], settings.seed)

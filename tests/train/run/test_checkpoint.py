@@ -101,14 +101,14 @@ def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
         checkpoint.begin({})
 
 
-def test_better_is_more_right_answers_then_what_comes_later_but_less_loss_of_the_output_layer_alone() -> None:
+def test_better_is_more_right_answers_then_a_later_stage_or_epoch_of_fine_tuning_then_less_loss() -> None:
     def made(accuracy: float, loss: float, stage: Stage = Stage.HEAD, number: int = 1) -> Epoch:
         return epoch(number, stage, val_accuracy=accuracy, val_loss=loss)
 
     tuned, later = made(0.5, 1, Stage.FINE_TUNING, 2), made(0.5, 2, Stage.FINE_TUNING, 9)
     assert later.is_better_than(tuned)
     assert not tuned.is_better_than(later)
-    assert made(0.5, 2, Stage.DISTILLATION, 9).is_better_than(made(0.5, 1, Stage.DISTILLATION, 2))
+    assert made(0.5, 1, Stage.DISTILLATION, 2).is_better_than(made(0.5, 2, Stage.DISTILLATION, 9))
 
     assert made(0.5, 2, Stage.FINE_TUNING).is_better_than(made(0.5, 1))  # label smoothing makes its loss greater
     assert not made(0.4, 2, Stage.FINE_TUNING).is_better_than(made(0.5, 1))

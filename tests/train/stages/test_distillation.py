@@ -86,7 +86,7 @@ def test_two_commands_make_a_small_model_of_a_run(
     with rows.open(newline="") as stream:
         right = [row["label"] == Path(row["path"]).parent.name for row in csv.DictReader(stream)]
     assert len(right) == 24
-    assert sum(right) >= 18  # by chance 8; 20 and more were seen
+    assert sum(right) >= 21
 
 
 def test_a_student_that_lost_too_much_is_refused_and_may_be_allowed(

@@ -50,13 +50,13 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     def is_better_than(self, other: "Epoch") -> bool:
         """Returns whether it has more right answers in validation, or as many and is to be preferred.
 
-        A later stage is; of a stage in which the backbone learns, the later epoch, because the learning rate falls to
-        zero; of the output layer alone, the one with less loss. Losses of two stages say nothing about each other:
-        label smoothing makes that of fine-tuning greater.
+        A later stage is; of fine-tuning, the later epoch, because the learning rate falls to zero; of other stages, the
+        one with less loss. Losses of two stages say nothing about each other: label smoothing makes that of fine-tuning
+        greater.
         """
-        stages = list(Stage)
+        stages, tuning = list(Stage), Stage.FINE_TUNING
         one, two = (
-            (item.val_accuracy, stages.index(item.stage), -item.val_loss if item.stage is Stage.HEAD else item.epoch)
+            (item.val_accuracy, stages.index(item.stage), item.epoch if item.stage is tuning else -item.val_loss)
             for item in (self, other)
         )
         return one > two
@@ -111,7 +111,7 @@ class TrainingState:
         A later epoch of fine-tuning that is only as good ends no wait.
         """
         best, since = self.history[self.best], self.best
-        if best.stage is not Stage.HEAD:
+        if best.stage is Stage.FINE_TUNING:
             known = [(epoch.stage, epoch.val_accuracy) for epoch in self.history]
             since = known.index((best.stage, best.val_accuracy))
         return min(len(self.history) - 1 - since, self.count(self.history[-1].stage))

@@ -1,10 +1,11 @@
 """What a smaller network costs and saves: accuracy and latency, INT8, of runs; and whether the estimate is right.
 
     python -m benchmarks.lighter shapes RUN/ --speedups 1.5,2,3,4,6
-    python -m benchmarks.lighter compare RUN/ SMALL/ ... --val val/ --png lighter.png
+    python -m benchmarks.lighter compare RUN/ SMALL/ ... --val val/ --png lighter.png --beside RUN/peers/nncf.xml
 
 `shapes` prunes a run without training, and measures how much faster the INT8 files are than `estimate_cost` says.
-`compare` takes runs that were exported with --int8, the full one first.
+`compare` takes runs that were exported with --int8, the full one first; and, for their latency alone, files of the same
+input for other engines, as `benchmarks.peers` and `benchmarks.efficientnet_lite` make them.
 """
 
 import json
@@ -23,6 +24,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.peers import open_file
 from benchmarks.processes import machine
 from catsdogs_edge.evaluation.charts import BLUE
 from catsdogs_edge.images.decode import load_batch
@@ -43,6 +45,7 @@ from catsdogs_train.settings import ComputeDtype
 
 _WARM_UP, _RUNS = 10, 50
 _IMAGES, _AT_ONCE = 128, 8
+_BESIDE = 224  # edge length of the images that other engines' files take
 
 app = typer.Typer(add_completion=False)
 
@@ -94,11 +97,13 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Run folders with an INT8 export, the full one first.")],
     val: Annotated[Path, typer.Option(help="Labelled images.")],
     rounds: Annotated[int, typer.Option(help="Processes of each for the latency, in turn.")] = 5,
+    beside: Annotated[list[Path] | None, typer.Option(help="More files, for 224 pixels: .onnx, .xml, .tflite.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw accuracy against latency into this file.")] = None,
 ) -> None:
     """Measure and print a table."""
     files = {run.name: run / "onnx" / "model.int8.onnx" for run in runs}
-    times = _latencies(files, rounds)
+    others = {str(file): file for file in beside or []}
+    times = _latencies(files | others, rounds)
     _, found = find_all([val])
     truth = [label for _, label in found]
     table = Table("run", "image size", "right labels", "median ms", "faster", "MB", title=f"One image; {machine()}")
@@ -116,6 +121,10 @@ def compare(
         table.add_row(
             name, str(size), f"{share:.2%}", f"{times[name]:.2f}", f"{faster:.2f}", f"{file.stat().st_size / 1e6:.1f}"
         )
+    for name, file in others.items():
+        weights = file.with_suffix(".bin") if file.suffix == ".xml" else file
+        figures = (f"{times[name]:.2f}", f"{times[runs[0].name] / times[name]:.2f}")
+        table.add_row(name, str(_BESIDE), "", *figures, f"{weights.stat().st_size / 1e6:.1f}")
     Console(width=110).print(table)
     if png:
         _draw(points, len(found), png)
@@ -124,13 +133,13 @@ def compare(
 @app.command(hidden=True)
 def work(file: Path) -> None:
     """Measure one file in this process."""
-    classifier = Classifier.load(file, Provider.CPU, accept_all=True)
-    size = classifier.contract.image_size
-    image = np.random.default_rng(0).integers(0, 256, (size, size, 3), np.uint8)
+    size = Classifier.load(file).contract.image_size if file.suffix == ".onnx" else _BESIDE
+    run = open_file(file)
+    batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
     seconds = []
     for _ in range(_WARM_UP + _RUNS):
         start = time.perf_counter()
-        classifier.classify([image])
+        run(batch)
         seconds.append(time.perf_counter() - start)
     typer.echo(json.dumps(1000 * statistics.median(seconds[_WARM_UP:])))
 

@@ -68,6 +68,11 @@ def _catsdogs_on_openvino(path: Path) -> Run:
     return lambda batch: classifier.predict(batch).logits
 
 
+def open_file(path: Path) -> Run:
+    """Opens a model, with the engine that its suffix names: `.onnx`, ours; `.xml`, OpenVINO; `.tflite`, LiteRT."""
+    return {".onnx": _catsdogs, ".xml": _openvino, ".tflite": _litert}[path.suffix](path)
+
+
 def _onnxruntime(path: Path) -> Run:
     import onnxruntime as ort  # noqa: PLC0415
 

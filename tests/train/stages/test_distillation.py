@@ -2,11 +2,14 @@
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import keras
+import numpy as np
 import pytest
 
 import catsdogs_edge.cli.classify
@@ -17,6 +20,7 @@ from catsdogs_train.cli import _app
 from catsdogs_train.network.resnet import get_backbone
 from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.views.batches import ImageBatches
 from tests.conftest import Call, keep_output, make_once, work_here
 from tests.train.small_network import build_small_resnet
 
@@ -87,6 +91,30 @@ def test_two_commands_make_a_small_model_of_a_run(
         right = [row["label"] == Path(row["path"]).parent.name for row in csv.DictReader(stream)]
     assert len(right) == 24
     assert sum(right) >= 21
+
+
+def test_images_of_neither_teach_it_that_no_class_is_right(
+    call: Call, desk: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "other", per_class=30, first_seed=900, kinds=["room"])
+    seen: dict[int, int] = {}  # by batch, which Keras may ask for twice
+    get = ImageBatches.__getitem__
+
+    def watch(batches: ImageBatches, index: int) -> tuple[Any, ...]:
+        pixels, targets, weights = get(batches, index)
+        if not batches._shuffle:  # it validates, or familiarity learns
+            return pixels, targets, weights
+        of_neither = (targets == np.float32(1 / 3)).all(axis=1)
+        seen[index] = int(of_neither.sum())
+        np.testing.assert_array_equal(weights[of_neither], 0.5)
+        return pixels, targets, weights
+
+    monkeypatch.setattr(ImageBatches, "__getitem__", watch)
+    small = tmp_path / "small"
+    options = ("--faster", "2", "--fine-tune-epochs", "1", "--max-drop", "90", "--other", tmp_path / "other")
+    done = distill(call, desk, small, *options)
+    assert done.returncode == 0, done.stderr
+    assert sum(seen.values()) == math.ceil(0.1 * json.loads((small / "run.json").read_text())["pictures"]["train"])
 
 
 def test_a_student_that_lost_too_much_is_refused_and_may_be_allowed(

@@ -22,7 +22,15 @@ from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.output.files import atomic_file
 from catsdogs_train.network.precision import dtype_policy_scope
 from catsdogs_train.network.pruning import Indices, prune
-from catsdogs_train.network.resnet import build_twin, get_backbone, load_network, stage_output, to_inference_model
+from catsdogs_train.network.resnet import (
+    add_ends,
+    fold_normalization,
+    get_backbone,
+    load_network,
+    rebuild,
+    stage_output,
+    to_inference_model,
+)
 from catsdogs_train.settings import ComputeDtype
 
 _STAGES = {3: 0.5, 4: 1.0, 5: 1.0}
@@ -65,10 +73,8 @@ def make_student(
     """Prunes the `model.keras` of a run; see `prune`. Raises `DataError` for a file that cannot be pruned so far."""
     full = load_network(teacher, teacher_size, ComputeDtype.FLOAT32)
     pruned, plan = prune(full, batches, speedup, student_size, seed)
-    network = build_twin(pruned, None, precision)
-    network.set_weights(pruned.get_weights())
     kept = {name: channels for name, channels in plan.kept.items() if not name.endswith("relu")}
-    return Student(network, load_network(teacher, None, precision), teacher_size, precision, kept)
+    return Student(_fold(pruned, precision), _fold(full, precision), teacher_size, precision, kept)
 
 
 def load_student(folder: Path, teacher: Path, teacher_size: int, precision: ComputeDtype) -> Student:
@@ -79,7 +85,17 @@ def load_student(folder: Path, teacher: Path, teacher_size: int, precision: Comp
             kept = dict(file)
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / 'student.npz'} is damaged ({error}): remove {folder}, and train anew") from error
-    return Student(network, load_network(teacher, None, precision), teacher_size, precision, kept)
+    full = load_network(teacher, None, ComputeDtype.FLOAT32)
+    return Student(network, _fold(full, precision), teacher_size, precision, kept)
+
+
+def _fold(network: keras.Model, precision: ComputeDtype) -> keras.Model:
+    """Returns a copy for images of any size, without batch normalization: a third of the time of an epoch on a CPU."""
+    folded = fold_normalization(get_backbone(network))
+    with dtype_policy_scope(precision):
+        copy = add_ends(rebuild(folded, (None, None, 3)), network.output.shape[-1])
+    copy.set_weights([*folded.get_weights(), *network.get_layer("logits").get_weights()])
+    return copy
 
 
 def make_learner(student: Student) -> keras.Model:

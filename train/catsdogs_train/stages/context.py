@@ -74,9 +74,8 @@ class TrainingContext:
         self.student = student
         self.earlier = earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
-        self._shown = [*split.train, *outliers, *unlabelled] if student else split.train
-        is_tuned = settings.tuning_epochs > 0 and not student
-        self._exposed = choose_exposed(outliers, len(split.train)) if is_tuned else []
+        self._shown = [*split.train, *unlabelled]
+        self._exposed = choose_exposed(outliers, len(split.train)) if settings.tuning_epochs else []
         self._precision, self._views_on = precision, views_on
         self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
@@ -118,7 +117,7 @@ class TrainingContext:
     @property
     def has_exposed(self) -> bool:
         """Whether the backbone learned from images of neither."""
-        return bool(self._exposed) and self.state.count(Stage.FINE_TUNING) > 0
+        return bool(self._exposed) and self.state.count(Stage.HEAD) < len(self.state.history)
 
     def make_views(
         self,

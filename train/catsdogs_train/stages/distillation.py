@@ -55,7 +55,7 @@ def distill(context: TrainingContext, student: Student) -> None:
 
     def batches(epoch: int) -> ImageBatches:
         size = settings.view_size if epoch < large else settings.image_size
-        return context.make_views(epoch, STRONG, size=size, mixup=settings.mixup)
+        return context.make_views(epoch, STRONG, size=size, mixup=settings.mixup, exposed=True)
 
     optimizer = make_optimizer(settings.tuning_rate, settings.tuning_epochs * len(batches(0)))
     train_epochs(context, Stage.DISTILLATION, learner, optimizer, batches, context.validate)

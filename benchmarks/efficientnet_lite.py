@@ -1,0 +1,92 @@
+"""EfficientNet-Lite0, which a user might pick instead of a smaller ResNet, in INT8 for ONNX Runtime and for LiteRT.
+
+    python -m benchmarks.efficientnet_lite OUT --calibrate train/
+    python -m benchmarks.lighter compare FULL/ SMALL/ --val val/ --beside OUT/model.int8.onnx --beside OUT/model.tflite
+
+Its shape is that of https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite; its weights are
+random, so it has a latency and no accuracy. For ONNX Runtime it goes through the export of `catsdogs-export --int8`.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+import onnx
+import tensorflow as tf
+import typer
+from keras import layers
+from msgspec.structs import replace
+
+from catsdogs_edge.images.decode import load
+from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Precision
+from catsdogs_export.convert import convert
+from catsdogs_export.int8 import Calibration, Quantizer, Setting
+from catsdogs_export.options import Target
+from catsdogs_export.seal import write_sealed
+from catsdogs_train.network.resnet import add_ends
+
+_BLOCKS = (  # how many, kernel, stride of the first, how much wider inside, channels
+    (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)  # fmt: skip
+_CALIBRATION = 128
+
+
+def main(
+    out: Annotated[Path, typer.Argument(help="Folder for the files.")],
+    calibrate: Annotated[Path, typer.Option(help="Images to calibrate on.")],
+    size: Annotated[int, typer.Option(help="Edge length of its images in pixels.")] = 224,
+) -> None:
+    """Write both files."""
+    keras.utils.set_random_seed(0)
+    network = add_ends(_build(size), 2)
+    out.mkdir(parents=True, exist_ok=True)
+    found = list(find_images([calibrate]))
+    images = [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
+    contract = replace(Classifier.load().contract, image_size=size, familiarity=None)
+    fp32 = out / "model.onnx"
+    write_sealed(convert(network, contract), contract, fp32)
+    with tempfile.TemporaryDirectory() as name:
+        tried = Path(name, "tried.onnx")
+        Quantizer(fp32, Path(name), contract, images).quantize(Setting(Calibration.MINMAX, Target.detect()), tried)
+        write_sealed(onnx.load(tried), replace(contract, precision=Precision.INT8), out / "model.int8.onnx")
+
+    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.uint8)])  # type: ignore[untyped-decorator]
+    def logits(batch: Any) -> Any:
+        return network(batch, training=False)
+
+    holder = tf.Module()
+    holder.logits, holder.weights = logits, [variable.value for variable in network.variables]
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([logits.get_concrete_function()], holder)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([load(path, size)[np.newaxis]] for path in images)
+    (out / "model.tflite").write_bytes(converter.convert())
+
+
+def _build(size: int) -> keras.Model:
+    """Builds what lies between the mean and the output layer."""
+    image = keras.Input((size, size, 3))
+    flow = _convolve(layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False), image)
+    for count, kernel, stride, wider, channels in _BLOCKS:
+        for number in range(count):
+            start, strides = flow, 1 if number else stride
+            if wider > 1:
+                flow = _convolve(layers.Conv2D(wider * flow.shape[-1], 1, use_bias=False), flow)
+            flow = _convolve(layers.DepthwiseConv2D(kernel, strides=strides, padding="same", use_bias=False), flow)
+            flow = _convolve(layers.Conv2D(channels, 1, use_bias=False), flow, is_last=True)
+            flow = layers.Add()([start, flow]) if number else flow
+    flow = _convolve(layers.Conv2D(1280, 1, use_bias=False), flow)
+    return keras.Model(image, layers.GlobalAveragePooling2D()(flow), name="backbone")
+
+
+def _convolve(layer: keras.layers.Layer, flow: Any, *, is_last: bool = False) -> Any:
+    flow = layers.BatchNormalization()(layer(flow))
+    return flow if is_last else layers.ReLU(6.0)(flow)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -26,8 +26,10 @@ from rich.table import Table
 
 from benchmarks.peers import open_file
 from benchmarks.processes import machine
+from benchmarks.processes import measure as measure_processes
 from catsdogs_edge.evaluation.charts import BLUE
 from catsdogs_edge.images.decode import load_batch
+from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
 from catsdogs_edge.runtime.providers import Provider
@@ -98,6 +100,7 @@ def compare(
     val: Annotated[Path, typer.Option(help="Labelled images.")],
     rounds: Annotated[int, typer.Option(help="Processes of each for the latency, in turn.")] = 5,
     beside: Annotated[list[Path] | None, typer.Option(help="More files, for 224 pixels: .onnx, .xml, .tflite.")] = None,
+    folder: Annotated[Path | None, typer.Option(help="Also classify this folder by `catsdogs-classify`.")] = None,
     png: Annotated[Path | None, typer.Option(help="Draw accuracy against latency into this file.")] = None,
 ) -> None:
     """Measure and print a table."""
@@ -126,6 +129,9 @@ def compare(
         figures = (f"{times[name]:.2f}", f"{times[runs[0].name] / times[name]:.2f}")
         table.add_row(name, str(_BESIDE), "", *figures, f"{weights.stat().st_size / 1e6:.1f}")
     Console(width=110).print(table)
+    if folder:
+        for name, milliseconds in _each_of(folder, {run.name: files[run.name] for run in runs}, rounds).items():
+            typer.echo(f"catsdogs-classify {folder} with {name}: {milliseconds:.2f} ms an image")
     if png:
         _draw(points, len(found), png)
 
@@ -142,6 +148,19 @@ def work(file: Path) -> None:
         run(batch)
         seconds.append(time.perf_counter() - start)
     typer.echo(json.dumps(1000 * statistics.median(seconds[_WARM_UP:])))
+
+
+def _each_of(folder: Path, files: dict[str, Path], rounds: int) -> dict[str, float]:
+    """Returns what an image of a folder takes from file to row, in milliseconds, without the start."""
+    command, images = Path(sys.executable).with_name("catsdogs-classify"), list(find_images([folder]))
+    commands: dict[tuple[str, Path], list[str | Path]] = {
+        (name, what): [command, what, "--model", file, "--csv", "-"]
+        for name, file in files.items()
+        for what in (folder, images[0])
+    }
+    costs = measure_processes({str(key): words for key, words in commands.items()}, rounds)
+    walls = {key: costs[str(key)].wall for key in commands}
+    return {name: 1000 * (walls[name, folder] - walls[name, images[0]]) / (len(images) - 1) for name in files}
 
 
 def _latencies(files: dict[str, Path], rounds: int) -> dict[str, float]:

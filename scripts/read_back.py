@@ -4,7 +4,8 @@
 
 For a network of which only the exported file is left, as of the one in the package: INT8 weights become what they stand
 for. Batch normalization, which the export folded into the convolutions before it, is not there any more. Its
-familiarity is left out, because what goes on learns that anew. Whole ResNet50s only.
+familiarity is left out, because what goes on learns that anew. Of a smaller network (`--teacher`), one that has kept
+all blocks.
 """
 
 import re
@@ -18,7 +19,7 @@ import typer
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from catsdogs_train.network.resnet import add_ends, build_network, fold_normalization, get_backbone
+from catsdogs_train.network.resnet import add_ends, build_network, fold_normalization, get_backbone, rebuild
 
 _STEM = 7  # edge length of the first kernel
 _LAYER = re.compile(r"conv\d_(?:block\d+_\d_)?conv|logits")  # in the name of its weights
@@ -34,8 +35,19 @@ def main(
     tensors = _read_constants(graph)
     layers = [(_LAYER.search(node.input[1]), node) for node in graph.node if node.op_type in {"Conv", "Gemm"}]
     weights = {match[0]: [tensors[name] for name in node.input[1:]] for match, node in layers if match}
+    if "logits" not in weights:
+        raise SystemExit(f"{model} has no layer called logits: expected a file of catsdogs-export --int8")
     kernel, bias = weights.pop("logits")
-    backbone = fold_normalization(get_backbone(build_network(len(bias), "none", image_size)))
+
+    def narrow(config: dict[str, Any]) -> None:
+        for layer in config["layers"]:
+            if layer["class_name"] == "Conv2D":
+                if layer["name"] not in weights:
+                    raise SystemExit(f"{model} has no {layer['name']}: expected all blocks of a ResNet50")
+                layer["config"]["filters"] = len(weights[layer["name"]][0])
+
+    whole = fold_normalization(get_backbone(build_network(len(bias), "none", image_size)))
+    backbone = rebuild(whole, (image_size, image_size, 3), narrow)
     _fill(backbone, weights)
     read = add_ends(backbone, len(bias))
     read.get_layer("logits").set_weights([kernel, bias])

@@ -33,21 +33,22 @@ _BLOCKS = (  # how many, kernel, stride of the first, how much wider inside, cha
     (1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),
     (1, 3, 1, 6, 320),
 )  # fmt: skip
+_SIZE = 224  # edge length of its images in pixels
 _CALIBRATION = 128
 
 
 def main(
     out: Annotated[Path, typer.Argument(help="Folder for the files.")],
     calibrate: Annotated[Path, typer.Option(help="Images to calibrate on.")],
-    size: Annotated[int, typer.Option(help="Edge length of its images in pixels.")] = 224,
 ) -> None:
     """Write both files."""
     keras.utils.set_random_seed(0)
-    network = add_ends(_build(size), 2)
+    network = add_ends(_build(), 2)
     out.mkdir(parents=True, exist_ok=True)
     found = list(find_images([calibrate]))
     images = [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
-    contract = replace(Classifier.load().contract, image_size=size, familiarity=None)
+    ours = replace(Classifier.load().contract, familiarity=None, blocks={}, temperature=1.0)
+    contract = replace(ours, image_size=_SIZE, precision=Precision.FP32)
     fp32 = out / "model.onnx"
     write_sealed(convert(network, contract), contract, fp32)
     with tempfile.TemporaryDirectory() as name:
@@ -55,7 +56,7 @@ def main(
         Quantizer(fp32, Path(name), contract, images).quantize(Setting(Calibration.MINMAX, Target.detect()), tried)
         write_sealed(onnx.load(tried), replace(contract, precision=Precision.INT8), out / "model.int8.onnx")
 
-    @tf.function(input_signature=[tf.TensorSpec((1, size, size, 3), tf.uint8)])  # type: ignore[untyped-decorator]
+    @tf.function(input_signature=[tf.TensorSpec((1, _SIZE, _SIZE, 3), tf.uint8)])  # type: ignore[untyped-decorator]
     def logits(batch: Any) -> Any:
         return network(batch, training=False)
 
@@ -63,13 +64,13 @@ def main(
     holder.logits, holder.weights = logits, [variable.value for variable in network.variables]
     converter = tf.lite.TFLiteConverter.from_concrete_functions([logits.get_concrete_function()], holder)
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([load(path, size)[np.newaxis]] for path in images)
+    converter.representative_dataset = lambda: ([load(path, _SIZE)[np.newaxis]] for path in images)
     (out / "model.tflite").write_bytes(converter.convert())
 
 
-def _build(size: int) -> keras.Model:
+def _build() -> keras.Model:
     """Builds what lies between the mean and the output layer."""
-    image = keras.Input((size, size, 3))
+    image = keras.Input((_SIZE, _SIZE, 3))
     flow = _convolve(layers.Conv2D(32, 3, strides=2, padding="same", use_bias=False), image)
     for count, kernel, stride, wider, channels in _BLOCKS:
         for number in range(count):

@@ -5,7 +5,7 @@
 
 `shapes` prunes a run without training, and measures how much faster the INT8 files are than `estimate_cost` says.
 `compare` takes runs that were exported with --int8, the full one first; and, for their latency alone, files of the same
-input for other engines, as `benchmarks.peers` and `benchmarks.efficientnet_lite` make them.
+input for other engines: what `benchmarks.efficientnet_lite` makes, and the .xml files of `benchmarks.peers`.
 """
 
 import json
@@ -152,7 +152,10 @@ def work(file: Path) -> None:
 
 def _each_of(folder: Path, files: dict[str, Path], rounds: int) -> dict[str, float]:
     """Returns what an image of a folder takes from file to row, in milliseconds, without the start."""
-    command, images = Path(sys.executable).with_name("catsdogs-classify"), list(find_images([folder]))
+    images = list(find_images([folder]))
+    if len(images) < 2:
+        raise typer.BadParameter(f"{folder} holds {len(images)} images, expected two or more")
+    command = Path(sys.executable).with_name("catsdogs-classify")
     commands: dict[tuple[str, Path], list[str | Path]] = {
         (name, what): [command, what, "--model", file, "--csv", "-"]
         for name, file in files.items()

@@ -55,8 +55,9 @@ class Engine:
 
 def _catsdogs(path: Path) -> Run:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
+    from catsdogs_edge.runtime.providers import Provider  # noqa: PLC0415
 
-    classifier = Classifier.load(path)
+    classifier = Classifier.load(path, Provider.CPU)
     return lambda batch: classifier.predict(batch).logits
 
 
@@ -69,7 +70,7 @@ def _catsdogs_on_openvino(path: Path) -> Run:
 
 
 def open_file(path: Path) -> Run:
-    """Opens a model, with the engine that its suffix names: `.onnx`, ours; `.xml`, OpenVINO; `.tflite`, LiteRT."""
+    """Opens a model with the engine that its suffix names: `.onnx`, catsdogs; `.xml`, OpenVINO; `.tflite`, LiteRT."""
     return {".onnx": _catsdogs, ".xml": _openvino, ".tflite": _litert}[path.suffix](path)
 
 

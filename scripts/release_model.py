@@ -69,13 +69,17 @@ def main(
     }
     for name, command in commands.items():
         _train(command, out / name)
+    described = json.loads((out / "small" / "run.json").read_text())
+    teacher = hashlib.sha256((out / "full" / "model.keras").read_bytes()).hexdigest()
+    if described["fingerprint"]["--teacher"] != teacher:
+        raise SystemExit(f"{out / 'small'} learned from another teacher than {out / 'full'}: remove it")
     measured = {name: _measure(out / name, data, out) for name in commands}
     lost = measured["full"]["accuracy"] - measured["small"]["accuracy"]
     if lost > _MOST_LOST:
         raise SystemExit(
             f"the small network lost {lost:.2%}, expected at most {_MOST_LOST:.2%}: the package stays as it is"
         )
-    described, file = json.loads((out / "small" / "run.json").read_text()), out / "small" / "onnx" / "model.int8.onnx"
+    file = out / "small" / "onnx" / "model.int8.onnx"
     shown = "\n".join("    " + " ".join(map(str, command)) for command in commands.values())
     card = _CARD.read_text().format(
         **measured,
@@ -93,23 +97,23 @@ def main(
 
 def _train(command: Sequence[str | Path], run: Path) -> None:
     """Trains, unless the run is done, here or on a GPU; goes on with one that was broken off."""
-    if not (run / "model.keras").exists() or Checkpoint(run).exists:
+    if (run / "model.keras").exists() and not Checkpoint(run).exists:
+        typer.echo(f"{run} is done, and taken as it is", err=True)
+    else:
         _call(*command, *(["--resume"] if run.exists() else []))
 
 
 def _measure(run: Path, data: Path, out: Path) -> dict[str, Any]:
     """Exports a run to INT8, and measures the file."""
-    if not (run / "onnx" / "model.int8.onnx").exists():
-        _call("catsdogs-export", run, "--int8", "--target", "x86")
+    _call("catsdogs-export", run, "--int8", "--target", "x86")
     model = run / "onnx" / "model.int8.onnx"
     described = json.loads((run / "run.json").read_text())
+    chosen = json.loads((run / "onnx" / "parity.json").read_text())["int8"]["chosen"]
     evaluated = _call("catsdogs-eval", data / "val", "--model", model, "--other", out / "judged" / "other", "--json")
     return {
         **json.loads(evaluated),
         "megabytes": model.stat().st_size / 1e6,
-        "calibration": json.loads((run / "onnx" / "parity.json").read_text())["int8"]["chosen"]["setting"][
-            "calibration"
-        ],
+        "calibration": chosen["setting"]["calibration"],
         "speedup": (described.get("teacher") or {"speedup": 1})["speedup"],
         "refused": {folder.name: _count(model, folder, out) for folder in sorted((out / "judged").iterdir())},
         "originals": {name: _count(model, data / name, out) for name in ("train", "inbox")},

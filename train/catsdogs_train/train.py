@@ -18,7 +18,7 @@ from catsdogs_edge.output.files import check_writable
 from catsdogs_train.backend import set_up_keras
 from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
-from catsdogs_train.data.outliers import find_outliers
+from catsdogs_train.data.outliers import exclude_held_out, find_outliers
 from catsdogs_train.data.rehearsal import extend_split
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
@@ -94,7 +94,7 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
         with readable_errors([], settings.batch_size):
             student = None
             if plan.teacher:
-                samples = [*plan.split.train, *plan.outliers]
+                samples = [*plan.split.train, *exclude_held_out(plan.outliers)]
                 student = prepare_student(settings, plan.teacher, samples, plan.precision, checkpoint)
             context = TrainingContext(
                 settings,

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.data.outliers import FEWEST, HELD_OUT, choose_exposed, find_outliers
+from catsdogs_train.data.outliers import FEWEST, HELD_OUT, choose_exposed, exclude_held_out, find_outliers
 from catsdogs_train.data.split import Sample
 
 
@@ -40,3 +40,6 @@ def test_a_network_sees_all_but_a_part_often_enough(rooms: Path) -> None:
     assert not set(exposed) & set(judges)
     assert len(choose_exposed(outliers, train_count=10**6)) == 8 * (len(outliers) - len(judges))
     assert choose_exposed([], train_count=500) == []
+    everything = choose_exposed(outliers, train_count=60, all_of_them=True)
+    assert {sample.path for sample in everything} == {sample.path for sample in exclude_held_out(outliers)}
+    assert len(choose_exposed(outliers, train_count=500, all_of_them=True)) == max(50, len(everything))

@@ -71,13 +71,20 @@ def find_outliers(
     return [Sample(path, fold, digest) for (digest, path), fold in zip(seen.items(), folds, strict=True)], left_out
 
 
-def choose_exposed(outliers: Sequence[Sample], train_count: int) -> list[Sample]:
+def exclude_held_out(outliers: Sequence[Sample]) -> list[Sample]:
+    """Returns the images of neither that a network may learn from."""
+    return [sample for sample in outliers if sample.label != HELD_OUT]
+
+
+def choose_exposed(outliers: Sequence[Sample], train_count: int, *, all_of_them: bool = False) -> list[Sample]:
     """Chooses the images of neither that a network sees in an epoch: a tenth as many as there are to train.
 
-    Where there are more, those of all folders alike; where there are fewer, each several times.
+    Where there are more, those of all folders alike, or `all_of_them`; where there are fewer, each several times.
     """
-    shown = [sample for sample in outliers if sample.label != HELD_OUT]
+    shown = exclude_held_out(outliers)
     count = min(math.ceil(_SHARE * train_count), _MOST_REPEATS * len(shown))
+    if all_of_them:
+        count = max(count, len(shown))
     rounds, rest = divmod(count, max(len(shown), 1))
     return shown * rounds + [shown[index * len(shown) // rest] for index in range(rest)]
 

@@ -95,7 +95,7 @@ def load_student(folder: Path, teacher: Path, teacher_size: int, precision: Comp
 def _fold(network: keras.Model, precision: ComputeDtype) -> keras.Model:
     """Returns a copy for images of any size, without batch normalization: a CPU takes two thirds of the time for it.
 
-    For what does not learn: folded kernels can be a hundred times smaller, and a step of Adam is as long as before.
+    For what does not learn: folded kernels can be a hundred times smaller, and Adam's steps do not shrink with them.
     """
     folded = fold_normalization(get_backbone(network))
     with dtype_policy_scope(precision):

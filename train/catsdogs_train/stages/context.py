@@ -75,7 +75,9 @@ class TrainingContext:
         self.earlier = earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
         self._shown = [*split.train, *unlabelled]
-        self._exposed = choose_exposed(outliers, len(split.train)) if settings.tuning_epochs else []
+        self._exposed: list[Sample] = []
+        if settings.tuning_epochs:  # a teacher has something to say about each
+            self._exposed = choose_exposed(outliers, len(split.train), all_of_them=student is not None)
         self._precision, self._views_on = precision, views_on
         self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts

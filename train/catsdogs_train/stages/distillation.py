@@ -3,6 +3,8 @@
 import logging
 from collections.abc import Iterator, Sequence
 
+import keras
+
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_train.data.split import Sample
@@ -80,7 +82,7 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
         student=context.state.best_logits,
         truth=context.truth,
         speedup=costs[0] / costs[1],
-        parameters=(student.teacher.count_params(), student.network.count_params()),
+        parameters=(_count_weights(student.teacher), _count_weights(student.network)),
     )
     _log.info("the student: %s", comparison.describe())
     if comparison.drop > settings.max_drop:
@@ -89,3 +91,9 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
             "Ask for less (--faster) or train longer (--fine-tune-epochs) in another --out; or allow more, and --resume"
         )
     return comparison
+
+
+def _count_weights(network: keras.Model) -> int:
+    """Counts the weights that an exported file has: batch normalization is folded into others there."""
+    layers = [*get_backbone(network).layers, network.get_layer("logits")]
+    return sum(layer.count_params() for layer in layers if not isinstance(layer, keras.layers.BatchNormalization))

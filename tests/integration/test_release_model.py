@@ -45,3 +45,14 @@ def test_images_that_no_network_has_seen_validate(tmp_path: Path, monkeypatch: p
         assert validates < {f"{kind}.{number}.png" for number in (4001, 4002, 4003)}
         assert learned | validates == {f"{kind}.{number}.png" for number in numbers}
         assert not learned & validates
+
+
+def test_the_smaller_network_is_taken_if_it_is_as_good() -> None:
+    refused = {"other": (282, 288), "things": (146, 150), "animals": (60, 64)}
+    full = {"accuracy": 0.99, "refused": refused}
+    is_as_good = SCRIPT["_is_as_good"]
+    assert is_as_good(full, full)
+    assert is_as_good(full | {"accuracy": 0.9885}, full)
+    assert not is_as_good(full | {"accuracy": 0.9875}, full)
+    assert is_as_good(full | {"refused": refused | {"other": (280, 288)}}, full)
+    assert not is_as_good(full | {"refused": refused | {"animals": (59, 64)}}, full)

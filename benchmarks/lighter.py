@@ -183,12 +183,14 @@ def _draw(points: list[tuple[str, float, float]], count: int, path: Path) -> Non
 
     figure = Figure(figsize=(8, 4.8), layout="constrained")
     axes = figure.subplots()
-    axes.plot([time for _, time, _ in points], [100 * share for *_, share in points], "o-", color=BLUE)
+    axes.plot([time for _, time, _ in points], [100 * share for *_, share in points], "o", color=BLUE)
     for name, latency, share in points:
         axes.annotate(f"{name}: {latency:.1f} ms", (latency, 100 * share), xytext=(6, -12), textcoords="offset points")
     axes.set(title=f"INT8, one image at a time; {machine()}")
     axes.set(xlabel="latency (ms), median; less is better", ylabel=f"right labels of {count} images (%)")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, 1.25 * max(time for _, time, _ in points))
+    shares = [100 * share for *_, share in points]
+    axes.set_ylim(min(shares) - 0.5, max(shares) + 0.5)  # so that one image more or less looks like what it is
     axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 

@@ -7,26 +7,21 @@ Its shape is that of https://github.com/tensorflow/tpu/tree/master/models/offici
 random, so it has a latency and no accuracy. For ONNX Runtime it goes through the export of `catsdogs-export --int8`.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import keras
 import numpy as np
-import onnx
 import tensorflow as tf
 import typer
 from keras import layers
 from msgspec.structs import replace
 
+from benchmarks.lighter import write_int8
+from benchmarks.peers import calibration_files, quantize_for_litert
 from catsdogs_edge.images.decode import load
-from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Precision
-from catsdogs_export.convert import convert
-from catsdogs_export.int8 import Calibration, Quantizer, Setting
-from catsdogs_export.options import Target
-from catsdogs_export.seal import write_sealed
 from catsdogs_train.network.resnet import add_ends
 
 _BLOCKS = (  # how many, kernel, stride of the first, how much wider inside, channels
@@ -34,7 +29,6 @@ _BLOCKS = (  # how many, kernel, stride of the first, how much wider inside, cha
     (1, 3, 1, 6, 320),
 )  # fmt: skip
 _SIZE = 224  # edge length of its images in pixels
-_CALIBRATION = 128
 
 
 def main(
@@ -45,16 +39,10 @@ def main(
     keras.utils.set_random_seed(0)
     network = add_ends(_build(), 2)
     out.mkdir(parents=True, exist_ok=True)
-    found = list(find_images([calibrate]))
-    images = [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
+    images = calibration_files(calibrate)
     ours = replace(Classifier.load().contract, familiarity=None, blocks={}, temperature=1.0)
     contract = replace(ours, image_size=_SIZE, precision=Precision.FP32)
-    fp32 = out / "model.onnx"
-    write_sealed(convert(network, contract), contract, fp32)
-    with tempfile.TemporaryDirectory() as name:
-        tried = Path(name, "tried.onnx")
-        Quantizer(fp32, Path(name), contract, images).quantize(Setting(Calibration.MINMAX, Target.detect()), tried)
-        write_sealed(onnx.load(tried), replace(contract, precision=Precision.INT8), out / "model.int8.onnx")
+    write_int8(network, contract, images, out / "model.int8.onnx")
 
     @tf.function(input_signature=[tf.TensorSpec((1, _SIZE, _SIZE, 3), tf.uint8)])  # type: ignore[untyped-decorator]
     def logits(batch: Any) -> Any:
@@ -62,10 +50,8 @@ def main(
 
     holder = tf.Module()
     holder.logits, holder.weights = logits, [variable.value for variable in network.variables]
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([logits.get_concrete_function()], holder)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([load(path, _SIZE)[np.newaxis]] for path in images)
-    (out / "model.tflite").write_bytes(converter.convert())
+    batches = [load(path, _SIZE)[np.newaxis] for path in images]
+    (out / "model.tflite").write_bytes(quantize_for_litert(holder, batches))
 
 
 def _build() -> keras.Model:

@@ -14,9 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import keras
 import numpy as np
 import onnx
 import typer
@@ -25,13 +27,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import open_file
-from benchmarks.processes import machine
+from benchmarks.processes import machine, per_image
 from benchmarks.processes import measure as measure_processes
 from catsdogs_edge.evaluation.charts import BLUE
 from catsdogs_edge.images.decode import load_batch
 from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.contract import Precision
+from catsdogs_edge.model.contract import Contract, Precision
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.convert import convert
 from catsdogs_export.int8 import Calibration, Quantizer, Setting
@@ -74,12 +76,7 @@ def shapes(
         contract = replace(folder.contract, familiarity=None)
         for speedup, network in networks.items():
             files[speedup] = Path(name, f"{speedup}.int8.onnx")
-            fp32 = Path(name, "fp32.onnx")
-            write_sealed(convert(network, contract), contract, fp32)
-            quantizer = Quantizer(fp32, Path(name), contract, images[:16])
-            quantizer.quantize(Setting(Calibration.MINMAX, Target.detect()), Path(name, "tried.onnx"))
-            int8 = replace(contract, precision=Precision.INT8)
-            write_sealed(onnx.load(Path(name, "tried.onnx")), int8, files[speedup])
+            write_int8(network, contract, images[:16], files[speedup])
         times = _latencies(files, rounds)
     table = Table("asked for", "multiplications", "weights", "estimated", "measured", "ms", title=machine())
     for speedup, network in networks.items():
@@ -150,20 +147,28 @@ def work(file: Path) -> None:
     typer.echo(json.dumps(1000 * statistics.median(seconds[_WARM_UP:])))
 
 
+def write_int8(network: keras.Model, contract: Contract, images: Sequence[Path], path: Path) -> None:
+    """Exports a network to INT8 with MinMax calibration; `contract` is that of the float file in between."""
+    with tempfile.TemporaryDirectory() as name:
+        fp32, tried = Path(name, "fp32.onnx"), Path(name, "tried.onnx")
+        write_sealed(convert(network, contract), contract, fp32)
+        Quantizer(fp32, Path(name), contract, images).quantize(Setting(Calibration.MINMAX, Target.detect()), tried)
+        write_sealed(onnx.load(tried), replace(contract, precision=Precision.INT8), path)
+
+
 def _each_of(folder: Path, files: dict[str, Path], rounds: int) -> dict[str, float]:
     """Returns what an image of a folder takes from file to row, in milliseconds, without the start."""
     images = list(find_images([folder]))
     if len(images) < 2:
         raise typer.BadParameter(f"{folder} holds {len(images)} images, expected two or more")
     command = Path(sys.executable).with_name("catsdogs-classify")
-    commands: dict[tuple[str, Path], list[str | Path]] = {
-        (name, what): [command, what, "--model", file, "--csv", "-"]
+    commands: dict[str, list[str | Path]] = {
+        f"{part}: {name}": [command, what, "--model", file, "--csv", "-"]
         for name, file in files.items()
-        for what in (folder, images[0])
+        for part, what in (("one", images[0]), ("all", folder))
     }
-    costs = measure_processes({str(key): words for key, words in commands.items()}, rounds)
-    walls = {key: costs[str(key)].wall for key in commands}
-    return {name: 1000 * (walls[name, folder] - walls[name, images[0]]) / (len(images) - 1) for name in files}
+    costs = measure_processes(commands, rounds)
+    return {name: per_image(costs[f"one: {name}"], costs[f"all: {name}"], len(images)) for name in files}
 
 
 def _latencies(files: dict[str, Path], rounds: int) -> dict[str, float]:

@@ -16,8 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
@@ -53,19 +54,11 @@ class Engine:
     """Gets it ready, on all cores."""
 
 
-def _catsdogs(path: Path) -> Run:
+def _catsdogs(path: Path, provider: str = "cpu") -> Run:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.runtime.providers import Provider  # noqa: PLC0415
 
-    classifier = Classifier.load(path, Provider.CPU)
-    return lambda batch: classifier.predict(batch).logits
-
-
-def _catsdogs_on_openvino(path: Path) -> Run:
-    from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
-    from catsdogs_edge.runtime.providers import Provider  # noqa: PLC0415
-
-    classifier = Classifier.load(path, Provider.OPENVINO)
+    classifier = Classifier.load(path, Provider(provider))
     return lambda batch: classifier.predict(batch).logits
 
 
@@ -129,7 +122,7 @@ def _keras(path: Path) -> Run:
 
 ENGINES = {
     "catsdogs INT8": Engine("onnx/model.int8.onnx", _catsdogs),
-    _ON_OPENVINO: Engine("onnx/model.int8.onnx", _catsdogs_on_openvino),
+    _ON_OPENVINO: Engine("onnx/model.int8.onnx", partial(_catsdogs, provider="openvino")),
     "OpenVINO INT8 (NNCF)": Engine("peers/nncf.xml", _openvino),
     "OpenVINO INT8 (NNCF), our graph": Engine("peers/nncf-lean.xml", _openvino),
     "LiteRT INT8": Engine("peers/model.tflite", _litert),
@@ -154,8 +147,7 @@ def prepare(
     from onnxruntime.quantization import CalibrationDataReader, quantize_static  # noqa: PLC0415
     from onnxruntime.quantization.shape_inference import quant_pre_process  # noqa: PLC0415
 
-    found = list(find_images([calibrate]))
-    images = [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
+    images = calibration_files(calibrate)
     network = keras.saving.load_model(run / "model.keras", compile=False)
     size = network.input_shape[1]
     batches = [load(path, size)[np.newaxis] for path in images]
@@ -175,10 +167,7 @@ def prepare(
         mixed = nncf.QuantizationPreset.MIXED
         ov.save_model(nncf.quantize(model, nncf.Dataset(batches), preset=mixed), out / name, compress_to_fp16=False)
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([logits.get_concrete_function()])
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.representative_dataset = lambda: ([batch] for batch in batches)
-    (out / "model.tflite").write_bytes(converter.convert())
+    (out / "model.tflite").write_bytes(quantize_for_litert(holder, batches))
 
     class Reader(CalibrationDataReader):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -190,6 +179,22 @@ def prepare(
 
     quant_pre_process(run / "onnx" / "model.onnx", out / "folded.onnx", skip_symbolic_shape=True)
     quantize_static(out / "folded.onnx", out / "defaults.onnx", Reader())
+
+
+def calibration_files(folder: Path) -> list[Path]:
+    """Chooses images of a folder, evenly."""
+    found = list(find_images([folder]))
+    return [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
+
+
+def quantize_for_litert(holder: Any, batches: Iterable[RgbBatch]) -> bytes:
+    """Quantizes as the documentation of TensorFlow Lite says; `holder` has the `tf.function` `logits`, and weights."""
+    import tensorflow as tf  # noqa: PLC0415
+
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([holder.logits.get_concrete_function()], holder)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([batch] for batch in batches)
+    return bytes(converter.convert())
 
 
 @app.command()

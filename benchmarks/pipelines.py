@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import Cost, machine, measure
+from benchmarks.processes import Cost, machine, measure, per_image
 from catsdogs_edge.classify.batching import load_files
 from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.runtime.cpu import usable_cpus
@@ -69,7 +69,7 @@ def compare(
     costs = measure(commands, runs)
 
     def each(name: str) -> float:
-        return 1000 * (costs[f"all: {name}"].wall - costs[f"one: {name}"].wall) / (len(images) - 1)
+        return per_image(costs[f"one: {name}"], costs[f"all: {name}"], len(images))
 
     ours = each(_OURS)
     columns = ("pipeline", "ms an image", "images a second", "x", "memory MB")

@@ -124,8 +124,8 @@ def _measure(run: Path, data: Path, out: Path) -> dict[str, Any]:
         "megabytes": model.stat().st_size / 1e6,
         "calibration": chosen["setting"]["calibration"],
         "is": _describe(described),
-        "refused": {folder.name: _count(model, folder, out) for folder in sorted((out / "judged").iterdir())},
-        "originals": {name: _count(model, data / name, out) for name in ("train", "inbox")},
+        "refused": {folder.name: _count(model, folder) for folder in sorted((out / "judged").iterdir())},
+        "originals": {name: _count(model, data / name) for name in ("train", "inbox")},
     }
 
 
@@ -171,13 +171,10 @@ def _link(path: Path, folder: Path) -> None:
     (folder / path.name).symlink_to(path.resolve())
 
 
-def _count(model: Path, folder: Path, out: Path) -> tuple[int, int]:
+def _count(model: Path, folder: Path) -> tuple[int, int]:
     """Returns how many images of a folder are `neither`, and how many there are."""
-    rows = out / "rows.csv"
-    rows.unlink(missing_ok=True)
-    _call("catsdogs-classify", folder, "--model", model, "--csv", rows)
-    with rows.open(newline="") as stream:
-        labels = [row["label"] for row in csv.DictReader(stream)]
+    rows = _call("catsdogs-classify", folder, "--model", model, "--csv", "-").splitlines()
+    labels = [row["label"] for row in csv.DictReader(rows)]
     return labels.count("neither"), len(labels)
 
 

@@ -136,11 +136,12 @@ class TrainingContext:
         If `exposed`, images of neither are among them, and all classes are equally right: outlier exposure (Hendrycks
         et al., "Deep Anomaly Detection with Outlier Exposure", 2019).
         """
-        settings, more = self.settings, len(self._exposed) if exposed else 0
+        settings, of_neither = self.settings, self._exposed if exposed else []
+        more = len(of_neither)
         viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
         make = self._device_images.batches if self._device_images else ImageBatches
         batches = make(
-            [*self._shown, *self._exposed[:more]],
+            [*self._shown, *of_neither],
             viewing,
             settings.batch_size,
             targets=np.pad(self.targets, ((0, more), (0, 0)), constant_values=1 / self.targets.shape[1]),

@@ -72,6 +72,7 @@ def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str
         _run(job, left, summary)
     if lost := _left(store, listing, options):
         raise OutputError(f"{len(lost)} parts are not in {store.location}, but were written: do all workers see it?")
+    store.remove_half_written()  # by workers that died
     return summary
 
 

@@ -27,6 +27,7 @@ from catsdogs_edge.output.files import atomic_file, write_errors
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least: C:// is a drive
 _TROUBLE = (OSError, ValueError, pa.ArrowException)  # wrong URIs and missing drivers, too
 _WHOLE_OBJECTS = frozenset({"abfs", "gcs", "s3"})  # stores where an object appears once it is complete
+_HALF_WRITTEN = re.compile(r"\.catsdogs-[0-9a-f]{16}(-.+)?")  # names that `atomic_file` and `Store.writing` make
 
 
 def is_uri(name: str) -> bool:
@@ -108,11 +109,22 @@ class Store:
     def names(self) -> set[str]:
         """Returns the names of its files; none where it does not exist. Raises `OutputError` where it is a file."""
         with self._errors():
-            system, root = _resolve(self.location) if is_uri(self.location) else (fs.LocalFileSystem(), self.location)
-            if system.get_file_info(root).type == fs.FileType.File:
-                raise OutputError(f"{self.location} is a file, expected a folder")
-            infos = system.get_file_info(fs.FileSelector(root, allow_not_found=True))
-        return {info.base_name for info in infos}
+            return {info.base_name for info in self._list()[1]}
+
+    def remove_half_written(self) -> None:
+        """Removes what writers left that were killed; raises `OutputError` where it cannot. No writer must be left."""
+        with self._errors():
+            system, infos = self._list()
+            for info in infos:
+                if _HALF_WRITTEN.fullmatch(info.base_name):
+                    remove = system.delete_dir if info.type == fs.FileType.Directory else system.delete_file
+                    remove(info.path)
+
+    def _list(self) -> tuple[fs.FileSystem, list[fs.FileInfo]]:
+        system, root = _resolve(self.location) if is_uri(self.location) else (fs.LocalFileSystem(), self.location)
+        if system.get_file_info(root).type == fs.FileType.File:
+            raise OutputError(f"{self.location} is a file, expected a folder")
+        return system, system.get_file_info(fs.FileSelector(root, allow_not_found=True))
 
     @contextmanager
     def writing(self, name: str) -> Iterator[Path]:

@@ -158,6 +158,9 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
         time.sleep(0.1)
     kept = sorted(out.glob("part-*"))
     assert len(kept) < MANY // 8
+    half_written = out / f".catsdogs-{'0' * 16}"  # as a worker that was killed may leave one
+    half_written.mkdir()
+    (half_written / "part-0000000.csv").write_text("path,lab")
     times = {path: path.stat().st_mtime_ns for path in kept}
     assert call(scripts, *options).returncode == 1  # not without --resume
     done = call(scripts, *options, "--resume")

@@ -72,6 +72,21 @@ def test_a_store_in_a_bucket_holds_whole_files(query: str) -> None:
         assert stream.read() == b"whole"
 
 
+def test_what_killed_writers_left_is_removed(tmp_path: Path) -> None:
+    store = storage.Store(str(tmp_path))
+    with store.writing("whole.txt") as path:
+        path.write_text("whole")
+    killed = tmp_path / f".catsdogs-{'a1' * 8}"
+    killed.mkdir()
+    (killed / "half.txt").write_text("ha")
+    (tmp_path / f"{killed.name}-half.txt").write_text("ha")  # as where a URI is written to
+    theirs = {".catsdogs-manifest.parquet", f"{killed.name[1:]}.txt"}
+    for name in theirs:
+        (tmp_path / name).write_text("theirs")
+    store.remove_half_written()
+    assert store.names() == {"whole.txt", *theirs}
+
+
 def test_from_a_bucket_to_a_bucket(query: str, tiny: Path, scripts: Path) -> None:
     pytest.importorskip("ray")
     command: list[str | Path] = [

@@ -19,6 +19,8 @@ import typer
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from catsdogs_edge.errors import ModelError
+from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_train.network.resnet import add_ends, build_network, fold_normalization, get_backbone, rebuild
 
 _STEM = 7  # edge length of the first kernel
@@ -30,7 +32,15 @@ def main(
     network: Annotated[Path, typer.Argument(help="The .keras file to write.")],
 ) -> None:
     """Writes the network."""
-    graph = onnx.load(model).graph
+    read_back(model).save(network)
+
+
+def read_back(model: Path) -> keras.Model:
+    """Returns the network of an INT8 file: uint8 RGB (N, S, S, 3) to logits (N, C)."""
+    try:
+        graph = onnx.load_from_string(read_onnx_file(model).content).graph
+    except ModelError as error:
+        raise SystemExit(str(error)) from error
     image_size = graph.input[0].type.tensor_type.shape.dim[1].dim_value
     tensors = _read_constants(graph)
     layers = [(_LAYER.search(node.input[1]), node) for node in graph.node if node.op_type in {"Conv", "Gemm"}]
@@ -49,9 +59,9 @@ def main(
     whole = fold_normalization(get_backbone(build_network(len(bias), "none", image_size)))
     backbone = rebuild(whole, (image_size, image_size, 3), narrow)
     _fill(backbone, weights)
-    read = add_ends(backbone, len(bias))
-    read.get_layer("logits").set_weights([kernel, bias])
-    read.save(network)
+    network = add_ends(backbone, len(bias))
+    network.get_layer("logits").set_weights([kernel, bias])
+    return network
 
 
 def _read_constants(graph: onnx.GraphProto) -> dict[str, NDArray[Any]]:

@@ -41,6 +41,8 @@ class Head:
     score: _Floats | None = None
     """Weights of familiarity before its sigmoid, shape (W + E,), or (K,) with directions; None without familiarity."""
     score_bias: float = 0.0
+    confidence: float = 0.0
+    """Weight of the largest logit, less the mean of all, beside those of the score."""
     directions: _Floats | None = None
     """Shape (E, K): the score weighs the squares of the earlier stage along these, plus the offset."""
     offset: _Floats | None = None
@@ -54,11 +56,13 @@ class Head:
         if "score" not in layers:
             return cls(kernel=kernel, bias=bias)
         score, score_bias = layers["score"]
+        has_confidence = "both_stages" in layers and len(network.get_layer("both_stages").input) > 2
         directions, offset = layers.get("directions", (None, None))
         return cls(
             kernel=kernel,
             bias=bias,
-            score=score[:, 0],
+            score=score[:-1, 0] if has_confidence else score[:, 0],
+            confidence=float(score[-1, 0]) if has_confidence else 0.0,
             score_bias=float(score_bias[0]),
             directions=directions,
             offset=offset,
@@ -72,7 +76,7 @@ LIKE_LIMIT = 0.9
 """Least correlation of the maps of a smaller precision with those of fp32. Seen: 0.99 and more."""
 
 _MAPS = class_maps.CLASS_MAPS
-_LAYERS = frozenset({"logits", "score", "directions"})
+_LAYERS = frozenset({"logits", "both_stages", "score", "directions"})
 
 
 def record_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> dict[str, str]:
@@ -90,11 +94,12 @@ def record_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> dict[
         column = graph.constant("column", np.array([0, -1, 1, 1]))
         logits = graph.add("Reshape", [contract.logits_name, column])
         lost = graph.add("Sub", [logits, graph.add("GlobalAveragePool", [maps])])
-        graph.add("Add", [maps, lost], _MAPS)
+        maps = graph.add("Add", [maps, lost], _MAPS)
     outputs: dict[str, list[str | int]] = {_MAPS: ["N", len(contract.classes), "height", "width"]}
     if head.score is not None and earlier is not None:
         if head.directions is None or head.offset is None:
-            score = _linear_score(graph, head, head.score, features, graph.read(earlier))
+            confidence = _confidence(graph, head, maps, contract.logits_name) if head.confidence else None
+            score = _linear_score(graph, head, head.score, features, graph.read(earlier), confidence)
         else:
             score = _squared_score(graph, head.directions, head.offset, head, graph.read(earlier))
         graph.add("Squeeze", [score, graph.constant("channel", np.array([1]))], class_maps.FAMILIARITY_MAP)
@@ -166,11 +171,25 @@ def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tup
     return last[0], earlier[0] if earlier else None
 
 
-def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str) -> str:
+def _confidence(graph: "_Fragment", head: Head, maps: str, logits: str) -> str:
+    """Weighs, at each position, by how much the class of the largest logit exceeds the mean of all."""
+    classes = len(head.bias)
+    largest = graph.add("ArgMax", [logits], axis=1, keepdims=0)
+    off_and_on = graph.constant("off_and_on", head.confidence * (np.array([0, 1], np.float32) - 1 / classes))
+    weights = graph.add("OneHot", [largest, graph.constant("classes", np.array([classes])), off_and_on])
+    column = graph.add("Reshape", [weights, graph.constant("column", np.array([0, -1, 1, 1]))])
+    return graph.add("ReduceSum", [graph.add("Mul", [maps, column]), graph.constant("channel", np.array([1]))])
+
+
+def _linear_score(
+    graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str, confidence: str | None
+) -> str:
     """Adds what both stages say; the last one, which has half as many rows and columns in a ResNet, is enlarged."""
     width = len(head.kernel)
     shape = (1, -1, 1, 1)
     of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
+    if confidence:
+        of_last = graph.add("Add", [of_last, confidence])
     bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
     of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score[width:].reshape(shape)), bias])
     enlarged = graph.add(

@@ -30,10 +30,10 @@ Score = NDArray[np.float64]
 
 
 def make_detector(*, squared: bool) -> Detector:
-    """A score on features of 512 and 256 channels, drawn by lot."""
+    """A score on features of 512 and 256 channels, drawn by lot, and on the confidence."""
     random = np.random.default_rng(0)
     if not squared:
-        return Detector(method="", weights=random.normal(0, 0.05, 768), bias=0.3)
+        return Detector(method="", weights=np.append(random.normal(0, 0.05, 768), 0.7), bias=0.3)
     directions, offset = random.normal(0, 0.05, (256, 20)), random.normal(0, 0.1, 20)
     return Detector(method="", weights=random.normal(0, 0.1, 20), bias=0.3, directions=directions, offset=offset)
 

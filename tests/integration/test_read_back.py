@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from runpy import run_path
 
 import keras
 import numpy as np
@@ -8,18 +9,21 @@ import onnx
 import onnxruntime as ort
 import pytest
 
-from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.images.drawings import draw, write_folder
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_export.run_folder import RunFolder
 from tests.conftest import ROOT
 from tests.edge.make_tiny_model import make_tiny_model
 
 SCRIPT = ROOT / "scripts" / "read_back.py"
+SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
 
 
 @pytest.mark.parametrize(("is_whole", "tolerance"), [(True, 0.1), (False, 0.3)])
 def test_a_network_is_read_back_from_an_int8_file(
     is_whole: bool, tolerance: float, published: Path, tmp_path: Path
 ) -> None:
-    file = published / "model.int8.onnx" if is_whole else ROOT / "benchmarks" / "smaller.int8.onnx"
+    file = published / "model.int8.onnx" if is_whole else SMALLER
     subprocess.run([sys.executable, SCRIPT, file, tmp_path / "network.keras"], check=True)
     network = keras.saving.load_model(tmp_path / "network.keras")
     assert not any("bn" in layer.name for layer in network.get_layer("resnet50").layers)
@@ -29,6 +33,26 @@ def test_a_network_is_read_back_from_an_int8_file(
     (expected,) = session.run(["logits"], {"image": images})
     # The file rounds what is between the layers as well; that of photographs cuts off what drawings alone have.
     np.testing.assert_allclose(network(images, training=False), expected, atol=tolerance * np.abs(expected).max())
+
+
+def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path) -> None:
+    network, run = tmp_path / "network.keras", tmp_path / "run"
+    write_folder(tmp_path / "val", per_class=10, first_seed=100)
+    write_folder(tmp_path / "rooms", per_class=30, first_seed=0, kinds=["room"])
+    run_path(str(SCRIPT))["read_back"](SMALLER).save(network)
+    learn = run_path(str(SCRIPT.with_name("learn_neither.py")))["main"]
+    learn(SMALLER, network, run, [drawings], tmp_path / "val", tmp_path / "rooms", keep=0.9)
+    folder = RunFolder.load(run)
+    rule, before = folder.contract.familiarity, Classifier.load(SMALLER).contract
+    assert rule is not None
+    assert (rule.target_recall, rule.outliers, len(folder.train), len(folder.val)) == (0.9, 30, 40, 20)
+    assert (folder.contract.temperature, folder.contract.blocks) == (before.temperature, before.blocks)
+    kinds = {kind: np.stack([draw(kind, 900 + seed, 192) for seed in range(10)]) for kind in ("cat", "dog", "room")}
+    answers = {kind: folder.load_network()(images, training=False) for kind, images in kinds.items()}
+    known = keras.saving.load_model(network)
+    for kind, (logits, familiarity) in answers.items():
+        np.testing.assert_allclose(logits, known(kinds[kind], training=False), rtol=1e-3, atol=1e-3)
+        assert np.mean(np.asarray(familiarity) >= rule.threshold) == pytest.approx(float(kind != "room"), abs=0.3)
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
@@ -41,3 +65,7 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         in done.stderr.splitlines()[-1]
     )
     assert not (tmp_path / "network.keras").exists()
+    command[2] = tmp_path / "none.onnx"
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == f"{tmp_path / 'none.onnx'}: no such model file"

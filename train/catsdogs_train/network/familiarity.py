@@ -26,14 +26,14 @@ _STEEPNESS = 2.0  # standard deviation of the validation scores: so the sigmoid 
 class Detector:
     """A score, `bias + weights @ y`.
 
-    Without directions, y is the features of both stages; with them, `(directions @ x + offset) ** 2`, where x is those
-    of the earlier stage.
+    Without directions, y is the features of both stages and the confidence; with them, it is
+    `(directions @ x + offset) ** 2`, where x is the features of the earlier stage.
     """
 
     method: str
     """The method in words, with its source in the docstring of what made it."""
     weights: Values
-    """Shape (K,); without directions, K is the number of features."""
+    """Shape (K,); without directions, K is the number of features, and 1 for the confidence."""
     bias: float
     """It gives what is barely familiar the score 0."""
     directions: Values | None = None
@@ -42,7 +42,10 @@ class Detector:
     """Shape (K,)."""
 
     def score(self, features: Features) -> Values:
-        """Returns the scores, shape (N,), for `Features` (N, W + E); the sigmoid of a score is the familiarity."""
+        """Returns the scores, shape (N,), whose sigmoid is the familiarity, for `Features` (N, W + E).
+
+        Without directions, for those with confidence (N, W + E + 1); see `add_confidence`.
+        """
         values = np.asarray(features, np.float64)
         if self.directions is not None and self.offset is not None:
             values = (values[:, -len(self.directions) :] @ self.directions + self.offset) ** 2
@@ -94,6 +97,26 @@ class FamiliarityFit:
         return float(np.mean(self.outlier_scores < 0)) if len(self.outlier_scores) else None
 
 
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The output layer: from features to logits."""
+
+    kernel: NDArray[np.float32]
+    """Shape (W, C)."""
+    bias: NDArray[np.float32]
+    """Shape (C,)."""
+
+    def add_confidence(self, features: Features) -> Features:
+        """Returns `Features` (N, W + E) with one more, the last: by how much the largest logit exceeds their mean.
+
+        A sum of features cannot see that two logits are near each other. That images of neither have no large logit is
+        Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022; less the mean, because
+        logits say nothing but by their differences.
+        """
+        logits = features[:, : len(self.kernel)] @ self.kernel + self.bias
+        return np.column_stack([features, logits.max(axis=1) - logits.mean(axis=1)])
+
+
 def held_out_scores(fit: Callable[[Features], Detector], features: Features) -> Values:
     """Returns a score for each image, shape (N,), from a detector that was fitted to others than that one."""
     folds = np.arange(len(features)) % _FOLDS
@@ -104,7 +127,7 @@ def held_out_scores(fit: Callable[[Features], Detector], features: Features) -> 
 
 
 def fit_boundary(features: Features, outliers: Features) -> Detector:
-    """Learns to tell features (N, F) of the classes from those (M, F) of neither.
+    """Learns to tell features (N, F) of the classes from those (M, F) of neither, with confidence or without.
 
     Logistic regression, in which both sides count the same. That images of neither teach what other images of
     neither are like is Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019.
@@ -117,7 +140,7 @@ def fit_boundary(features: Features, outliers: Features) -> Detector:
     shares = np.repeat([0.5 / len(features), 0.5 / len(outliers)], [len(features), len(outliers)])
     model = LogisticRegression(C=1 / _PENALTY, tol=1e-6, max_iter=10_000).fit(inputs, sides, sample_weight=shares)
     weights = model.coef_[0] / spread
-    method = "logistic regression on the pooled outputs of conv4 and conv5, with images of neither"
+    method = "logistic regression on the pooled outputs of conv4 and conv5 and the confidence, with images of neither"
     return Detector(method=method, weights=weights, bias=float(model.intercept_[0] - mean @ weights))
 
 
@@ -141,7 +164,7 @@ def fit_distance(features: Features, head_width: int) -> Detector:
 
 
 def attach(network: keras.Model, detector: Detector) -> keras.Model:
-    """Adds a second output to the network, the familiarity: float32 (N,), 0 to 1; of Keras' own layers."""
+    """Adds a second output to the network, the familiarity: float32 (N,), 0 to 1; of what Keras itself has."""
     features, earlier = make_extractor(network).output
     logits = network.get_layer("logits")(features)
     if detector.directions is not None and detector.offset is not None:
@@ -150,7 +173,8 @@ def attach(network: keras.Model, detector: Detector) -> keras.Model:
         project.set_weights([detector.directions, detector.offset])
         values = keras.layers.Multiply(name="squares")([values, values])
     else:
-        values = keras.layers.Concatenate(name="both_stages")([features, earlier])
+        largest, mean = (ops(logits, axis=1, keepdims=True) for ops in (keras.ops.max, keras.ops.mean))
+        values = keras.layers.Concatenate(name="both_stages")([features, earlier, largest - mean])
     score = keras.layers.Dense(1, activation="sigmoid", name="score")
     familiarity = keras.layers.Reshape((), name="familiarity")(score(values))
     score.set_weights([detector.weights[:, np.newaxis], np.array([detector.bias])])

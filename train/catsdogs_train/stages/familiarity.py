@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,6 +17,7 @@ from catsdogs_train.data.split import Sample
 from catsdogs_train.network.familiarity import (
     Detector,
     FamiliarityFit,
+    Head,
     Values,
     fit_boundary,
     fit_distance,
@@ -33,6 +35,7 @@ from catsdogs_train.views.batches import ImageBatches, draw_order
 _log = logging.getLogger(__name__)
 
 _VIEW = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
+_PART = replace(_VIEW, smallest=0.6, largest=1.1, anywhere=True, flip=True)  # of what shows neither, it shows neither
 _BLANK = 240  # frames that show nothing, as cameras deliver them
 
 
@@ -54,13 +57,12 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         val_features = np.array(read_array(context.checkpoint.features("val")))
     else:
         val_features = extract(context.val_images)
-    head_width = extractor.outputs[0].shape[-1]
     return fit_familiarity(
         context.settings,
         context.split.train,
         context.outliers,
         val_features,
-        head_width,
+        Head(*context.network.get_layer("logits").get_weights()),
         extract,
         judging=[HELD_OUT] if context.has_exposed else range(FOLDS),
         is_tuned=context.state.history[-1].stage is not Stage.HEAD or context.settings.weights.endswith(".keras"),
@@ -72,7 +74,7 @@ def fit_familiarity(
     samples: Sequence[Sample],
     outliers: Sequence[Sample],
     val_features: Features,
-    head_width: int,
+    head: Head,
     extract: Callable[[ImageBatches | RgbBatch], Features],
     *,
     judging: Iterable[int] = range(FOLDS),
@@ -80,12 +82,12 @@ def fit_familiarity(
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
-    Without outliers, what is far from the training images is not familiar. The threshold is set by `val_features`, and
-    by training images that were held out in turn: where the first are few, by all together, else so that it holds for
-    each. It holds for each, too, where the backbone learned from the training images (`is_tuned`), here or in an
-    earlier run: they are more familiar to it than others, so together with few of those they would promise too much.
-    Of all features, the first `head_width` are those that the output layer gets; `extract` returns the features of
-    images. The folds `judging` of the outliers say how many are refused.
+    Both sides are shown as they are and in a random sharpness. Without outliers, what is far from the training images
+    is not familiar. The threshold is set by `val_features`, and by training images that were held out in turn: where
+    the first are few, by all together, else so that it holds for each. It holds for each, too, where the backbone
+    learned from the training images (`is_tuned`), here or in an earlier run: they are more familiar to it than
+    others, so together with few of those they would promise too much. `extract` returns the features of images, of
+    which the first are those that `head` gets. The folds `judging` of the outliers say how many are refused.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores: list[Values] = []
@@ -97,13 +99,19 @@ def fit_familiarity(
 
     if not outliers:
         features = extract(make_batches(settings, chosen))
-        fit_near = partial(fit_distance, head_width=head_width)
+        fit_near = partial(fit_distance, head_width=len(head.kernel))
         detector = with_threshold(fit_near(features), held_out_scores(fit_near, features))
     else:
-        features = extract(make_batches(settings, chosen, _VIEW))
+
+        def look(batches: ImageBatches | RgbBatch) -> Features:
+            return head.add_confidence(extract(batches))
+
+        val_features = head.add_confidence(val_features)
+        parts = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
+        features = np.concatenate([look(part) for part in parts])
         blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
-        blank = extract(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
-        views = [extract(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
+        blank = look(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
+        views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _PART)]
 
         every = np.concatenate([blank, *views])
         held_out = held_out_scores(lambda part: fit_boundary(part, every), features)

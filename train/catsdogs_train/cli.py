@@ -68,8 +68,10 @@ def _train(settings: Settings) -> None:
     own = (settings.teacher, settings.val, settings.train_size, settings.val_size)
     if settings.from_run and (any(own) or settings.weights != "imagenet"):
         raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
-    if settings.unlabelled and not settings.teacher:
-        raise typer.BadParameter("--unlabelled goes with --teacher: else nothing says what those images show")
+    if not settings.teacher:
+        given = {"--faster": settings.faster, "--max-drop": settings.max_drop, "--unlabelled": settings.unlabelled}
+        if names := [name for name, value in given.items() if value is not None]:
+            raise typer.BadParameter(f"{names[0]} goes with --teacher RUN, the network that is made smaller")
     choose_backend()
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
     with importing_tensorflow():

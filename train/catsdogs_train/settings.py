@@ -192,22 +192,24 @@ class Settings:
         ),
     ] = None
     faster: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=1,
             max=100,
-            callback=_check_number,
+            callback=_check_optional,
+            show_default="3",
             help="With --teacher: how many times faster than it, on a CPU in INT8; --image-size counts, too.",
         ),
-    ] = 3.0
+    ] = None
     max_drop: Annotated[
-        float,
+        float | None,
         typer.Option(
             min=0,
-            callback=_check_number,
+            callback=_check_optional,
+            show_default="0.5",
             help="With --teacher: accuracy that may be lost against it, in percentage points.",
         ),
-    ] = 0.5
+    ] = None
     unlabelled: Annotated[
         Path | None,
         typer.Option(
@@ -270,6 +272,16 @@ class Settings:
         return self.fine_tune_rate or (3e-4 if self.teacher else 1e-4)
 
     @property
+    def speedup(self) -> float:
+        """How many times faster than its teacher a student is to be."""
+        return self.faster or 3.0
+
+    @property
+    def largest_drop(self) -> float:
+        """Accuracy that a student may lose against its teacher, in percentage points."""
+        return 0.5 if self.max_drop is None else self.max_drop
+
+    @property
     def view_size(self) -> int:
         """Edge length of the views while fine-tuning, in pixels.
 
@@ -283,4 +295,5 @@ class Settings:
         """Returns what decides how a training ends, by option, but for what is in files."""
         in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled", "from_run"}
         free = in_files | {"max_drop", "precision", "devices", "views_on", "tensorboard", "resume"}
-        return {f"--{name.replace('_', '-')}": value for name, value in asdict(self).items() if name not in free}
+        values = asdict(self) | {"faster": self.speedup}
+        return {f"--{name.replace('_', '-')}": value for name, value in values.items() if name not in free}

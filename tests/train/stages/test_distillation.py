@@ -210,8 +210,14 @@ def test_wrong_usage_is_said(options: list[str], said: str, call: Call, desk: Pa
     done = distill(call, desk, tmp_path / "small", *options)
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
-    alone = call(_app, "catsdogs-train", desk / "pets", "--unlabelled", desk / "more", "--out", tmp_path / "small")
-    assert alone.returncode == 2
+
+
+@pytest.mark.parametrize("option", ["--faster", "--max-drop", "--unlabelled"])
+def test_what_is_said_of_a_student_needs_a_teacher(option: str, call: Call, desk: Path, tmp_path: Path) -> None:
+    done = call(_app, "catsdogs-train", desk / "pets", option, "3", "--out", tmp_path / "small")
+    assert done.returncode == 2
+    assert f"{option} goes with --teacher RUN" in " ".join(done.stderr.split())
+    assert not (tmp_path / "small").exists()
 
 
 def test_a_teacher_that_learned_from_what_is_to_validate_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def _teacher(data: ReportData) -> Iterator[str]:
     yield f"| estimated time for an image, INT8 on a CPU | 1 | 1 / {comparison.speedup:.2f} |"
     yield (
         f"\n{comparison.drop:+.2f} points are lost (95 %, both asked about the same images: {low:+.2f} to {high:+.2f}; "
-        f"limit {data.settings.max_drop:g}). The two differ on {differing} images: disagreements.csv names them."
+        f"limit {data.settings.largest_drop:g}). The two differ on {differing} images: disagreements.csv names them."
     )
 
 

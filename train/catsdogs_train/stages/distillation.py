@@ -34,7 +34,7 @@ def prepare_student(
     """Prunes the teacher, or reads what that gave before; raises `DataError` where it cannot be made so small."""
     if checkpoint.exists and checkpoint.has_student:
         return load_student(checkpoint.folder, teacher.model, teacher.image_size, precision)
-    _log.info("pruning %s, to be %g times faster", settings.teacher, settings.faster)
+    _log.info("pruning %s, to be %g times faster", settings.teacher, settings.speedup)
     chosen = [samples[index].path for index in draw_order(settings.seed, 0, len(samples))[:_PRUNED_ON]]
 
     def batches() -> Iterator[RgbBatch]:
@@ -42,7 +42,7 @@ def prepare_student(
             yield load_batch(chosen[start : start + _AT_ONCE], teacher.image_size)
 
     return make_student(
-        teacher.model, teacher.image_size, settings.image_size, batches(), settings.faster, settings.seed, precision
+        teacher.model, teacher.image_size, settings.image_size, batches(), settings.speedup, settings.seed, precision
     )
 
 
@@ -85,10 +85,11 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
         parameters=(_count_weights(student.teacher), _count_weights(student.network)),
     )
     _log.info("the student: %s", comparison.describe())
-    if comparison.drop > settings.max_drop:
+    if comparison.drop > settings.largest_drop:
         raise DataError(
-            f"the student gives {comparison.describe()}; --max-drop allows {settings.max_drop:g}. No model is written. "
-            "Ask for less (--faster) or train longer (--fine-tune-epochs) in another --out; or allow more, and --resume"
+            f"the student gives {comparison.describe()}; --max-drop allows {settings.largest_drop:g}. No model is "
+            "written. Ask for less (--faster) or train longer (--fine-tune-epochs) in another --out; or allow more, "
+            "and --resume"
         )
     return comparison
 

@@ -1,7 +1,7 @@
 """Learns anew what is `neither`, for a network of which only the exported file is left, as of the one in the package.
 
     python scripts/read_back.py MODEL.onnx NETWORK.keras
-    python scripts/learn_neither.py MODEL.onnx NETWORK.keras RUN TRAIN... --val VAL --other OTHER
+    python scripts/learn_neither.py MODEL.onnx NETWORK.keras TRAIN... --val VAL --other OTHER --out RUN
     catsdogs-export RUN --int8
 
 The network stays as it is: its familiarity is fitted again, by today's method, to images that it learned from, and the
@@ -14,22 +14,22 @@ import json
 from pathlib import Path
 from typing import Annotated
 
-import keras
 import msgspec
 import numpy as np
 import typer
 
-from catsdogs_edge.errors import CatsDogsError
+from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.contract import Contract, FamiliarityRule
 from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import Split, make_split
-from catsdogs_train.network.familiarity import THRESHOLD, Head, attach
+from catsdogs_train.network.familiarity import THRESHOLD, OutputLayer, attach
 from catsdogs_train.network.features import Features, extract_features, make_extractor
+from catsdogs_train.network.resnet import load_network
 from catsdogs_train.run.run_folder import RUN_VERSION
-from catsdogs_train.settings import Settings
+from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
 from catsdogs_train.views.batches import ImageBatches
@@ -38,20 +38,25 @@ from catsdogs_train.views.batches import ImageBatches
 def main(
     model: Annotated[Path, typer.Argument(help="An INT8 file that catsdogs-export wrote.")],
     network: Annotated[Path, typer.Argument(help="What scripts/read_back.py made of it.")],
-    out: Annotated[Path, typer.Argument(help="The folder to write.")],
     train: Annotated[list[Path], typer.Argument(help="Images that the network learned from.")],
     val: Annotated[Path, typer.Option(help="Images that it did not learn from; these set the threshold.")],
     other: Annotated[Path, typer.Option(help="Images of neither, a folder for each kind.")],
-    keep: Annotated[float, typer.Option(help="Share of images of the classes to keep, 0 to 1.")] = 0.98,
+    out: Annotated[Path, typer.Option(help="The folder to write, which must not exist.")],
+    keep: Annotated[float, typer.Option(min=0.5, max=1, help="Share of images of the classes to keep.")] = 0.98,
 ) -> None:
     """Writes the folder."""
     try:
         contract = Contract.from_metadata(read_onnx_file(model).metadata, str(model))
+        if out.exists():
+            raise OutputError(f"{out} exists: choose another --out, or remove it")
+        read = load_network(network, contract.image_size, ComputeDtype.FLOAT32)
         split = make_split(train, val=val, train_size=None, val_size=None, seed=0)
+        if split.classes != contract.classes:
+            found, expected = ", ".join(split.classes), ", ".join(contract.classes)
+            raise DataError(f"the images have the classes {found}, {model} has {expected}")
         outliers, _ = find_outliers([other], [*split.train, *split.val], 0)
     except CatsDogsError as error:
         raise SystemExit(str(error)) from error
-    read = keras.saving.load_model(network, compile=False)
     settings = Settings(data=train, out=out, image_size=contract.image_size, keep=keep)
     extractor = make_extractor(read)
 
@@ -59,7 +64,7 @@ def main(
         return extract_features(extractor, batches, [])
 
     val_features = extract(make_batches(settings, split.val))
-    head = Head(*read.get_layer("logits").get_weights())
+    head = OutputLayer(*read.get_layer("logits").get_weights())
     fit = fit_familiarity(
         settings, split.train, outliers, val_features, head, extract, judging=[], is_tuned=True
     )  # fmt: skip
@@ -82,7 +87,7 @@ def main(
 
 
 def _write_split(path: Path, split: Split) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
+    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
         writer = csv.writer(stream)
         writer.writerow(("set", "label", "path", "sha256", "source"))
         for name, samples in (("train", split.train), ("val", split.val)):

@@ -2,7 +2,8 @@
 
 Logits are linear in what is pooled over all positions of the last feature map. So the head can be applied to each
 position, before the pooling, and the mean over the positions is the logit: Zhou et al., "Learning Deep Features for
-Discriminative Localization", 2016. The same holds for familiarity before its sigmoid, on two feature maps.
+Discriminative Localization", 2016. The same holds for familiarity before its sigmoid, on two feature maps, and on the
+map of the class that has the largest logit of the whole image.
 
 What computes the maps is no part of the graph, which stays as fast as it is: it is a graph of its own in the metadata,
 which `catsdogs_edge.model.class_maps` puts behind the other where somebody asks.
@@ -41,7 +42,7 @@ class Head:
     score: _Floats | None = None
     """Weights of familiarity before its sigmoid, shape (W + E,), or (K,) with directions; None without familiarity."""
     score_bias: float = 0.0
-    confidence: float = 0.0
+    largest: float = 0.0
     """Weight of the largest logit, less the mean of all, beside those of the score."""
     directions: _Floats | None = None
     """Shape (E, K): the score weighs the squares of the earlier stage along these, plus the offset."""
@@ -56,13 +57,13 @@ class Head:
         if "score" not in layers:
             return cls(kernel=kernel, bias=bias)
         score, score_bias = layers["score"]
-        has_confidence = "both_stages" in layers and len(network.get_layer("both_stages").input) > 2
+        has_largest = "both_stages" in layers and len(network.get_layer("both_stages").input) > 2
         directions, offset = layers.get("directions", (None, None))
         return cls(
             kernel=kernel,
             bias=bias,
-            score=score[:-1, 0] if has_confidence else score[:, 0],
-            confidence=float(score[-1, 0]) if has_confidence else 0.0,
+            score=score[:-1, 0] if has_largest else score[:, 0],
+            largest=float(score[-1, 0]) if has_largest else 0.0,
             score_bias=float(score_bias[0]),
             directions=directions,
             offset=offset,
@@ -98,8 +99,8 @@ def record_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> dict[
     outputs: dict[str, list[str | int]] = {_MAPS: ["N", len(contract.classes), "height", "width"]}
     if head.score is not None and earlier is not None:
         if head.directions is None or head.offset is None:
-            confidence = _confidence(graph, head, maps, contract.logits_name) if head.confidence else None
-            score = _linear_score(graph, head, head.score, features, graph.read(earlier), confidence)
+            largest = _largest_logit(graph, head, maps, contract.logits_name) if head.largest else None
+            score = _linear_score(graph, head, head.score, features, graph.read(earlier), largest)
         else:
             score = _squared_score(graph, head.directions, head.offset, head, graph.read(earlier))
         graph.add("Squeeze", [score, graph.constant("channel", np.array([1]))], class_maps.FAMILIARITY_MAP)
@@ -171,25 +172,23 @@ def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tup
     return last[0], earlier[0] if earlier else None
 
 
-def _confidence(graph: "_Fragment", head: Head, maps: str, logits: str) -> str:
-    """Weighs, at each position, by how much the class of the largest logit exceeds the mean of all."""
+def _largest_logit(graph: "_Fragment", head: Head, maps: str, logits: str) -> str:
+    """Weighs what each position says for the class of the largest logit, less the mean of all classes."""
     classes = len(head.bias)
-    largest = graph.add("ArgMax", [logits], axis=1, keepdims=0)
-    off_and_on = graph.constant("off_and_on", head.confidence * (np.array([0, 1], np.float32) - 1 / classes))
-    weights = graph.add("OneHot", [largest, graph.constant("classes", np.array([classes])), off_and_on])
+    index = graph.add("ArgMax", [logits], axis=1, keepdims=0)
+    off_and_on = graph.constant("off_and_on", head.largest * (np.array([0, 1], np.float32) - 1 / classes))
+    weights = graph.add("OneHot", [index, graph.constant("classes", np.array([classes])), off_and_on])
     column = graph.add("Reshape", [weights, graph.constant("column", np.array([0, -1, 1, 1]))])
     return graph.add("ReduceSum", [graph.add("Mul", [maps, column]), graph.constant("channel", np.array([1]))])
 
 
-def _linear_score(
-    graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str, confidence: str | None
-) -> str:
+def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str, largest: str | None) -> str:
     """Adds what both stages say; the last one, which has half as many rows and columns in a ResNet, is enlarged."""
     width = len(head.kernel)
     shape = (1, -1, 1, 1)
     of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
-    if confidence:
-        of_last = graph.add("Add", [of_last, confidence])
+    if largest:
+        of_last = graph.add("Add", [of_last, largest])
     bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
     of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score[width:].reshape(shape)), bias])
     enlarged = graph.add(

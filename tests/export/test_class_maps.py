@@ -30,7 +30,7 @@ Score = NDArray[np.float64]
 
 
 def make_detector(*, squared: bool) -> Detector:
-    """A score on features of 512 and 256 channels, drawn by lot, and on the confidence."""
+    """A score on features of 512 and 256 channels, drawn by lot, and on the largest logit."""
     random = np.random.default_rng(0)
     if not squared:
         return Detector(method="", weights=np.append(random.normal(0, 0.05, 768), 0.7), bias=0.3)

@@ -41,7 +41,13 @@ def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path) -> None
     write_folder(tmp_path / "rooms", per_class=30, first_seed=0, kinds=["room"])
     run_path(str(SCRIPT))["read_back"](SMALLER).save(network)
     learn = run_path(str(SCRIPT.with_name("learn_neither.py")))["main"]
-    learn(SMALLER, network, run, [drawings], tmp_path / "val", tmp_path / "rooms", keep=0.9)
+    options = {"val": tmp_path / "val", "other": tmp_path / "rooms", "keep": 0.9}
+    learn(SMALLER, network, [drawings], out=run, **options)
+    with pytest.raises(SystemExit, match="run exists: choose another --out, or remove it"):
+        learn(SMALLER, network, [drawings], out=run, **options)
+    with pytest.raises(SystemExit, match=r"the images have the classes room, .* has cat, dog|classes"):
+        learn(SMALLER, network, [tmp_path / "rooms"], out=tmp_path / "none", **options)
+    assert not (tmp_path / "none").exists()
     folder = RunFolder.load(run)
     rule, before = folder.contract.familiarity, Classifier.load(SMALLER).contract
     assert rule is not None

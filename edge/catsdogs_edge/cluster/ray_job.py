@@ -62,6 +62,7 @@ def run_on_ray(classifier: BatchClassifier, options: ClassifyOptions, parts: str
     done = listing.count - sum(shard.count for shard in left) if listing.shard_size else 0
     summary = ClassifySummary(resumed=done)
     if done == listing.count:
+        store.remove_half_written()
         return summary
     with _cluster(options.threads) as workers:
         if not listing.shard_size:

@@ -4,6 +4,7 @@ URIs go through Arrow's file systems (https://arrow.apache.org/docs/python/files
 Azure, HDFS. Credentials come from where their own tools keep them: environment, profile, role of the machine.
 """
 
+import contextlib
 import fnmatch
 import os
 import re
@@ -112,11 +113,12 @@ class Store:
             return {info.base_name for info in self._list()[1]}
 
     def remove_half_written(self) -> None:
-        """Removes what writers left that were killed; raises `OutputError` where it cannot. No writer must be left."""
+        """Removes what writers left that were killed, if it can be removed. No writer must be left."""
         with self._errors():
             system, infos = self._list()
-            for info in infos:
-                if _HALF_WRITTEN.fullmatch(info.base_name):
+        for info in infos:
+            if _HALF_WRITTEN.fullmatch(info.base_name):
+                with contextlib.suppress(OSError):  # gone, or not ours: the results are there
                     remove = system.delete_dir if info.type == fs.FileType.Directory else system.delete_file
                     remove(info.path)
 

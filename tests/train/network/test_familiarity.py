@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from catsdogs_train.network.familiarity import Detector, Head, attach, fit_boundary, fit_distance, held_out_scores
+from catsdogs_train.network.familiarity import (
+    Detector,
+    OutputLayer,
+    attach,
+    fit_boundary,
+    fit_distance,
+    held_out_scores,
+)
 from catsdogs_train.network.features import Features, make_extractor
 from catsdogs_train.network.resnet import build_network, get_backbone, stage_output, to_inference_model
 
@@ -77,8 +84,8 @@ def test_the_network_computes_what_the_detector_says(with_distance: bool, tmp_pa
         directions, offset = random.normal(0, 4 * scale, (1024, 8)), random.normal(0, 1, 8)
         detector = Detector(method="distance", weights=np.full(8, -0.2), bias=1.0, directions=directions, offset=offset)
     else:
-        head = Head(*network.get_layer("logits").get_weights())
-        features = head.add_confidence(features)
+        head = OutputLayer(*network.get_layer("logits").get_weights())
+        features = head.add_largest(features)
         weights = np.append(random.normal(0, 4 * scale, HEAD_WIDTH + 1024), 2 / features[:, -1].max())
         detector = Detector(method="boundary", weights=weights, bias=0.3)
     detector = replace(detector, bias=detector.bias - float(detector.score(features).mean()))

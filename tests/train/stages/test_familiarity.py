@@ -2,19 +2,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.data.outliers import HELD_OUT, find_outliers
 from catsdogs_train.data.split import Sample
-from catsdogs_train.network.familiarity import Head, fit_boundary
+from catsdogs_train.network.familiarity import OutputLayer, fit_boundary
 from catsdogs_train.network.features import Features
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
 from catsdogs_train.views.batches import ImageBatches
 
-HEAD = Head(np.eye(8, 2, dtype=np.float32), np.zeros(2, np.float32))
+HEAD = OutputLayer(np.eye(8, 2, dtype=np.float32), np.zeros(2, np.float32))
 WIDTH = len(HEAD.kernel)
 
 SETTINGS = Settings(data=[Path("pets")], out=Path("run"), image_size=32, batch_size=8, keep=0.9)
@@ -66,6 +67,20 @@ def test_training_images_do_not_speak_for_others_where_the_backbone_knows_them(r
     assert kept[True].mean() >= SETTINGS.keep
 
 
+@pytest.mark.parametrize("is_tuned", [False, True])
+def test_the_largest_logit_is_read_where_training_images_do_not_set_the_threshold(
+    is_tuned: bool, rooms: Path, tmp_path: Path
+) -> None:
+    """An output layer is sure of what it learned from: the logits of those would promise too much."""
+    write_folder(tmp_path / "pets", per_class=10)
+    samples = [Sample(path, 0, "") for path in sorted((tmp_path / "pets").rglob("*.png"))]
+    outliers, _ = find_outliers([rooms], [], 0)
+    val = extract(make_batches(SETTINGS, samples[1::2]))
+    detector = fit_familiarity(SETTINGS, samples[::2], outliers, val, HEAD, extract, is_tuned=is_tuned).detector
+    assert len(detector.weights) == val.shape[1] + is_tuned
+    assert ("the largest logit" in detector.method) == is_tuned
+
+
 def test_near_logits_are_unfamiliar() -> None:
     """Images of neither whose features are the mean of those of the classes: no sum of features sees that."""
     random = np.random.default_rng(0)
@@ -75,7 +90,7 @@ def test_near_logits_are_unfamiliar() -> None:
         np.column_stack([side + random.normal(0, 0.3, side.shape), random.normal(0, 1, (len(side), WIDTH + 6))])
         for side in sides
     ]
-    familiar, neither = (HEAD.add_confidence(side.astype(np.float32)) for side in features)
+    familiar, neither = (HEAD.add_largest(side.astype(np.float32)) for side in features)
     assert ranked(familiar[:, :-1], neither[:, :-1]) < 0.7
     assert ranked(familiar, neither) > 0.99
 

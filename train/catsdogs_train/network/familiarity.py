@@ -16,6 +16,9 @@ Values = NDArray[np.float64]
 THRESHOLD = 0.5
 """Familiarity of what is barely familiar: the sigmoid of 0."""
 
+STAGES = "the pooled outputs of conv4 and conv5"
+"""What `Features` are, in words."""
+
 _PENALTY = 0.1  # on the squared weights, for standardized features, beside the mean log loss of the two sides
 _RIDGE = 0.1  # share of the mean variance that is added in every direction: there are more directions than images
 _FOLDS = 5  # parts of the training images, each judged by what was learned from the others
@@ -26,14 +29,14 @@ _STEEPNESS = 2.0  # standard deviation of the validation scores: so the sigmoid 
 class Detector:
     """A score, `bias + weights @ y`.
 
-    Without directions, y is the features of both stages and the confidence; with them, it is
-    `(directions @ x + offset) ** 2`, where x is the features of the earlier stage.
+    Without directions, y is the features of both stages, and the largest logit if there is one more weight; with them,
+    it is `(directions @ x + offset) ** 2`, where x is the features of the earlier stage.
     """
 
     method: str
     """The method in words, with its source in the docstring of what made it."""
     weights: Values
-    """Shape (K,); without directions, K is the number of features, and 1 for the confidence."""
+    """Shape (K,); without directions, K is the number of features, or one more."""
     bias: float
     """It gives what is barely familiar the score 0."""
     directions: Values | None = None
@@ -44,7 +47,7 @@ class Detector:
     def score(self, features: Features) -> Values:
         """Returns the scores, shape (N,), whose sigmoid is the familiarity, for `Features` (N, W + E).
 
-        Without directions, for those with confidence (N, W + E + 1); see `add_confidence`.
+        Where it weighs the largest logit, for those with that one (N, W + E + 1); see `OutputLayer.add_largest`.
         """
         values = np.asarray(features, np.float64)
         if self.directions is not None and self.offset is not None:
@@ -98,20 +101,20 @@ class FamiliarityFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
-    """The output layer: from features to logits."""
+class OutputLayer:
+    """From features to logits."""
 
     kernel: NDArray[np.float32]
     """Shape (W, C)."""
     bias: NDArray[np.float32]
     """Shape (C,)."""
 
-    def add_confidence(self, features: Features) -> Features:
-        """Returns `Features` (N, W + E) with one more, the last: by how much the largest logit exceeds their mean.
+    def add_largest(self, features: Features) -> Features:
+        """Returns `Features` (N, W + E) with one more, the last: the largest logit, less the mean of all.
 
         A sum of features cannot see that two logits are near each other. That images of neither have no large logit is
         Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022; less the mean, because
-        logits say nothing but by their differences.
+        only differences of logits say something.
         """
         logits = features[:, : len(self.kernel)] @ self.kernel + self.bias
         return np.column_stack([features, logits.max(axis=1) - logits.mean(axis=1)])
@@ -126,8 +129,8 @@ def held_out_scores(fit: Callable[[Features], Detector], features: Features) -> 
     return scores
 
 
-def fit_boundary(features: Features, outliers: Features) -> Detector:
-    """Learns to tell features (N, F) of the classes from those (M, F) of neither, with confidence or without.
+def fit_boundary(features: Features, outliers: Features, read: str = STAGES) -> Detector:
+    """Learns to tell features (N, F) of the classes from those (M, F) of neither; `read` says in words what they are.
 
     Logistic regression, in which both sides count the same. That images of neither teach what other images of
     neither are like is Hendrycks et al., "Deep Anomaly Detection with Outlier Exposure", 2019.
@@ -140,7 +143,7 @@ def fit_boundary(features: Features, outliers: Features) -> Detector:
     shares = np.repeat([0.5 / len(features), 0.5 / len(outliers)], [len(features), len(outliers)])
     model = LogisticRegression(C=1 / _PENALTY, tol=1e-6, max_iter=10_000).fit(inputs, sides, sample_weight=shares)
     weights = model.coef_[0] / spread
-    method = "logistic regression on the pooled outputs of conv4 and conv5 and the confidence, with images of neither"
+    method = f"logistic regression on {read}, with images of neither"
     return Detector(method=method, weights=weights, bias=float(model.intercept_[0] - mean @ weights))
 
 
@@ -164,7 +167,7 @@ def fit_distance(features: Features, head_width: int) -> Detector:
 
 
 def attach(network: keras.Model, detector: Detector) -> keras.Model:
-    """Adds a second output to the network, the familiarity: float32 (N,), 0 to 1; of what Keras itself has."""
+    """Adds a second output to the network, the familiarity: float32 (N,), 0 to 1; of Keras' own layers."""
     features, earlier = make_extractor(network).output
     logits = network.get_layer("logits")(features)
     if detector.directions is not None and detector.offset is not None:
@@ -173,8 +176,12 @@ def attach(network: keras.Model, detector: Detector) -> keras.Model:
         project.set_weights([detector.directions, detector.offset])
         values = keras.layers.Multiply(name="squares")([values, values])
     else:
-        largest, mean = (ops(logits, axis=1, keepdims=True) for ops in (keras.ops.max, keras.ops.mean))
-        values = keras.layers.Concatenate(name="both_stages")([features, earlier, largest - mean])
+        stages = [features, earlier]
+        if len(detector.weights) > sum(stage.shape[-1] for stage in stages):
+            column = keras.layers.Reshape((-1, 1))(logits)
+            largest, mean = keras.layers.GlobalMaxPooling1D()(column), keras.layers.GlobalAveragePooling1D()(column)
+            stages.append(keras.layers.Subtract(name="largest_logit")([largest, mean]))
+        values = keras.layers.Concatenate(name="both_stages")(stages)
     score = keras.layers.Dense(1, activation="sigmoid", name="score")
     familiarity = keras.layers.Reshape((), name="familiarity")(score(values))
     score.set_weights([detector.weights[:, np.newaxis], np.array([detector.bias])])

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,9 +14,10 @@ from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, HELD_OUT, MOST
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.familiarity import (
+    STAGES,
     Detector,
     FamiliarityFit,
-    Head,
+    OutputLayer,
     Values,
     fit_boundary,
     fit_distance,
@@ -35,7 +35,6 @@ from catsdogs_train.views.batches import ImageBatches, draw_order
 _log = logging.getLogger(__name__)
 
 _VIEW = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
-_PART = replace(_VIEW, smallest=0.6, largest=1.1, anywhere=True, flip=True)  # of what shows neither, it shows neither
 _BLANK = 240  # frames that show nothing, as cameras deliver them
 
 
@@ -62,7 +61,7 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         context.split.train,
         context.outliers,
         val_features,
-        Head(*context.network.get_layer("logits").get_weights()),
+        OutputLayer(*context.network.get_layer("logits").get_weights()),
         extract,
         judging=[HELD_OUT] if context.has_exposed else range(FOLDS),
         is_tuned=context.state.history[-1].stage is not Stage.HEAD or context.settings.weights.endswith(".keras"),
@@ -74,7 +73,7 @@ def fit_familiarity(
     samples: Sequence[Sample],
     outliers: Sequence[Sample],
     val_features: Features,
-    head: Head,
+    layer: OutputLayer,
     extract: Callable[[ImageBatches | RgbBatch], Features],
     *,
     judging: Iterable[int] = range(FOLDS),
@@ -82,12 +81,14 @@ def fit_familiarity(
 ) -> FamiliarityFit:
     """Learns to tell images of the classes, `MOST` of them by lot, from others.
 
-    Both sides are shown as they are and in a random sharpness. Without outliers, what is far from the training images
-    is not familiar. The threshold is set by `val_features`, and by training images that were held out in turn: where
-    the first are few, by all together, else so that it holds for each. It holds for each, too, where the backbone
-    learned from the training images (`is_tuned`), here or in an earlier run: they are more familiar to it than
-    others, so together with few of those they would promise too much. `extract` returns the features of images, of
-    which the first are those that `head` gets. The folds `judging` of the outliers say how many are refused.
+    Half of them are shown as they are, half in a random sharpness, and the others in both ways. Without outliers, what
+    is far from the training images is not familiar. The threshold is set by `val_features`, and by training images that
+    were held out in turn: where the first are few, by all together, else so that it holds for each. It holds for each,
+    too, where the backbone learned from the training images (`is_tuned`), here or in an earlier run: they are more
+    familiar to it than others, so together with few of those they would promise too much. For that reason, the largest
+    logit is weighed there alone: the output layer is sure of all that it learned from. `extract` returns the features
+    of images, of which the first are those that `layer` gets. The folds `judging` of the outliers say how many are
+    refused.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
     scores: list[Values] = []
@@ -99,26 +100,27 @@ def fit_familiarity(
 
     if not outliers:
         features = extract(make_batches(settings, chosen))
-        fit_near = partial(fit_distance, head_width=len(head.kernel))
+        fit_near = partial(fit_distance, head_width=len(layer.kernel))
         detector = with_threshold(fit_near(features), held_out_scores(fit_near, features))
     else:
+        learn = partial(fit_boundary, read=f"{STAGES} and the largest logit") if is_tuned else fit_boundary
 
         def look(batches: ImageBatches | RgbBatch) -> Features:
-            return head.add_confidence(extract(batches))
+            return layer.add_largest(extract(batches)) if is_tuned else extract(batches)
 
-        val_features = head.add_confidence(val_features)
-        parts = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
-        features = np.concatenate([look(part) for part in parts])
+        val_features = layer.add_largest(val_features) if is_tuned else val_features
+        halves = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
+        features = np.concatenate([look(half) for half in halves])
         blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
         blank = look(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
-        views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _PART)]
+        views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
 
         every = np.concatenate([blank, *views])
-        held_out = held_out_scores(lambda part: fit_boundary(part, every), features)
+        held_out = held_out_scores(lambda part: learn(part, every), features)
 
         def fit(indices: NDArray[np.intp]) -> Detector:
             some = np.concatenate([blank, *(view[indices] for view in views)])
-            return with_threshold(fit_boundary(features, some), held_out)
+            return with_threshold(learn(features, some), held_out)
 
         folds = np.array([sample.label for sample in outliers])
         # Each fold is judged by what was learned from the rest.

@@ -40,7 +40,7 @@ _RECIPE = "--train-size 13323 --seed 21"
 
 _FULL = (
     "--epochs 6 --views 1 --batch-size 64 --fine-tune-epochs 32 --fine-tune-size 192 --fine-tune-rate 6e-5 "
-    "--unfreeze all --keep 0.985"
+    "--unfreeze all"
 )
 _SMALL = "--faster 4.4 --image-size 192 --fine-tune-size 160 --fine-tune-epochs 30 --max-drop 1 --keep 0.975"
 

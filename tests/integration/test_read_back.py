@@ -19,7 +19,7 @@ SCRIPT = ROOT / "scripts" / "read_back.py"
 SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
 
 
-@pytest.mark.parametrize(("is_whole", "tolerance"), [(True, 0.1), (False, 0.3)])
+@pytest.mark.parametrize(("is_whole", "tolerance"), [(True, 0.1), (False, 0.4)])
 def test_a_network_is_read_back_from_an_int8_file(
     is_whole: bool, tolerance: float, published: Path, tmp_path: Path
 ) -> None:
@@ -45,8 +45,11 @@ def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path) -> None
     learn(SMALLER, network, [drawings], out=run, **options)
     with pytest.raises(SystemExit, match="run exists: choose another --out, or remove it"):
         learn(SMALLER, network, [drawings], out=run, **options)
-    with pytest.raises(SystemExit, match=r"the images have the classes room, .* has cat, dog|classes"):
-        learn(SMALLER, network, [tmp_path / "rooms"], out=tmp_path / "none", **options)
+    others = [tmp_path / name for name in ("others", "more others")]
+    for seed, place in enumerate(others):
+        write_folder(place, per_class=4, first_seed=10 * seed, kinds=["cat", "room"])
+    with pytest.raises(SystemExit, match=r"the images have the classes cat, room, .*smaller\.int8\.onnx has cat, dog"):
+        learn(SMALLER, network, others[:1], out=tmp_path / "none", **options | {"val": others[1]})
     assert not (tmp_path / "none").exists()
     folder = RunFolder.load(run)
     rule, before = folder.contract.familiarity, Classifier.load(SMALLER).contract
@@ -63,15 +66,8 @@ def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path) -> None
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     onnx.save(make_tiny_model(), tmp_path / "tiny.onnx")
-    command: list[str | Path] = [sys.executable, SCRIPT, tmp_path / "tiny.onnx", tmp_path / "network.keras"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert (
-        "tiny.onnx has no layer called logits: expected a file of catsdogs-export --int8"
-        in done.stderr.splitlines()[-1]
-    )
-    assert not (tmp_path / "network.keras").exists()
-    command[2] = tmp_path / "none.onnx"
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == f"{tmp_path / 'none.onnx'}: no such model file"
+    read_back = run_path(str(SCRIPT))["read_back"]
+    with pytest.raises(SystemExit, match=r"tiny\.onnx has no layer called logits: expected a file of catsdogs-export"):
+        read_back(tmp_path / "tiny.onnx")
+    with pytest.raises(SystemExit, match=r"none\.onnx: no such model file"):
+        read_back(tmp_path / "none.onnx")

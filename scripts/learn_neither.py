@@ -9,7 +9,6 @@ threshold is set by those that validate. RUN holds what an export reads, and no 
 `catsdogs-train --from`.
 """
 
-import csv
 import json
 from pathlib import Path
 from typing import Annotated
@@ -24,11 +23,11 @@ from catsdogs_edge.model.contract import Contract, FamiliarityRule
 from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data.outliers import find_outliers
-from catsdogs_train.data.split import Split, make_split
+from catsdogs_train.data.split import make_split
 from catsdogs_train.network.familiarity import THRESHOLD, OutputLayer, attach
 from catsdogs_train.network.features import Features, extract_features, make_extractor
 from catsdogs_train.network.resnet import load_network
-from catsdogs_train.run.run_folder import RUN_VERSION
+from catsdogs_train.run.run_folder import RUN_VERSION, write_split
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
@@ -83,17 +82,7 @@ def main(
     with atomic_files(out) as folder:
         attach(read, fit.detector).save(folder / "model.keras")
         (folder / "run.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        _write_split(folder / "split.csv", split)
-
-
-def _write_split(path: Path, split: Split) -> None:
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(("set", "label", "path", "sha256", "source"))
-        for name, samples in (("train", split.train), ("val", split.val)):
-            writer.writerows(
-                (name, split.classes[item.label], item.path.resolve(), item.sha256, "") for item in samples
-            )
+        write_split(folder / "split.csv", split)
 
 
 if __name__ == "__main__":

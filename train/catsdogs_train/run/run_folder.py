@@ -97,8 +97,7 @@ class RunFolderWriter:
         }
         text = json.dumps(run, indent=2, default=str)
         (folder / "run.json").write_text(text + "\n", encoding="utf-8")
-        rows = [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)]
-        _write_csv(folder / "split.csv", ("set", "label", "path", "sha256", "source"), rows)
+        write_split(folder / "split.csv", split)
         bad = [(item.path.resolve(), item.reason) for item in split.quarantine]
         _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
         epochs = [msgspec.to_builtins(epoch) for epoch in state.history]
@@ -268,6 +267,12 @@ def _describe_familiarity(fit: FamiliarityFit | None) -> dict[str, Any] | None:
         "others": fit.outliers,
         "others_refused": fit.refused,
     }
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Writes `split.csv`: which images train, and which validate."""
+    rows = [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)]
+    _write_csv(path, ("set", "label", "path", "sha256", "source"), rows)
 
 
 def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:

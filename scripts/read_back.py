@@ -3,8 +3,9 @@
     python scripts/read_back.py MODEL.onnx NETWORK.keras
 
 For a network of which only the exported file is left, as of the one in the package: INT8 weights become what they stand
-for. Batch normalization, which the export folded into the convolutions before it, is not there any more. Its
-familiarity is left out, because what goes on learns that anew. Of a smaller network (`--teacher`), one that has kept
+for. Batch normalization, which the export folded into the convolutions before it, comes back in another division: what
+it scales by makes all kernels equally large, as learning goes wrong where some are a hundred times smaller than others.
+Familiarity is left out, because what goes on learns that anew. Of a smaller network (`--teacher`), one that has kept
 all blocks.
 """
 
@@ -21,9 +22,10 @@ from onnx import numpy_helper
 
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.onnx_file import read_onnx_file
-from catsdogs_train.network.resnet import add_ends, build_network, fold_normalization, get_backbone, rebuild
+from catsdogs_train.network.resnet import add_ends, build_network, get_backbone, rebuild
 
 _STEM = 7  # edge length of the first kernel
+_LEAST = 1e-6  # for a channel of zeros
 _LAYER = re.compile(r"conv\d_(?:block\d+_\d_)?conv|logits")  # in the name of its weights
 
 
@@ -56,7 +58,7 @@ def read_back(model: Path) -> keras.Model:
                     raise SystemExit(f"{model} has no {layer['name']}: expected all blocks of a ResNet50")
                 layer["config"]["filters"] = len(weights[layer["name"]][0])
 
-    whole = fold_normalization(get_backbone(build_network(len(bias), "none", image_size)))
+    whole = get_backbone(build_network(len(bias), "none", image_size))
     backbone = rebuild(whole, (image_size, image_size, 3), narrow)
     _fill(backbone, weights)
     network = add_ends(backbone, len(bias))
@@ -83,7 +85,12 @@ def _fill(backbone: keras.Model, weights: dict[str, list[NDArray[Any]]]) -> None
             kernel, *rest = weights[layer.name]
             bias = rest[0] if rest else np.zeros(len(kernel))  # the export leaves out one of zeros
             whole = _from_blocks(kernel) if kernel.shape[1:] == (12, 4, 4) else kernel
-            layer.set_weights([whole.transpose(2, 3, 1, 0), bias])
+            # Each channel's mean square becomes 1 / inputs (LeCun et al., "Efficient BackProp", 1998).
+            gain = np.maximum(np.sqrt(np.square(whole).sum(axis=(1, 2, 3))), _LEAST)
+            layer.set_weights([whole.transpose(2, 3, 1, 0) / gain, np.zeros_like(bias)])
+            normalization = backbone.get_layer(re.sub("conv$", "bn", layer.name))
+            variance = np.full_like(gain, 1 - normalization.epsilon)
+            normalization.set_weights([gain, bias, np.zeros_like(gain), variance])
 
 
 def _from_blocks(kernel: NDArray[Any]) -> NDArray[Any]:

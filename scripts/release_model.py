@@ -50,6 +50,8 @@ _MAY_LOSE = {"accuracy": 0.002, "other": 0.01, "things": 0.01, "animals": 0.01}
 _VALIDATES, _SEEN = 320, 4000
 """Images of each class of `extra/` that validate; those with ids up to the second have taught WEIGHTS before."""
 
+_FOLDERS = ("train", "more", "extra", "val", "inbox", "other", "other_imagenet")
+
 _CARD = Path(__file__).with_name("model_card.md")
 """With places for the figures."""
 
@@ -60,6 +62,8 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder for the runs.")] = Path("build/release"),
 ) -> None:
     """Writes the model and its card into the edge package."""
+    if missing := [name for name in _FOLDERS if not (data / name).is_dir()]:
+        raise SystemExit(f"{data} has no folder {missing[0]}: expected {', '.join(_FOLDERS)}")
     kinds = _divide_outliers(data, out)
     _hold_back(data / "extra", out)
     learned = [data / "train", data / "more", out / "extra" / "train"]

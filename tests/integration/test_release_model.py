@@ -56,3 +56,10 @@ def test_the_smaller_network_is_taken_if_it_is_as_good() -> None:
     assert not is_as_good(full | {"accuracy": 0.9875}, full)
     assert is_as_good(full | {"refused": refused | {"other": (280, 288)}}, full)
     assert not is_as_good(full | {"refused": refused | {"animals": (59, 64)}}, full)
+
+
+def test_data_without_one_of_the_folders_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    with pytest.raises(SystemExit, match="has no folder more: expected train, more, extra, val, inbox, other, other_"):
+        SCRIPT["main"](tmp_path, "none", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

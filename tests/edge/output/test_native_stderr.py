@@ -1,4 +1,5 @@
 import gc
+import os
 
 import pytest
 
@@ -18,3 +19,15 @@ def test_what_is_imported_is_never_looked_through_again() -> None:
         assert gc.isenabled()
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize(("users", "taken"), [(None, "1"), ("0", "0")])
+def test_tensorflow_takes_onednn_unless_the_user_says_otherwise(
+    users: str | None, taken: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", users or "")
+    if users is None:
+        monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS")
+    with importing_tensorflow():
+        assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == taken
+    gc.unfreeze()

@@ -22,6 +22,7 @@ from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.contract import Contract, FamiliarityRule
 from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.output.files import atomic_files
+from catsdogs_train.backend import set_up_keras
 from catsdogs_train.data.outliers import find_outliers
 from catsdogs_train.data.split import make_split
 from catsdogs_train.network.familiarity import THRESHOLD, OutputLayer, attach
@@ -44,18 +45,23 @@ def main(
     keep: Annotated[float, typer.Option(min=0.5, max=1, help="Share of images of the classes to keep.")] = 0.98,
 ) -> None:
     """Writes the folder."""
+    set_up_keras(0)
     try:
-        contract = Contract.from_metadata(read_onnx_file(model).metadata, str(model))
-        if out.exists():
-            raise OutputError(f"{out} exists: choose another --out, or remove it")
-        read = load_network(network, contract.image_size, ComputeDtype.FLOAT32)
-        split = make_split(train, val=val, train_size=None, val_size=None, seed=0)
-        if split.classes != contract.classes:
-            found, expected = ", ".join(split.classes), ", ".join(contract.classes)
-            raise DataError(f"the images have the classes {found}, {model} has {expected}")
-        outliers, _ = find_outliers([other], [*split.train, *split.val], 0)
+        _learn(model, network, train, val, other, out, keep)
     except CatsDogsError as error:
         raise SystemExit(str(error)) from error
+
+
+def _learn(model: Path, network: Path, train: list[Path], val: Path, other: Path, out: Path, keep: float) -> None:
+    contract = Contract.from_metadata(read_onnx_file(model).metadata, str(model))
+    if out.exists():
+        raise OutputError(f"{out} exists: choose another --out, or remove it")
+    read = load_network(network, contract.image_size, ComputeDtype.FLOAT32)
+    split = make_split(train, val=val, train_size=None, val_size=None, seed=0)
+    if split.classes != contract.classes:
+        found, expected = ", ".join(split.classes), ", ".join(contract.classes)
+        raise DataError(f"the images have the classes {found}, {model} has {expected}")
+    outliers, _ = find_outliers([other], [*split.train, *split.val], 0)
     settings = Settings(data=train, out=out, image_size=contract.image_size, keep=keep)
     extractor = make_extractor(read)
 

@@ -22,6 +22,7 @@ from onnx import numpy_helper
 
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.onnx_file import read_onnx_file
+from catsdogs_train.backend import set_up_keras
 from catsdogs_train.network.resnet import add_ends, build_network, get_backbone, rebuild
 
 _STEM = 7  # edge length of the first kernel
@@ -34,6 +35,7 @@ def main(
     network: Annotated[Path, typer.Argument(help="The .keras file to write.")],
 ) -> None:
     """Writes the network."""
+    set_up_keras(0)
     read_back(model).save(network)
 
 

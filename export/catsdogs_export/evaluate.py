@@ -142,4 +142,6 @@ def _open(model: Path, provider: Provider) -> Predictor:
     if model.suffix != ".keras":
         return Classifier.load(model, provider)
     run = RunFolder.load(model.parent)
+    if model.name != run.model.name:
+        raise DataError(f"{model}: expected {run.model}, as run.json describes that one alone")
     return KerasPredictor(run.load_network(), run.contract)

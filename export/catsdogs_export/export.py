@@ -17,7 +17,7 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
 from catsdogs_export.convert import convert
 from catsdogs_export.float_nodes import to_fp16
-from catsdogs_export.gate import SourceDifference, require_not_worse
+from catsdogs_export.gate import SourceDifference, load_old, require_not_worse
 from catsdogs_export.int8 import Quantizer
 from catsdogs_export.int8_search import Search, search
 from catsdogs_export.options import ExportOptions, Target
@@ -71,7 +71,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
     require_images(run.val)
     if options.not_worse_than is not None:
-        Classifier.load(options.not_worse_than, Provider.CPU)  # better to hear it now than after the conversion
+        load_old(options.not_worse_than, run.contract.classes)  # better to hear it now than after the conversion
     wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
     for precision, name in FILES.items():
         if (out / name).exists() and not wanted[precision]:

@@ -66,10 +66,7 @@ def require_not_worse(
         ModelError: The old file cannot be used.
         WorseError: The new one loses more on one of the sources.
     """
-    old = Classifier.load(model, Provider.CPU)
-    if old.contract.classes != candidate.contract.classes:
-        ours, theirs = ", ".join(candidate.contract.classes), ", ".join(old.contract.classes)
-        raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
+    old = load_old(model, candidate.contract.classes)
     before, after = (_right(each, images) for each in (old, candidate))
     sources = [image.source or VALIDATION for image in images]
     found = [
@@ -79,6 +76,15 @@ def require_not_worse(
     if any(item.is_worse for item in found):
         raise WorseError(found, model)
     return found
+
+
+def load_old(model: Path, classes: Sequence[str]) -> Classifier:
+    """Opens the file that is to be replaced; raises `DataError` where it knows other classes."""
+    old = Classifier.load(model, Provider.CPU)
+    if list(old.contract.classes) != list(classes):
+        ours, theirs = ", ".join(classes), ", ".join(old.contract.classes)
+        raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
+    return old
 
 
 def _right(model: Classifier, images: Sequence[LabelledImage]) -> NDArray[np.bool_]:

@@ -51,7 +51,8 @@ class BudgetError(ParityError):
         best = min(trials, key=lambda trial: _distance(trial.loss))
         super().__init__(
             f"level C: none of {len(trials)} INT8 settings is good enough; the best one, {best.setting.describe()}, "
-            f"{best.loss.why_not}. Calibrate on other training images (--calibrate DIR), or allow more (--max-drop)"
+            f"{best.loss.why_not}. Calibrate on other training images (--calibrate DIR), or allow more loss of "
+            "accuracy (--max-drop)"
         )
         self.trials = tuple(trials)
 

@@ -237,6 +237,14 @@ def test_what_is_no_run_folder_is_refused(missing: str, small_run: Path, tmp_pat
         export(tmp_path / "run", tmp_path / "out", ExportOptions())
 
 
+def test_a_run_that_is_not_done_is_refused(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    (tmp_path / "run" / "checkpoint").mkdir()
+    (tmp_path / "run" / "checkpoint" / "settings.json").write_text("{}")
+    with pytest.raises(DataError, match="run is not done: finish it with catsdogs-train --resume"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+
+
 def test_a_run_of_folders_that_are_not_utf8_is_read(small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, tmp_path / "run")
     described = json.loads((tmp_path / "run" / "run.json").read_text())

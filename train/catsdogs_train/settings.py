@@ -1,6 +1,5 @@
 """What a user can ask a training for."""
 
-import math
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -52,16 +51,6 @@ def _check_size(size: int | None) -> int | None:
     if size and size % 32:
         raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
     return size
-
-
-def _check_number(number: float) -> float:
-    if math.isnan(number):
-        raise typer.BadParameter("nan is not a number")
-    return number
-
-
-def _check_optional(number: float | None) -> float | None:
-    return None if number is None else _check_number(number)
 
 
 class Dataset(StrEnum):
@@ -153,7 +142,6 @@ class Settings:
         typer.Option(
             min=1e-7,
             max=1e-2,
-            callback=_check_optional,
             show_default="0.0001, or 0.0003 with --teacher",
             help="Highest learning rate then, along a cosine.",
         ),
@@ -163,16 +151,13 @@ class Settings:
     ] = Unfreeze.CONV4
     label_smoothing: Annotated[
         float,
-        typer.Option(
-            min=0, max=0.9, callback=_check_number, help="Share of a label that goes to all classes, while fine-tuning."
-        ),
+        typer.Option(min=0, max=0.9, help="Share of a label that goes to all classes, while fine-tuning."),
     ] = 0.1
     mixup: Annotated[
         float,
         typer.Option(
             min=0,
             max=10,
-            callback=_check_number,
             help="Mix pairs of images while fine-tuning: 0.2 a little, 0 not at all.",
         ),
     ] = 0.0
@@ -196,7 +181,6 @@ class Settings:
         typer.Option(
             min=1,
             max=100,
-            callback=_check_optional,
             show_default="3",
             help="With --teacher: how many times faster than it, on a CPU in INT8; --image-size counts, too.",
         ),
@@ -205,7 +189,6 @@ class Settings:
         float | None,
         typer.Option(
             min=0,
-            callback=_check_optional,
             show_default="0.5",
             help="With --teacher: accuracy that may be lost against it, in percentage points.",
         ),
@@ -228,7 +211,6 @@ class Settings:
         typer.Option(
             min=0.5,
             max=1,
-            callback=_check_number,
             help="Share of the images of the classes that must not be taken for 'neither'.",
         ),
     ] = 0.98

@@ -201,7 +201,7 @@ def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
                 "give other images with --other"
             )
         _log.info("the earlier run's images of neither are gone: %s", gone[0])
-    there = [folder for folder in (*new, *old) if folder not in gone]
+    there = [*new, *(folder for folder in old if folder not in gone)]
     return list({folder.resolve(): folder for folder in there}.values())
 
 

@@ -7,12 +7,13 @@ import errno
 import inspect
 import io
 import logging
+import math
 import os
 import platform
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
@@ -126,6 +127,7 @@ def command(
             print_config: bool = False,
             **values: Any,
         ) -> None:
+            _check_numbers(values, context)
             read = options(**values)
             if print_config:
                 typer.echo("\n".join(to_toml(read, context)))
@@ -155,6 +157,14 @@ def command(
         return function
 
     return decorate
+
+
+def _check_numbers(values: Mapping[str, Any], context: typer.Context) -> None:
+    """Refuses `nan` and `inf`: ranges of options let the first pass, and those without an end the second."""
+    for parameter in context.command.params:
+        value = values.get(parameter.name or "")
+        if isinstance(value, float) and not math.isfinite(value):
+            raise typer.BadParameter(f"{value} is not a finite number", context, parameter)
 
 
 def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:

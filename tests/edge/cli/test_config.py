@@ -108,3 +108,14 @@ def test_a_stream_is_watched_as_the_file_says(tmp_path: Path, video: Path, tiny:
     done = cam("--config", write(tmp_path, text))
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)["label"] for line in rows.read_text().splitlines()] == ["cat"] * 4
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--smoothing", "nan"), ("--smoothing", "inf"), ("--clip-before", "nan")]
+)
+def test_what_is_no_number_is_wrong_usage(option: str, value: str, tmp_path: Path) -> None:
+    done = cam(option, value)
+    assert done.returncode == 2
+    assert f"Invalid value for '{option}': {value} is not a finite number" in " ".join(done.stderr.split())
+    done = cam("--config", write(tmp_path, f"{option.removeprefix('--').replace('-', '_')} = {value}\n"))
+    assert done.returncode == 2

@@ -1,6 +1,7 @@
 import hashlib
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -74,6 +75,13 @@ def test_what_a_killed_download_left_is_gone_on_with(publisher: Publisher, tmp_p
     assert publisher.asked == ["bytes=1000-"]
     (tmp_path / "pets.zip").rename(tmp_path / "pets.zip.part")  # all of it had come
     assert download(SET, tmp_path).read_bytes() == CONTENT
+
+
+def test_two_at_once_are_one_download(publisher: Publisher, tmp_path: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        paths = list(pool.map(lambda _: download(SET, tmp_path), range(3)))
+    assert [path.read_bytes() for path in paths] == [CONTENT] * 3
+    assert publisher.asked == [""]
 
 
 def test_a_server_that_knows_no_ranges_sends_it_anew(publisher: Publisher, tmp_path: Path) -> None:

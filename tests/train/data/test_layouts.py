@@ -93,7 +93,7 @@ def test_a_path_that_leads_out_of_a_zip_is_refused(name: str, tmp_path: Path) ->
     with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
         archive.writestr("cat/1.jpg", b"x")
         archive.writestr(name, b"x")
-    with pytest.raises(DataError, match="which leads out of it"):
+    with pytest.raises(DataError, match=r"^\S*evil\.zip holds '.*', which leads out of it"):
         unpack(tmp_path / "evil.zip", tmp_path / "into")
     assert not list(tmp_path.rglob("*.jpg"))
 

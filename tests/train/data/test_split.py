@@ -112,10 +112,10 @@ def test_bad_files_and_copies_are_left_out_with_their_reasons(tmp_path: Path) ->
     assert len(list(tmp_path.rglob("*.*"))) == 24  # nothing is deleted
 
 
-def near_copy(path: Path, out: Path) -> None:
+def near_copy(path: Path, out: Path, quality: int = 70) -> None:
     image = cv2.imread(str(path))
     assert image is not None
-    assert cv2.imwrite(str(out), image, [cv2.IMWRITE_JPEG_QUALITY, 70])
+    assert cv2.imwrite(str(out), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
 
 def test_nearly_equal_images_are_on_one_side(drawn: Path, tmp_path: Path) -> None:
@@ -129,15 +129,27 @@ def test_nearly_equal_images_are_on_one_side(drawn: Path, tmp_path: Path) -> Non
         assert not stems[0] & stems[1]
 
 
-@pytest.mark.usefixtures("as_in_large_classes")
-def test_what_validates_never_becomes_training_when_copies_are_added(drawn: Path, tmp_path: Path) -> None:
-    before = split(drawn)
-    shutil.copytree(drawn, tmp_path / "more")
-    for path in list((tmp_path / "more").rglob("*.png")):
-        near_copy(path, path.with_suffix(".jpg"))
-    after = split(tmp_path / "more")
-    assert names(before.val) <= names(after.val)
-    assert not names(before.val) & names(after.train)
+def test_bursts_validate_as_seldom_as_single_images(tmp_path: Path) -> None:
+    write_folder(tmp_path / "single", per_class=30)
+    for path in (tmp_path / "single").rglob("*.png"):
+        folder = tmp_path / "bursts" / path.parent.name
+        folder.mkdir(parents=True, exist_ok=True)
+        for quality in range(70, 90, 2):
+            near_copy(path, folder / f"{path.stem}-{quality}.jpg", quality)
+    result = split(tmp_path / "bursts")
+    assert len(result.train) + len(result.val) == 600
+    assert 100 <= len(result.val) <= 180  # 50 of the 300 of each class; a fifth, by lot, is 120
+    bursts = [{name.partition("-")[0] for name in names(samples)} for samples in (result.train, result.val)]
+    assert not bursts[0] & bursts[1]
+
+
+def test_a_class_that_is_one_burst_has_nothing_to_learn_from(drawn: Path, tmp_path: Path) -> None:
+    shutil.copytree(drawn / "dog", tmp_path / "dog")
+    (tmp_path / "cat").mkdir()
+    for quality in range(70, 90, 2):
+        near_copy(drawn / "cat" / "0.png", tmp_path / "cat" / f"{quality}.jpg", quality)
+    with pytest.raises(DataError, match=r"no training image of class 'cat' is left: .* nearly the same are on one sid"):
+        split(tmp_path)
 
 
 def test_training_images_that_are_nearly_ones_to_validate_on_are_left_out(drawn: Path, tmp_path: Path) -> None:

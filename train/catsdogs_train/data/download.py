@@ -3,11 +3,15 @@
 import logging
 import shutil
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
+
+from filelock import FileLock, Timeout
 
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.files import make_folder, sha256, write_errors
@@ -59,9 +63,21 @@ def download(dataset: Dataset, into: Path | None = None) -> Path:
     """
     archive, folder = ARCHIVES[dataset], into or cache_folder()
     path = folder / archive.name
-    if path.is_file() and sha256(path) == archive.sha256:
+    if _is_whole(archive, path):
         return path
     make_folder(folder)
+    with _alone(archive.name):
+        if not _is_whole(archive, path):  # else another process was there first
+            _download(dataset, archive, path)
+    return path
+
+
+def _is_whole(archive: Archive, path: Path) -> bool:
+    return path.is_file() and sha256(path) == archive.sha256
+
+
+def _download(dataset: Dataset, archive: Archive, path: Path) -> None:
+    folder = path.parent
     part = path.with_name(f"{path.name}.part")
     free = shutil.disk_usage(folder).free + (part.stat().st_size if part.exists() else 0) >> 20
     if free < 2 * archive.megabytes:
@@ -78,7 +94,24 @@ def download(dataset: Dataset, into: Path | None = None) -> Path:
         )
     with write_errors(path):
         part.replace(path)
-    return path
+
+
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Waits until no other process of this user downloads the same file."""
+    locks = cache_folder() / "locks"
+    make_folder(locks)
+    lock = FileLock(locks / f"{name}.lock")
+    with write_errors(locks):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            _log.info("another process downloads %s: waiting for it", name)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _fetch(archive: Archive, part: Path) -> None:

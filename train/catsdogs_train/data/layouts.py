@@ -138,6 +138,8 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
     except OutputError:
         if not folder.is_dir():  # another process has unpacked it meanwhile
             raise
+    except DataError:  # a ValueError, too
+        raise
     except _DAMAGE as error:
         raise DataError(f"{archive} is not a zip file that can be unpacked: {error}") from error
     return folder

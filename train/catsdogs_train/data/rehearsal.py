@@ -20,9 +20,9 @@ MOST_TRAIN, MOST_VAL = 2000, 1000
 """Images of an earlier run that are taken along, by lot: to ask the backbone about more takes an hour, not minutes."""
 
 LEAST_SHARE = 0.25
-"""How much the new images count together, at least, however few they are."""
+"""How much the new images count together, at least, where `_MOST_WEIGHT` allows it."""
 
-_MOST_WEIGHT = 20.0  # of a new image: five of them must not decide alone
+_MOST_WEIGHT = 20.0  # of a new image beside one of the earlier run: five of them must not decide alone
 
 
 def extend_split(
@@ -36,7 +36,7 @@ def extend_split(
 
     Old images stay on their side. New ones are divided as `make_split` divides; those that the earlier run had stay
     what they were there. Nothing to learn from is nearly the same as something to judge by. Few new images count more,
-    so that together they have their `LEAST_SHARE`.
+    up to `_MOST_WEIGHT`, so that together they have their `LEAST_SHARE`.
 
     Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
     """
@@ -53,7 +53,8 @@ def extend_split(
         dropped += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
         if not dropped:
             raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
-        new = [item for item in new if item.sample not in set(listed)]
+        gone = set(listed)
+        new = [item for item in new if item.sample not in gone]
     quarantine += dropped
     known = {sample.sha256 for sample in (*earlier.train, *earlier.val)}
     there = [item for item in new if item.sample.sha256 in known]
@@ -93,8 +94,8 @@ def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list
     """Leaves out what a list of wrong labels names of the images to learn from."""
     if drop is None:
         return earlier, []
-    gone = [sample for sample in earlier.train if drop.has(sample.path, sample.sha256)]
-    kept = tuple(sample for sample in earlier.train if sample not in set(gone))
+    gone = {sample: None for sample in earlier.train if drop.has(sample.path, sample.sha256)}
+    kept = tuple(sample for sample in earlier.train if sample not in gone)
     return replace(earlier, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
 
 

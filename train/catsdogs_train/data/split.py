@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.audit import Finding, examine, near_groups, near_ones
 from catsdogs_train.data.drop_list import DropList
@@ -111,7 +109,10 @@ def make_split(
         present = {candidate.sample.label for candidate in chosen}
         for label, name in enumerate(classes):
             if label not in present:
-                raise DataError(f"no {part} image of class '{name}' is left: add some, or ask for more")
+                raise DataError(
+                    f"no {part} image of class '{name}' is left: add others, or ask for more (those that are nearly "
+                    "the same are on one side, and count as one)"
+                )
     train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
     return Split(classes, train_samples, val_samples, tuple(quarantine))
 
@@ -222,15 +223,20 @@ def take(candidates: list[Candidate], count: int, seed: int, purpose: str, *, hi
 
 
 def _keys(candidates: Sequence[Candidate], seed: int) -> list[float]:
-    """Returns a number from 0 to 1 for each: the lowest that follows from a content of its group and the seed."""
-    own = [
-        int(hashlib.sha256(f"{seed} {candidate.finding.sha256}".encode()).hexdigest()[:13], 16) / 16**13
-        for candidate in candidates
-    ]
+    """Returns a number from 0 to 1 for each, which follows from the seed and one content of its group.
+
+    It is the content with the lowest hash: so a burst of images validates as seldom as a single one.
+    """
+    contents = [candidate.finding.sha256 for candidate in candidates]
+    lowest: dict[int, str] = {}
     groups = near_groups([candidate.finding for candidate in candidates])
-    lowest = np.ones(len(own))
-    np.minimum.at(lowest, groups, own)
-    return [float(lowest[group]) for group in groups]
+    for group, content in zip(groups, contents, strict=True):
+        lowest[group] = min(content, lowest.get(group, content))
+    keys = {
+        group: int(hashlib.sha256(f"{seed} {content}".encode()).hexdigest()[:13], 16) / 16**13
+        for group, content in lowest.items()
+    }
+    return [keys[group] for group in groups]
 
 
 def without_near(

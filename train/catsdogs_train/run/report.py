@@ -82,7 +82,7 @@ def _figures(data: ReportData) -> Iterator[str]:
         if data.familiarity.refused is not None:
             low, high = accuracy_interval(round(data.familiarity.refused * judged), judged)
             refused = f"{data.familiarity.refused:.2%} of {judged} (95 %: {low:.2%} to {high:.2%})"
-            has_earlier = data.comparison or data.changes
+            has_earlier = data.comparison or data.changes or data.settings.weights.endswith(".keras")
             known = ", unless the network had learned from it in an earlier run" if has_earlier else ""
             yield f"| images of neither that were refused, each by a judge that did not know it{known} | {refused} |"
     if len(truth) < ENOUGH:

@@ -93,7 +93,7 @@ def train_epochs(
                 f"the loss of epoch {epoch.epoch} is not a number: "
                 + (
                     "--fine-tune-rate is too high"
-                    if context.student
+                    if stage is not Stage.HEAD
                     else "the weights of --weights are no ImageNet weights"
                 )
                 + ", or --precision is too low; what was trained before is kept, train anew in another --out"

@@ -207,6 +207,9 @@ def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
 
 def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
     """Finds the images, and divides them."""
+    for option, folder in (("--other", settings.other), ("--unlabelled", settings.unlabelled)):
+        if folder and not folder.is_dir():  # better to hear it now than after all images were looked at
+            raise DataError(f"{option} {folder}: no such folder")
     data = [*(settings.data or ()), *([download(settings.dataset)] if settings.dataset else ())]
     drop = DropList.read(settings.drop) if settings.drop else None
     if earlier:

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import cv2
@@ -73,6 +74,26 @@ def test_images_that_are_gone_are_named(tmp_path: Path, earlier: Split) -> None:
     earlier.train[0].path.unlink()
     with pytest.raises(DataError, match=r"1 of the \d+ images of the earlier run are gone, such as .*put them back"):
         extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+
+
+def test_what_is_not_what_it_was_is_left_out_and_named(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=4, first_seed=500)
+    torn, changed = (earlier.train[index].path for index in (0, 1))
+    torn.write_bytes(b"torn")
+    shutil.copy(tmp_path / "new" / "dog" / "500.png", changed)
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert not {torn, changed} & {sample.path for sample in (*split.train, *split.val)}
+    reasons = {item.path: item.reason for item in split.quarantine}
+    assert "not an image" in reasons[torn]
+    assert reasons[changed] == "another image than in the earlier run"
+
+
+def test_images_come_from_the_zip_file_that_holds_them(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500)
+    write_folder(tmp_path / "more", per_class=6, first_seed=700)
+    archive = Path(shutil.make_archive(str(tmp_path / "more"), "zip", tmp_path / "more"))
+    split = extend_split(CLASSES, earlier, [tmp_path / "new", archive], 0)
+    assert {sample.source for sample in split.train} == {EARLIER, str(tmp_path / "new"), str(archive)}
 
 
 def test_the_draw_is_the_same_each_time(tmp_path: Path, earlier: Split) -> None:

@@ -1,13 +1,13 @@
 """Puts new images beside those of an earlier run: so that what is new is learned, and what was known is kept."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.drop_list import DropList
-from catsdogs_train.data.layouts import find_all, in_words
+from catsdogs_train.data.layouts import find_all, in_words, unpack
 from catsdogs_train.data.split import Candidate, Quarantined, Sample, Split, divide, read_candidates, sort_out, take
 from catsdogs_train.data.split import without_near as leave_out_near
 
@@ -59,12 +59,14 @@ def extend_split(
     known = {sample.sha256 for sample in (*earlier.train, *earlier.val)}
     there = [item for item in new if item.sample.sha256 in known]
     quarantine += [Quarantined(item.sample.path, "the earlier run has it") for item in there]
-    new = [_named(item, data) for item in new if item.sample.sha256 not in known]
+    origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
+    new = [_named(item, origins) for item in new if item.sample.sha256 not in known]
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     train, val, more = divide(new, None, None, seed)
     quarantine += more
-    learned, judged = _read(earlier.train), _read(earlier.val)
+    (learned, more), (judged, rest) = _read(earlier.train), _read(earlier.val)
+    quarantine += [*more, *rest]
     val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
     quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
     old_train, held_out = _draw(learned, MOST_TRAIN, seed), [*_draw(judged, MOST_VAL, seed), *val]
@@ -83,10 +85,9 @@ def extend_split(
     )
 
 
-def _named(item: Candidate, data: Sequence[Path]) -> Candidate:
-    """Notes which folder an image comes from."""
-    path = item.sample.path
-    source = next((str(root) for root in data if path.is_relative_to(root)), str(data[0]))
+def _named(item: Candidate, origins: Mapping[Path, str]) -> Candidate:
+    """Notes which folder, or zip file, an image comes from."""
+    source = next(name for root, name in origins.items() if item.sample.path.is_relative_to(root))
     return replace(item, sample=replace(item.sample, source=source))
 
 
@@ -99,17 +100,24 @@ def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list
     return replace(earlier, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
 
 
-def _read(samples: Sequence[Sample]) -> list[Candidate]:
-    """Reads images of the earlier run, as far as they are not remembered."""
+def _read(samples: Sequence[Sample]) -> tuple[list[Candidate], list[Quarantined]]:
+    """Reads images of the earlier run, as far as they are not remembered; leaves out what is not what it was."""
     missing = [sample.path for sample in samples if not sample.path.is_file()]
     if missing:
         raise DataError(
             f"{len(missing)} of the {len(samples)} images of the earlier run are gone, such as {missing[0]}: put them "
             "back, or train anew"
         )
-    candidates, _ = read_candidates([(sample.path, sample.label) for sample in samples])
-    sources = {sample.path: sample.source or EARLIER for sample in samples}
-    return [replace(item, sample=replace(item.sample, source=sources[item.sample.path])) for item in candidates]
+    candidates, quarantine = read_candidates([(sample.path, sample.label) for sample in samples])
+    before = {sample.path: sample for sample in samples}
+    kept = []
+    for item in candidates:
+        old = before[item.sample.path]
+        if item.sample.sha256 == old.sha256:
+            kept.append(replace(item, sample=replace(item.sample, source=old.source or EARLIER)))
+        else:
+            quarantine.append(Quarantined(old.path, "another image than in the earlier run"))
+    return kept, quarantine
 
 
 def _draw(candidates: list[Candidate], most: int, seed: int) -> list[Candidate]:

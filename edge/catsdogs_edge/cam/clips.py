@@ -267,8 +267,10 @@ class _Video:
             _log.warning("%s ends before its visit: it has grown to a quarter of the quota", self._path)
         self._quota.make_room(len(snapshot), keep=self._temporary)
         sync(self._temporary)
-        write_whole(self._path.with_suffix(".jpg"), snapshot)
-        put_in_place(self._temporary, self._path)
+        try:
+            write_whole(self._path.with_suffix(".jpg"), snapshot)
+        finally:  # a video is worth keeping without its image
+            put_in_place(self._temporary, self._path)
         sync(self._path.parent)
         return True
 

@@ -141,7 +141,8 @@ def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | No
 
 
 def _is_cut_short(tail: bytes, start: bytes) -> bool:
-    """Returns whether this is a row of ours that was cut short, and no more."""
+    """Returns whether this is a row of ours that was cut short, and no more; a power cut can leave zeros behind it."""
+    tail = tail.rstrip(b"\0")
     return b"\n" not in tail and len(tail) <= LONGEST_ROW and tail.startswith(start[: len(tail)])
 
 

@@ -36,6 +36,8 @@ _EXTRA_OF_MODULE = {
     "onnx_ir": "export", "imagehash": None, "filelock": None, "platformdirs": None,
 }  # fmt: skip
 
+_EMPTY_VALUE = re.compile(r"--[\w-]+=")
+
 _received: list[int] = []  # the signal that ends the command, unless it is Ctrl-C
 
 HELP = ["--help", "-h"]
@@ -188,6 +190,7 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
         sys.stdout.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")
     try:
         _handle_signals()
+        _refuse_empty_arguments()
         try:
             app()
         finally:
@@ -206,6 +209,14 @@ def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:
             raise
         _fail(line)
     sys.exit(ExitCode.DONE)
+
+
+def _refuse_empty_arguments() -> None:
+    """Ends as for wrong usage where an argument is empty: as a path, it would be the current folder."""
+    for argument in sys.argv[1:]:
+        if not argument or _EMPTY_VALUE.fullmatch(argument):
+            _say_error(f"an argument is empty ('{argument}'): is a variable of the shell not set?")
+            raise SystemExit(ExitCode.WRONG_USAGE)
 
 
 def _is_interrupt(error: BaseException | None) -> bool:
@@ -253,6 +264,11 @@ def _open_closed_descriptors() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+# Of a path that a user named, wherever it is looked at first: no right to enter its folder, too long a name, links in
+# a circle
+_PATH_ERRORS = {errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP}
+
+
 def _explain(error: Exception, extra: str) -> str | None:
     """Returns one line about what the user can mend; None for a bug, which keeps its traceback."""
     if isinstance(error, CatsDogsError):
@@ -261,9 +277,16 @@ def _explain(error: Exception, extra: str) -> str | None:
         return _missing_extra(error, extra)
     if isinstance(error, RuntimeError) and "start new thread" in str(error):
         return "the system starts no more threads: raise the limit (ulimit -u), or give --threads 1"
-    if isinstance(error, OSError) and error.filename is None and error.errno in WRITE_ERRORS:
-        if error.errno == errno.ENOENT:
-            return f"there is no folder for temporary files ({error.strerror}): set TMPDIR"
+    return _explain_os_error(error) if isinstance(error, OSError) else None
+
+
+def _explain_os_error(error: OSError) -> str | None:
+    if error.filename is not None:
+        is_of_path = error.errno in _PATH_ERRORS
+        return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}" if is_of_path else None
+    if error.errno == errno.ENOENT:
+        return f"there is no folder for temporary files ({error.strerror}): set TMPDIR"
+    if error.errno in WRITE_ERRORS:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
         return f"standard output cannot be written: {error.strerror}"
     return None
@@ -286,6 +309,10 @@ def _missing_extra(error: ImportError, extra: str) -> str:
 
 
 def _fail(message: str) -> NoReturn:
+    _say_error(message)
+    sys.exit(ExitCode.FAILED)
+
+
+def _say_error(message: str) -> None:
     command = os.path.basename(sys.argv[0]).removesuffix(".exe")  # noqa: PTH119 - a name, not a path
     say(f"{command}: {' '.join(message.split())}", err=True)
-    sys.exit(ExitCode.FAILED)

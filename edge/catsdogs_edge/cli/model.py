@@ -45,6 +45,8 @@ def _model(options: ModelOptions) -> None:
     """
     if (options.action is Action.INSTALL) != (options.new is not None):
         raise typer.BadParameter("install takes PLACE and NEW, rollback takes PLACE alone")
+    if not options.place.name:
+        raise typer.BadParameter(f"{options.place} is a folder, expected the place of a model file")
     from catsdogs_edge.model.replace import install, previous_of, roll_back  # noqa: PLC0415
 
     if options.new is not None:
@@ -52,4 +54,5 @@ def _model(options: ModelOptions) -> None:
         say(f"{options.place} is {options.new} now" + (f"; the one before is kept as {kept}" if kept else ""))
     else:
         roll_back(options.place)
-        say(f"{options.place} is the one before now; the other is kept as {previous_of(options.place)}")
+        kept = previous_of(options.place)
+        say(f"{options.place} is the one before now" + (f"; the other is kept as {kept}" if kept.is_file() else ""))

@@ -126,8 +126,8 @@ class Review:
     def path_of(self, name: str) -> Path | None:
         """Returns the file of an image of that name; None where there is none."""
         path = self.folder / name
-        is_ours = path.parent == self.folder and path.suffix == ENDING and path.with_suffix(".json").is_file()
-        return path if is_ours and path.is_file() else None
+        is_ours = path.parent == self.folder and path.suffix == ENDING and os.path.isfile(path.with_suffix(".json"))
+        return path if is_ours and os.path.isfile(path) else None  # not `is_file`, which fails for too long a name
 
     def say(self, names: Iterable[str], label: str | None) -> None:
         """Remembers a label for images, or with None takes it back; it is on the disk when this returns.
@@ -185,14 +185,16 @@ class Review:
         for needed in (folder, rows):
             make_folder(needed)
         with write_errors(folder):
-            target = self._rename(item.path, folder)
+            target = self._rename(item.path, folder, rows)
             sync(folder)
             row = item.path.with_suffix(".json")
             put_in_place(row, rows / f"{target.stem}.json")
 
-    def _rename(self, image: Path, folder: Path) -> Path:
-        """Moves an image; returns where it is."""
+    def _rename(self, image: Path, folder: Path, rows: Path) -> Path:
+        """Moves an image to a name that no row has yet; returns where it is."""
         for name in self._names.candidates(folder / image.name):
+            if os.path.lexists(rows / f"{name.stem}.json"):
+                continue
             try:
                 rename_to_free(image, name)
             except FileExistsError:

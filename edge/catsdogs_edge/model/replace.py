@@ -8,7 +8,7 @@ from pathlib import Path
 from catsdogs_edge.errors import ModelError, OutputError
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.output.files import atomic_file, make_folder, sync, write_errors
+from catsdogs_edge.output.files import atomic_file, make_folder, remove_old_stages, sync, write_errors
 from catsdogs_edge.output.names import exchange
 from catsdogs_edge.runtime.providers import Provider
 
@@ -41,6 +41,7 @@ def install(new: Path, place: Path) -> Path | None:
             raise OutputError(f"{link} is a link: name the file itself")
     if previous.is_file() and previous.samefile(new):
         raise ModelError(f"{new} is the one before: catsdogs model rollback {place} takes it back")
+    before: tuple[str, ...] = ()
     if not place.is_file():
         make_folder(place.parent)
     elif filecmp.cmp(new, place, shallow=False):
@@ -48,11 +49,12 @@ def install(new: Path, place: Path) -> Path | None:
     elif (before := _classes(place)) and before != classes:
         ours, theirs = ", ".join(classes), ", ".join(before)
         raise ModelError(f"{new} knows the classes {ours}, {place} {theirs}: choose a place of its own")
-    elif before:  # what is damaged is not worth going back to
-        with atomic_file(previous) as temporary:
-            shutil.copyfile(place, temporary)
+    remove_old_stages(place.parent)
     with atomic_file(place) as temporary:
-        shutil.copyfile(new, temporary)
+        shutil.copyfile(new, temporary)  # first: where there is no room for it, all stays as it was
+        if before:  # what is damaged is not worth going back to
+            with atomic_file(previous) as kept:
+                shutil.copyfile(place, kept)
     return previous if previous.is_file() else None
 
 

@@ -6,9 +6,11 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +27,8 @@ WRITE_ERRORS = frozenset(
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""
 
+_STAGE = re.compile(r"\.catsdogs-[0-9a-f]{16}")
+_A_DAY = 86_400  # seconds
 _LONGEST_START = 4096  # bytes of a plot in which it says what made it
 
 
@@ -127,6 +131,14 @@ def atomic_files(folder: Path) -> Iterator[Path]:
         for file in sorted(stage.iterdir()):
             put_in_place(file, folder / file.name)
         sync(folder)
+
+
+def remove_old_stages(folder: Path) -> None:
+    """Removes what `atomic_files` left in a folder where the process was killed, once it is a day old."""
+    for stage in folder.glob(".catsdogs-*"):
+        is_stage = _STAGE.fullmatch(stage.name) and stage.is_dir() and not stage.is_symlink()
+        if is_stage and time.time() - stage.stat().st_mtime > _A_DAY:
+            shutil.rmtree(stage, ignore_errors=True)
 
 
 @contextmanager

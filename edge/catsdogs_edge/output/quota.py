@@ -60,9 +60,14 @@ def unfinished(path: Path) -> Path:
 def write_whole(path: Path, data: bytes) -> None:
     """Writes a file that has its name once all of it is on the disk."""
     beside = unfinished(path)
-    beside.write_bytes(data)
-    sync(beside)
-    put_in_place(beside, path)
+    try:
+        beside.write_bytes(data)
+        sync(beside)
+        put_in_place(beside, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # the disk may have gone
+            beside.unlink(missing_ok=True)
+        raise
 
 
 class Quota:

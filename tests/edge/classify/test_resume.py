@@ -45,6 +45,8 @@ def write(path: Path, names: list[str]) -> None:
         ("rows.jsonl", ""),
         ("rows.jsonl", '{"pa'),
         ("rows.jsonl", '{"path": "half'),
+        ("rows.jsonl", '{"path": "ha\0\0\0'),
+        ("rows.jsonl", "\0" * 9),
     ],
 )
 def test_the_paths_that_are_there_are_skipped_and_half_a_row_is_cut_off(name: str, tail: str, tmp_path: Path) -> None:

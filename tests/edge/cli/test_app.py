@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+import catsdogs_edge.cli.classify
+from catsdogs_edge.images.drawings import write_folder
+from tests.conftest import Call
 
 
 def run(body: str, extra: str = "export") -> subprocess.CompletedProcess[str]:
@@ -22,6 +27,24 @@ def run(body: str, extra: str = "export") -> subprocess.CompletedProcess[str]:
 def test_our_errors_are_one_line() -> None:
     done = run("raise DataError('two\\n lines')")
     assert (done.returncode, done.stderr) == (1, "catsdogs-x: two lines\n")
+
+
+def test_a_path_that_cannot_be_looked_at_is_one_line() -> None:
+    done = run("import pathlib; pathlib.Path('z' * 300).stat()")
+    assert (done.returncode, done.stderr) == (1, f"catsdogs-x: {'z' * 300} cannot be used: File name too long\n")
+
+
+@pytest.mark.parametrize("arguments", [["", "--move", "sorted"], ["images", "--move", ""], ["images", "--move="]])
+def test_an_empty_argument_is_not_the_current_folder(
+    arguments: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "images", per_class=1)
+    monkeypatch.chdir(tmp_path)
+    done = call(catsdogs_edge.cli.classify._app, "catsdogs-classify", *arguments)
+    assert done.returncode == 2
+    assert "an argument is empty" in done.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"images"}
+    assert len(list(tmp_path.rglob("*.png"))) == 2
 
 
 def test_a_bug_keeps_its_traceback() -> None:

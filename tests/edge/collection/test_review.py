@@ -230,3 +230,19 @@ def test_what_went_is_not_collected_again(tmp_path: Path) -> None:
     review.confirm()
     review.close()
     assert sorted(set(read_seen(tmp_path))) == [bytes([level]) * 768 for level in (10, 200)]
+
+
+def test_two_images_of_one_name_keep_a_row_each(tmp_path: Path) -> None:
+    for camera, label in (("one", "cat"), ("two", "dog")):
+        names = collect(tmp_path / camera, 1)
+        review = Review(tmp_path / camera, CLASSES, tmp_path / "labelled")
+        review.say(names, label)
+        review.confirm()
+    images = {path.stem for path in (tmp_path / "labelled" / "classes").rglob("*.jpg")}
+    assert len(images) == 2
+    assert {path.stem for path in (tmp_path / "labelled" / "rows").iterdir()} == images
+
+
+def test_too_long_a_name_is_no_image(tmp_path: Path) -> None:
+    collect(tmp_path, 1)
+    assert open_review(tmp_path).path_of(f"{'z' * 300}.jpg") is None

@@ -1,4 +1,6 @@
+import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,34 @@ def test_a_link_is_refused_before_anything_changes(place: Path, tiny: Path, fami
         install(familiar, link)
     assert {path.name for path in place.parent.iterdir()} == {"model.onnx", "link.onnx"}
     assert place.read_bytes() == tiny.read_bytes()
+
+
+def test_where_there_is_no_room_for_a_new_one_the_others_stay(small_disk: Path, tiny: Path, familiar: Path) -> None:
+    place = small_disk / "model.onnx"
+    install(tiny, place)
+    install(familiar, place)
+    with pytest.raises(OSError, match="No space"), (small_disk / "other").open("wb", buffering=0) as other:
+        while True:
+            other.write(bytes(4096))
+    with pytest.raises(OutputError, match="No space left"):
+        install(tiny, place)
+    assert place.read_bytes() == familiar.read_bytes()
+    assert previous_of(place).read_bytes() == tiny.read_bytes()
+
+
+def test_what_a_killed_one_left_goes_after_a_day(place: Path, familiar: Path) -> None:
+    old, new = (place.parent / f".catsdogs-{digit * 16}" for digit in "0a")
+    for stage in (old, new):
+        stage.mkdir()
+        (stage / "model.onnx").write_bytes(b"half")
+    os.utime(old, (time.time() - 100_000,) * 2)
+    install(familiar, place)
+    assert not old.exists()
+    assert new.exists()
+
+
+@pytest.mark.parametrize("place", [".", "/"])
+def test_a_folder_is_no_place(place: str, call: Call) -> None:
+    done = call(_app, "catsdogs-model", "rollback", place)
+    assert done.returncode == 2
+    assert "expected the place of a model file" in " ".join(done.stderr.split())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import OutputError
-from catsdogs_edge.output.quota import Limit, Quota, timed_name, unfinished
+from catsdogs_edge.output.quota import Limit, Quota, timed_name, unfinished, write_whole
 
 
 def keep(folder: Path, name: str, size: int, age: float = 0.0) -> Path:
@@ -87,3 +87,9 @@ def test_what_a_killed_process_left_is_removed_and_what_a_running_one_writes_is_
     assert not left.exists()
     assert not of_before.exists()
     assert running.exists()
+
+
+def test_what_could_not_be_written_whole_is_removed(small_disk: Path) -> None:
+    with pytest.raises(OSError, match="No space"):
+        write_whole(small_disk / "image.jpg", bytes(2_000_000))
+    assert not list(small_disk.iterdir())

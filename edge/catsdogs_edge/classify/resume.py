@@ -110,7 +110,7 @@ def _resume(
                     hashes.append(_hash(row["path"]))
                     moved += [(Path(row["path"]), Path(row["sorted_to"]))] if row.get("sorted_to") else []
                 end += len(record)
-        except (csv.Error, KeyError, TypeError, ValueError) as error:
+        except (csv.Error, KeyError, RecursionError, TypeError, ValueError) as error:
             raise OutputError(
                 f"{path} cannot be resumed: record {number + 1} is not one of ours ({error}): was it made with another "
                 "model, or other options? Take another file"

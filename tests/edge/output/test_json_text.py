@@ -25,7 +25,18 @@ def test_a_path_that_is_not_utf8_comes_back(indent: int | None) -> None:
     assert from_json(json.dumps({"path": "caf\udce9", "counts": {}}), Place) == Place("caf\udce9", {})
 
 
-@pytest.mark.parametrize("text", [b"", b"[", b'{"path": "caf\xe9", "counts": {}}', b'{"path": 1, "counts": {}}', b"{}"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"[",
+        b'{"path": "caf\xe9", "counts": {}}',
+        b'{"path": 1, "counts": {}}',
+        b"{}",
+        b"[" * 100_000,
+        b'{"path": "", "counts": {"a": [NaN]}}',
+    ],
+)
 def test_what_does_not_fit_is_a_value_error(text: bytes) -> None:
     with pytest.raises(ValueError, match=r"."):
         from_json(text, Place)

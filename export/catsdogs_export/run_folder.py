@@ -63,11 +63,11 @@ class RunFolder:
     @classmethod
     def load(cls, folder: Path) -> "RunFolder":
         """Reads `run.json` and `split.csv`; raises `DataError` for what is none, not done, or of a newer catsdogs."""
+        if (folder / "checkpoint" / "settings.json").exists():
+            raise DataError(f"{folder} is not done: finish it with catsdogs-train --resume")
         for name in ("model.keras", "run.json", "split.csv"):
             if not (folder / name).is_file():
                 raise DataError(f"{folder} is not a run folder: {name} is missing (catsdogs-train writes it)")
-        if (folder / "checkpoint" / "settings.json").exists():
-            raise DataError(f"{folder} is not done: finish it with catsdogs-train --resume")
         try:
             entries = from_json((folder / "run.json").read_bytes(), dict[str, Any])
             if entries["version"] > RUN_VERSION:

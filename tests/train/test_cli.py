@@ -181,3 +181,13 @@ def test_an_interrupted_training_keeps_its_last_epoch(
     assert other.returncode == 1
     assert "has --patience None, now it is 3: resume it as it was begun" in other.stderr
     assert (out / "model.keras").stat().st_mtime_ns == stopped
+
+
+@pytest.mark.parametrize("option", ["--other", "--unlabelled"])
+def test_a_folder_that_is_missing_is_said_before_images_are_looked_at(
+    option: str, call: Call, drawings: Path, run_folder: Path, tmp_path: Path
+) -> None:
+    start: list[str | Path] = ["--teacher", run_folder] if option == "--unlabelled" else ["--weights", "none"]
+    done = call(_app, "catsdogs-train", drawings, *start, option, tmp_path / "none", "--out", tmp_path / "run")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [f"catsdogs-train: {option} {tmp_path / 'none'}: no such folder"]

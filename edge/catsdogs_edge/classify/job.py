@@ -41,12 +41,12 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         summary = ClassifySummary(waits=options.watch)
         found = iter(()) if options.watch else _first_that_exists(_find(options, summary.left_out), options)
         written = _last_written(options)
-        mode = FileMode.MOVE if options.move else FileMode.COPY
-        sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
         results = _open_results(options, info)
         for result in results:
             stack.callback(result.close)
         done = results[0].done if options.resume else NOTHING
+        mode = FileMode.MOVE if options.move else FileMode.COPY
+        sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
         attempts = _open_attempts(options)
         if attempts:
             stack.callback(attempts.close)

@@ -100,7 +100,7 @@ def _resume(
                     if not _is_whole(record, read, number):
                         if (number == 0 and quoted) or not _is_cut_short(record, start):
                             raise ValueError("it does not end")
-                        _log.warning(CUT_OFF, path, record.decode("utf-8", "replace"))
+                        _log.warning(CUT_OFF, path, record.rstrip(b"\0").decode("utf-8", "replace"))
                         break
                     ending = b"\n"  # which an editor has taken away
                 row = read(number, record)
@@ -142,8 +142,8 @@ def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | No
 
 def _is_cut_short(tail: bytes, start: bytes) -> bool:
     """Returns whether this is a row of ours that was cut short, and no more; a power cut can leave zeros behind it."""
-    tail = tail.rstrip(b"\0")
-    return b"\n" not in tail and len(tail) <= LONGEST_ROW and tail.startswith(start[: len(tail)])
+    row = tail.rstrip(b"\0")
+    return b"\n" not in tail and len(tail) <= LONGEST_ROW and row.startswith(start[: len(row)])
 
 
 def _records(stream: IO[bytes], *, quoted: bool) -> Iterator[bytes]:

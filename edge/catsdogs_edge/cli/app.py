@@ -166,7 +166,8 @@ def _check_numbers(values: Mapping[str, Any], context: typer.Context) -> None:
     for parameter in context.command.params:
         value = values.get(parameter.name or "")
         if isinstance(value, float) and not math.isfinite(value):
-            raise typer.BadParameter(f"{value} is not a finite number", context, parameter)
+            message = f"{value} is not a finite number{where_from(context, parameter)}"
+            raise typer.BadParameter(message, context, parameter)
 
 
 def run(app: typer.Typer, *, extra: str, quiet: bool = False) -> NoReturn:

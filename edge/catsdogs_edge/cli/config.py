@@ -110,6 +110,8 @@ def _fit(value: Any, parameter: Any) -> Any:
     is_good = all(isinstance(entry, accepted) and not isinstance(entry, bool) for entry in entries)
     if not is_good or not entries or (isinstance(value, list) and not is_list):
         raise ValueError(expected)
+    if "" in entries:  # as a path, it would be the current folder
+        raise ValueError("a value, or no such line")
     fitting = [entry if accepted[0] is int else str(entry) for entry in entries]
     return fitting if is_list else fitting[0]
 

@@ -1,6 +1,7 @@
 """A folder of collected images, each with a row beside it: what was collected, and why."""
 
 import contextlib
+import json
 import logging
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
@@ -56,7 +57,7 @@ def find_collected(folder: Path) -> Iterator[Collected]:
         try:
             row = from_json(path.read_bytes(), dict[str, Any])
             item = Collected(image, row)
-            _ = item.time
+            _ = item.time, json.dumps(row, allow_nan=False)  # what a page gets of it
         except (OSError, KeyError, TypeError, ValueError) as error:
             _log.warning("%s is no row of a collected image, and is left out: %s", path, error)
             continue

@@ -52,10 +52,19 @@ def install(new: Path, place: Path) -> Path | None:
     remove_old_stages(place.parent)
     with atomic_file(place) as temporary:
         shutil.copyfile(new, temporary)  # first: where there is no room for it, all stays as it was
+        sync(temporary)
         if before:  # what is damaged is not worth going back to
             with atomic_file(previous) as kept:
-                shutil.copyfile(place, kept)
+                _link_or_copy(place, kept)
     return previous if previous.is_file() else None
+
+
+def _link_or_copy(file: Path, name: Path) -> None:
+    """Gives a file a second name, which takes no room; not every disk can."""
+    try:
+        os.link(file, name)
+    except OSError:
+        shutil.copyfile(file, name)
 
 
 def _classes(place: Path) -> tuple[str, ...]:

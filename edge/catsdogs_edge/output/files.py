@@ -136,9 +136,10 @@ def atomic_files(folder: Path) -> Iterator[Path]:
 def remove_old_stages(folder: Path) -> None:
     """Removes what `atomic_files` left in a folder where the process was killed, once it is a day old."""
     for stage in folder.glob(".catsdogs-*"):
-        is_stage = _STAGE.fullmatch(stage.name) and stage.is_dir() and not stage.is_symlink()
-        if is_stage and time.time() - stage.stat().st_mtime > _A_DAY:
-            shutil.rmtree(stage, ignore_errors=True)
+        with contextlib.suppress(OSError):  # another process has removed it, or it is somebody else's
+            is_stage = _STAGE.fullmatch(stage.name) and stat.S_ISDIR(stage.lstat().st_mode)
+            if is_stage and time.time() - stage.lstat().st_mtime > _A_DAY:
+                shutil.rmtree(stage)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ By Python's own parser: msgspec refuses the lone surrogates that stand for bytes
 """
 
 import json
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -20,10 +20,6 @@ def to_json(data: Any, *, indent: int | None = None) -> str:
 def from_json(text: str | bytes, kind: type[_Data]) -> _Data:
     """Reads what `to_json` wrote; raises `ValueError` for what is no JSON, or not of that kind."""
     try:
-        return msgspec.convert(json.loads(text, parse_constant=_refuse), kind)
+        return msgspec.convert(json.loads(text), kind)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-
-
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is no number of JSON")

@@ -4,6 +4,7 @@ import faulthandler
 import gc
 import io
 import os
+import platform
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,10 +57,11 @@ def importing_tensorflow() -> Iterator[None]:
     That makes a million objects that stay, which the collector would look through again and again: also afterwards,
     unless they are taken out of its reach. A small training takes a seventh less time so (benchmarks/RESULTS.md).
 
-    TensorFlow computes with oneDNN then, unless the user set `TF_ENABLE_ONEDNN_OPTS`: by itself, it does so only on
-    CPUs with VNNI or the like, and is slower on others (`benchmarks.onednn`).
+    TensorFlow computes with oneDNN then on x86, unless the user set `TF_ENABLE_ONEDNN_OPTS`: by itself, it does so only
+    on CPUs with VNNI or the like, and is slower on others (`benchmarks.onednn`).
     """
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+    if platform.machine() in {"x86_64", "AMD64"}:
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
     is_first, was_enabled = "keras" not in sys.modules, gc.isenabled()
     gc.disable()
     try:

@@ -117,5 +117,13 @@ def test_what_is_no_number_is_wrong_usage(option: str, value: str, tmp_path: Pat
     done = cam(option, value)
     assert done.returncode == 2
     assert f"Invalid value for '{option}': {value} is not a finite number" in " ".join(done.stderr.split())
-    done = cam("--config", write(tmp_path, f"{option.removeprefix('--').replace('-', '_')} = {value}\n"))
+    file = write(tmp_path, f"{option.removeprefix('--').replace('-', '_')} = {value}\n")
+    done = cam("--config", file)
     assert done.returncode == 2
+    assert f"is not a finite number (it stands in {file})" in " ".join(done.stderr.split())
+
+
+def test_an_empty_text_in_a_file_is_not_the_current_folder(tmp_path: Path) -> None:
+    done = cam("--config", write(tmp_path, 'clips = ""\n'))
+    assert done.returncode == 1
+    assert "'clips' is \"\", expected a value, or no such line" in " ".join(done.stderr.split())

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.capture.frames import iso_time
-from catsdogs_edge.collection.folder import read_seen
+from catsdogs_edge.collection.folder import find_collected, read_seen
 from catsdogs_edge.collection.review import DELETE, JOURNAL, UNSURE, Review
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.output.files import write_all
@@ -241,6 +241,14 @@ def test_two_images_of_one_name_keep_a_row_each(tmp_path: Path) -> None:
     images = {path.stem for path in (tmp_path / "labelled" / "classes").rglob("*.jpg")}
     assert len(images) == 2
     assert {path.stem for path in (tmp_path / "labelled" / "rows").iterdir()} == images
+
+
+@pytest.mark.parametrize("row", ['{"probability": NaN}', "[" * 100_000])
+def test_a_row_that_no_page_can_show_is_left_out(row: str, tmp_path: Path) -> None:
+    names = collect(tmp_path, 2)
+    path = tmp_path / Path(names[0]).with_suffix(".json")
+    path.write_text(row.replace("{", path.read_text()[:-1] + ", ") if row.startswith("{") else row)
+    assert [item.path.name for item in find_collected(tmp_path)] == names[1:]
 
 
 def test_too_long_a_name_is_no_image(tmp_path: Path) -> None:

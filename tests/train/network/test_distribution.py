@@ -28,7 +28,7 @@ def assert_same_curves(run: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "options"), [("tensorflow", ()), ("jax", ON_DEVICE)])
+@pytest.mark.parametrize(("backend", "options"), [("tensorflow", ()), ("tensorflow", ON_DEVICE), ("jax", ON_DEVICE)])
 def test_two_devices_learn_what_one_learns(
     backend: str, options: tuple[str, ...], training: Training, tmp_path: Path
 ) -> None:

@@ -66,7 +66,8 @@ def extend_split(
     train, val, more = divide(new, None, None, seed)
     quarantine += more
     (learned, more), (judged, rest) = _read(earlier.train), _read(earlier.val)
-    quarantine += [*more, *rest]
+    anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
+    quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
     val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
     quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
     old_train, held_out = _draw(learned, MOST_TRAIN, seed), [*_draw(judged, MOST_VAL, seed), *val]

@@ -77,8 +77,9 @@ def make_split(
 ) -> Split:
     """Decides by the content of each image on which side it is.
 
-    The side follows from the image's hash and the seed: a fifth of all hashes validate, and so do all that are
-    nearly the same as one of them. So an image that validates still does when others are added, moved or renamed. In a
+    The side follows from the image's hash and the seed: a fifth of all hashes validate. Images that are nearly the same
+    go where the one with the lowest hash goes. So an image that validates still does when others are added, moved or
+    renamed, unless one of them is nearly the same as it. In a
     class of few images, and with sizes, the lowest hashes of the class validate, and the highest train: then the border
     moves a little when images are added. Without `val`, a part of `data` validates. What is in `drop` is left out of
     `data`; a `val` is taken as it is.

@@ -96,7 +96,7 @@ def train_epochs(
                     if stage is not Stage.HEAD
                     else "the weights of --weights are no ImageNet weights"
                 )
-                + ", or --precision is too low; what was trained before is kept, train anew in another --out"
+                + ", or --precision is too low: train anew in another --out"
             )
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
         state.over = number + 1 == epochs or state.waited() == patience

@@ -1,4 +1,4 @@
-"""`catsdogs-export` on a ResNet50, with all of its layers, as a user runs it."""
+"""`catsdogs-export` on a real ResNet50, as a user runs it."""
 
 import json
 from collections import Counter
@@ -58,7 +58,7 @@ def test_int8_runs_as_int8(published: Path, tmp_path: Path) -> None:
     assert blocks.input[0].startswith("image_")  # of uint8 pixels: see catsdogs_export/graph_rewrites.py
     assert counts["Transpose"] - 1 <= 2
     assert counts["Softmax"] == 1
-    assert (published / "model.int8.onnx").stat().st_size < (published / "model.onnx").stat().st_size / 3.3
+    assert (published / "model.int8.onnx").stat().st_size < (published / "model.onnx").stat().st_size / 3.5
 
 
 def test_parity_is_printed_and_written(published: Path) -> None:

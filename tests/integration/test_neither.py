@@ -21,7 +21,6 @@ def frames() -> list[RgbImage]:
 @pytest.mark.parametrize("precision", ["", ".int8"])
 def test_frames_that_show_nothing_are_neither(precision: str, published: Path) -> None:
     classifier = Classifier.load(published / f"model{precision}.onnx")
-    shown = frames()
-    refused = sum(prediction.label == "neither" for prediction in classifier.classify(shown))
-    assert refused >= len(shown) - 2  # a network of random weights, and only 12 images set the threshold
+    assert {prediction.label for prediction in classifier.classify(frames())} == {"neither"}
+    # Only 8 images set the threshold.
     assert sum(prediction.label != "neither" for prediction in classifier.classify(PETS)) >= 12

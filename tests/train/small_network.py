@@ -1,26 +1,11 @@
 """Small networks: to train from them takes a third of the time of a ResNet50, or less."""
 
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
 
-from catsdogs_train.network.resnet import add_ends, build_network, get_backbone, rebuild
-
-
-def write_narrow_resnet50(folder: Path) -> None:
-    """Writes the `model.keras` of a ResNet50 with half of the channels everywhere, a quarter of the weights; random."""
-    keras.utils.set_random_seed(0)
-
-    def narrow(config: dict[str, Any]) -> None:
-        for layer in config["layers"]:
-            if layer["class_name"] == "Conv2D":
-                layer["config"]["filters"] //= 2
-
-    backbone = rebuild(get_backbone(build_network(2, "none", 32)), (32, 32, 3), narrow)
-    folder.mkdir()
-    add_ends(backbone, 2).save(folder / "model.keras")
+from catsdogs_train.network.resnet import add_ends
 
 
 def write_small_run(folder: Path) -> None:

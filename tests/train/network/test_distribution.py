@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
+from catsdogs_train.backend import BACKENDS
 from catsdogs_train.data.split import Sample
 from catsdogs_train.network.distribution import HOSTS, Distribution, assemble
 from catsdogs_train.settings import Devices
@@ -28,11 +29,12 @@ def assert_same_curves(run: Path, other: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("backend", "options"), [("tensorflow", ()), ("tensorflow", ON_DEVICE), ("jax", ON_DEVICE)])
+@pytest.mark.parametrize(
+    ("backend", "options"), [(backend, options) for backend in BACKENDS for options in ((), ON_DEVICE)]
+)
 def test_two_devices_learn_what_one_learns(
     backend: str, options: tuple[str, ...], training: Training, tmp_path: Path
 ) -> None:
-    """On JAX, two processes do so without `ON_DEVICE`, below."""
     alone, _ = training.undisturbed(backend, *options)
     two = {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"} if backend == "jax" else {}
     finish(training.start(backend, tmp_path / "run", "--devices", "all", *options, environment=two))

@@ -79,10 +79,9 @@ def make_split(
 
     The side follows from the image's hash and the seed: a fifth of all hashes validate. Images that are nearly the same
     go where the one with the lowest hash goes. So an image that validates still does when others are added, moved or
-    renamed, unless one of them is nearly the same as it. In a
-    class of few images, and with sizes, the lowest hashes of the class validate, and the highest train: then the border
-    moves a little when images are added. Without `val`, a part of `data` validates. What is in `drop` is left out of
-    `data`; a `val` is taken as it is.
+    renamed, unless one of them is nearly the same as it. In a class of few images, and with sizes, the lowest hashes of
+    the class validate, and the highest train: then the border moves a little when images are added. Without `val`, a
+    part of `data` validates. What is in `drop` is left out of `data`; a `val` is taken as it is.
 
     Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
     both, fewer images than asked for, or mostly files that are no images.

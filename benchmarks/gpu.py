@@ -78,7 +78,7 @@ def _classify(folder: Path, model: Path, provider: Provider, out: Path) -> tuple
 
 def _bench(folder: Path, model: Path, provider: Provider) -> dict[str, float]:
     """Returns medians of three processes."""
-    command: list[str | Path] = [_SCRIPTS / "catsdogs-bench", model, "--provider", provider.value, "--pictures", folder]
+    command: list[str | Path] = [_SCRIPTS / "catsdogs-bench", model, "--provider", provider.value, "--images", folder]
     done = subprocess.run([*command, "--rounds", "3", "--json"], check=True, stdout=subprocess.PIPE)
     (found,) = json.loads(done.stdout)["models"]
     return {name: sorted(values)[1] for name, values in found["figures"].items()}

@@ -16,11 +16,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import numpy as np
 import typer
@@ -36,6 +36,8 @@ from catsdogs_edge.runtime.cpu import usable_cpus
 
 Run: TypeAlias = Callable[[RgbBatch], NDArray[Any]]
 """One image, uint8 RGB (1, S, S, 3), to its logits, (1, C)."""
+
+_Item = TypeVar("_Item")
 
 app = typer.Typer(add_completion=False)
 
@@ -80,8 +82,8 @@ def _openvino(path: Path) -> Run:
     options = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
     compiled = ov.Core().compile_model(path, "CPU", options)
     (logits,) = (output for output in compiled.outputs if "logits" in output.get_names())
-    options = compiled.create_infer_request()
-    return lambda batch: np.array(options.infer([batch], share_inputs=True)[logits])
+    request = compiled.create_infer_request()
+    return lambda batch: np.array(request.infer([batch], share_inputs=True)[logits])
 
 
 def _opencv(path: Path) -> Run:
@@ -183,8 +185,12 @@ def prepare(
 
 def calibration_files(folder: Path) -> list[Path]:
     """Chooses images of a folder, evenly."""
-    found = list(find_images([folder]))
-    return [found[int(index)] for index in np.linspace(0, len(found) - 1, _CALIBRATION)]
+    return _spread(list(find_images([folder])), _CALIBRATION)
+
+
+def _spread(items: Sequence[_Item], count: int) -> list[_Item]:
+    """Takes so many, evenly; not the one of the export, which not every environment here has."""
+    return [items[int(index)] for index in np.linspace(0, len(items) - 1, min(count, len(items)))]
 
 
 def quantize_for_litert(holder: Any, batches: Iterable[RgbBatch]) -> bytes:
@@ -215,7 +221,8 @@ def compare(
         engines[_ON_OPENVINO] = openvino
     else:
         del engines[_ON_OPENVINO]
-    judged = {name: _ask(python, "accuracy", name, run, val, labelled)["accuracy"] for name, python in engines.items()}
+    answers = {name: _ask(python, "accuracy", name, run, val, labelled) for name, python in engines.items()}
+    judged = {name: answer["accuracy"] for name, answer in answers.items()}
     latencies: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(rounds):
         for name, values in latencies.items():
@@ -229,7 +236,7 @@ def compare(
         table.add_row(name, *(f"{value:.2f}" for value in times), f"{judged[name]:.2%}")
     Console(width=110).print(table)
     if png:
-        _draw([(name, medians[name], judged[name]) for name in engines], labelled, png)
+        _draw([(name, medians[name], judged[name]) for name in engines], int(answers["catsdogs INT8"]["images"]), png)
 
 
 @app.command(hidden=True)
@@ -254,9 +261,8 @@ def work(
         typer.echo(json.dumps({"milliseconds": 1000 * statistics.median(seconds[_WARM_UP:])}))
         return
     _, found = find_labelled(Path(val))
-    chosen = [found[int(index)] for index in np.linspace(0, len(found) - 1, labelled)]
-    right = [int(answer(load_batch([path], size)).argmax()) == label for path, label in chosen]
-    typer.echo(json.dumps({"accuracy": float(np.mean(right))}))
+    right = [int(answer(load_batch([path], size)).argmax()) == label for path, label in _spread(found, labelled)]
+    typer.echo(json.dumps({"accuracy": float(np.mean(right)), "images": len(right)}))
 
 
 def _ask(python: Path, what: str, name: str, run: Path, *more: object) -> dict[str, float]:

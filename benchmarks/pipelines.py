@@ -102,7 +102,7 @@ def _by_hand(run: Path, images: list[Path]) -> None:
     compiled = ov.Core().compile_model(run / "peers" / "nncf.xml", "CPU", {"PERFORMANCE_HINT": "THROUGHPUT"})
     answers: dict[Path, int] = {}
     queue = ov.AsyncInferQueue(compiled)
-    queue.set_callback(lambda options, path: answers.update({path: int(options.get_output_tensor(0).data.argmax())}))
+    queue.set_callback(lambda request, path: answers.update({path: int(request.get_output_tensor(0).data.argmax())}))
     size = compiled.input().partial_shape[1].get_length()
     for chunk in load_files(images, size):
         for path, item in chunk:

@@ -28,7 +28,8 @@ from catsdogs_train.data.split import make_split
 from catsdogs_train.network.familiarity import THRESHOLD, OutputLayer, attach
 from catsdogs_train.network.features import Features, extract_features, make_extractor
 from catsdogs_train.network.resnet import load_network
-from catsdogs_train.run.run_folder import RUN_VERSION, write_split
+from catsdogs_train.run.run_folder import RUN_VERSION
+from catsdogs_train.run.tables import write_split
 from catsdogs_train.settings import ComputeDtype, Settings
 from catsdogs_train.stages.context import make_batches
 from catsdogs_train.stages.familiarity import fit_familiarity
@@ -73,7 +74,7 @@ def _learn(model: Path, network: Path, train: list[Path], val: Path, other: Path
     fit = fit_familiarity(
         settings, split.train, outliers, val_features, head, extract, judging=[], is_tuned=True
     )  # fmt: skip
-    logits = val_features[:, : len(head.kernel)] @ head.kernel + head.bias
+    logits = head.logits(val_features)
     described = {
         "version": RUN_VERSION,
         "classes": split.classes,
@@ -88,7 +89,7 @@ def _learn(model: Path, network: Path, train: list[Path], val: Path, other: Path
     with atomic_files(out) as folder:
         attach(read, fit.detector).save(folder / "model.keras")
         (folder / "run.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")
-        write_split(folder / "split.csv", split)
+        write_split(folder, split)
 
 
 if __name__ == "__main__":

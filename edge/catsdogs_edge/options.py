@@ -54,7 +54,7 @@ class WebOptions:
         typer.Option(metavar="URL[,URL]", help="Other web pages that may ask the server, and show it in a frame."),
     ] = None
     tls_cert: Annotated[Path | None, typer.Option(help="Certificate (PEM): serve https.")] = None
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).")] = None
+    tls_key: Annotated[Path | None, typer.Option(help="Key of --tls-cert (PEM).")] = None
     trust_proxy: Annotated[
         bool, typer.Option("--trust-proxy", help="Believe what a reverse proxy on this machine says of clients.")
     ] = False

@@ -182,7 +182,7 @@ def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
             f"{loss.agreement:.2%}",
             "over a limit" if loss.why_not else "good enough",
         )
-    Console(stderr=stderr, width=None if sys.stdout.isatty() else 120).print(table)
+    Console(stderr=stderr, width=None if (sys.stderr if stderr else sys.stdout).isatty() else 120).print(table)
 
 
 def _print_evaluation(result: "Evaluation") -> None:

@@ -96,7 +96,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
         draw_parity(
-            {name: item.outputs.logits for name, item in drawn.items()},
+            {name: item.outputs.probabilities for name, item in drawn.items()},
             [image.label for image in labelled],
             stage / "parity.png",
         )

@@ -19,7 +19,7 @@ from catsdogs_edge.evaluation.metrics import drop_interval
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
-from catsdogs_edge.model.scores import Outputs, Scores, softmax
+from catsdogs_edge.model.scores import Outputs, Scores
 from catsdogs_export.predictors import ModelOnImages, Predictor, load_batches
 
 _log = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ def compare_labels(
     lost, won = int((right_fp32 & ~right).sum()), int((~right_fp32 & right).sum())
     low, high = drop_interval(lost, won, len(images))
     every = np.arange(len(truth))
-    sure_fp32, sure = softmax(fp32)[every, truth], softmax(found)[every, truth]
+    sure_fp32, sure = (model.outputs.probabilities[every, truth] for model in (reference, candidate))
     worst = np.argsort(-np.abs(sure_fp32 - sure), kind="stable")[:_WORST]
     return LabelParity(
         images=len(images),

@@ -9,21 +9,21 @@ from sklearn.metrics import confusion_matrix
 
 from catsdogs_edge.evaluation.charts import BLUE, GREY, ORANGE, draw_confusion, draw_reliability
 from catsdogs_edge.evaluation.metrics import Labels
-from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_edge.model.scores import Scores
 
 _COLOURS = {"INT8": ORANGE, "fp16": BLUE, "fp32": BLUE}
 
 
-def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) -> None:
+def draw_parity(probabilities: Mapping[str, Scores], truth: Sequence[int], path: Path) -> None:
     """Draws the probability of the true class by the first model against each of the others to a PNG file."""
     every = np.arange(len(truth))
-    probabilities = {name: softmax(scores)[every, list(truth)] for name, scores in logits.items()}
-    reference_name = next(iter(probabilities))
-    reference = probabilities.pop(reference_name)
+    of_truth = {name: scores[every, list(truth)] for name, scores in probabilities.items()}
+    reference_name = next(iter(of_truth))
+    reference = of_truth.pop(reference_name)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     scatter, histogram = figure.subplots(1, 2)
     scatter.plot([0, 1], [0, 1], color=GREY, linewidth=1, zorder=0)
-    for name, values in probabilities.items():
+    for name, values in of_truth.items():
         difference = np.abs(values - reference)
         scatter.scatter(reference, values, s=14, color=_COLOURS[name], alpha=0.6, linewidths=0, label=name)
         bins = np.geomspace(1e-8, 1, 33)
@@ -34,7 +34,7 @@ def draw_parity(logits: Mapping[str, Scores], truth: Sequence[int], path: Path) 
     scatter.set(
         title=f"Probability of the true class, {len(reference)} images",
         xlabel=reference_name,
-        ylabel=", ".join(probabilities),
+        ylabel=", ".join(of_truth),
     )
     scatter.set_aspect("equal")
     histogram.set(

@@ -29,6 +29,8 @@ from catsdogs_export.export import export
 from catsdogs_export.float_nodes import to_fp16
 from catsdogs_export.int8_search import BudgetError
 from catsdogs_export.options import ExportOptions, Target
+from catsdogs_export.parity import compare_labels
+from catsdogs_export.predictors import KerasPredictor, ModelOnImages
 from catsdogs_export.run_folder import RunFolder
 from catsdogs_export.seal import write_sealed
 from catsdogs_export.verify import verify
@@ -346,3 +348,14 @@ def test_temperature_reaches_the_probabilities_alone(small_run: Path) -> None:
     np.testing.assert_array_equal(answers[0][0], answers[1][0])
     odds = [np.log(probabilities[:, 0] / probabilities[:, 1]) for _, probabilities in answers]
     np.testing.assert_allclose(odds[0], 2 * odds[1], rtol=1e-3)  # float32 probabilities
+
+
+def test_the_report_has_probabilities_with_the_temperature(small_run: Path) -> None:
+    run = RunFolder.load(small_run)
+    answers = ModelOnImages(KerasPredictor(run.load_network(), replace(run.contract, temperature=2.5)), run.val[:8])
+    cooled = np.exp(answers.outputs.logits / 2.5)
+    expected = (cooled / cooled.sum(axis=1, keepdims=True))[range(8), [image.label for image in run.val[:8]]]
+    worst = {item.path: item.fp32 for item in compare_labels(answers, answers, 1).worst}
+    assert worst == pytest.approx(
+        {str(image.path): one for image, one in zip(run.val, expected, strict=False)}, abs=1e-5
+    )

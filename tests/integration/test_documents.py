@@ -31,7 +31,7 @@ NOT_RUN = {
     r"make ": "builds environments; CI runs lint, test, wheel, and test_the_demo runs the demo",
     r"(pip|python -m venv|python3 -m venv|\. )": "installs; test_the_demo and the edge proof of CI do",
     r"(python3 -m pip|find small|small/bin/)": "installs; test_package.py does the same",
-    r"(useradd|cp catsdogs|systemctl|journalctl|/opt/|apt|ln -s /opt|install -D)": "needs root",
+    r"(sudo|useradd|cp catsdogs|systemctl|journalctl|/opt/|apt|ln -s /opt|install -D)": "needs root",
     r"docker": "needs Docker",
     r"catsdogs-train .*--train-size 1000": "needs 6,000 images",
     r"catsdogs-train --dataset": "downloads 825 MB; tests/train/data/test_download.py",

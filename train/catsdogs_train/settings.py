@@ -124,7 +124,7 @@ class Settings:
         typer.Option(
             min=0,
             show_default="0, or 30 with --teacher",
-            help="Passes after those, in which a part of the backbone learns, too.",
+            help="Passes after those of the output layer, in which a part of the backbone learns, too.",
         ),
     ] = None
     fine_tune_size: Annotated[
@@ -134,7 +134,7 @@ class Settings:
             metavar="S",
             callback=_check_size,
             show_default="0.7 of --image-size",
-            help="Edge length of the views then: smaller ones are faster, and teach small animals.",
+            help="Edge length of the views while fine-tuning: smaller ones are faster, and teach small animals.",
         ),
     ] = None
     fine_tune_rate: Annotated[
@@ -143,11 +143,14 @@ class Settings:
             min=1e-7,
             max=1e-2,
             show_default="0.0001, or 0.0003 with --teacher",
-            help="Highest learning rate then, along a cosine.",
+            help="Highest learning rate while fine-tuning, along a cosine.",
         ),
     ] = None
     unfreeze: Annotated[
-        Unfreeze, typer.Option(help="That part: the last stage; the second half of the one before, too; or everything.")
+        Unfreeze,
+        typer.Option(
+            help="What fine-tuning may change: the last stage; the second half of the one before, too; or everything."
+        ),
     ] = Unfreeze.CONV4
     label_smoothing: Annotated[
         float,

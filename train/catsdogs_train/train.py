@@ -20,19 +20,21 @@ from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import exclude_held_out, find_outliers
 from catsdogs_train.data.rehearsal import extend_split
-from catsdogs_train.data.split import Sample, Split, make_split
+from catsdogs_train.data.split import ENOUGH, Sample, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
 from catsdogs_train.network.device_batches import choose_views_on
 from catsdogs_train.network.distribution import Distribution, assemble
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import check_weights
 from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.earlier_run import EarlierRun, read_best, read_earlier, read_fingerprint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
-from catsdogs_train.run.report import ENOUGH, few_images
-from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter, read_best, read_earlier
-from catsdogs_train.settings import USUAL_SIZE, ComputeDtype, Settings, ViewsOn
-from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.run.report import few_images
+from catsdogs_train.run.run_folder import RunFolderWriter
+from catsdogs_train.run.tables import check_judges
+from catsdogs_train.settings import USUAL_SIZE, Settings
+from catsdogs_train.stages.context import Prepared, TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
 from catsdogs_train.stages.error_messages import readable_errors
 from catsdogs_train.stages.training import run_stages
@@ -89,26 +91,15 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
             checkpoint.remove()  # what is left of it, if that was killed
         _log.info("%s is done already", settings.out)
         return best
-    run = RunFolderWriter(settings, plan.split, plan.precision, plan.fingerprint, plan.other_folders)
+    prepared = plan.prepared
+    run = RunFolderWriter(settings, prepared.split, prepared.precision, plan.fingerprint, prepared.other_folders)
     with distribution.scope():
         with readable_errors([], settings.batch_size):
             student = None
-            if plan.teacher:
-                samples = [*plan.split.train, *exclude_held_out(plan.outliers)]
-                student = prepare_student(settings, plan.teacher, samples, plan.precision, checkpoint)
-            context = TrainingContext(
-                settings,
-                plan.split,
-                plan.outliers,
-                plan.precision,
-                checkpoint,
-                run,
-                distribution,
-                student,
-                plan.unlabelled,
-                plan.earlier,
-                plan.views_on,
-            )
+            if prepared.teacher:
+                samples = [*prepared.split.train, *exclude_held_out(prepared.outliers)]
+                student = prepare_student(settings, prepared.teacher, samples, prepared.precision, checkpoint)
+            context = TrainingContext(settings, prepared, checkpoint, run, distribution, student)
         if distribution.is_chief:
             checkpoint.begin(plan.fingerprint)
         distribution.barrier("the run folder is there")
@@ -126,20 +117,13 @@ def _train(settings: Settings, distribution: Distribution) -> Epoch:
 class _Plan:
     """What is to be done, once everything has been looked at."""
 
-    split: Split
-    outliers: Sequence[Sample]
-    unlabelled: Sequence[Sample]
-    teacher: EarlierRun | None
-    earlier: EarlierRun | None
-    other_folders: Sequence[Path]
-    precision: ComputeDtype
-    views_on: ViewsOn
+    prepared: Prepared
     fingerprint: dict[str, Any]
     is_done: bool
 
 
 def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribution) -> _Plan:
-    """Looks at the images, and at what is in the run folder."""
+    """Looks at what is in the run folder, and at the images."""
     if distribution.is_chief:  # the others write nothing there
         checkpoint.check_run_folder()
     is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
@@ -154,6 +138,27 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
     if (teacher or earlier) and distribution.shard.hosts > 1:
         raise DataError(f"{'--teacher' if teacher else '--from'} works on one host: let it train alone")
+    other_folders = _find_others(settings, earlier)
+    split, outliers, unlabelled = _find_images(settings, earlier, other_folders)
+    distribution.check(settings.batch_size, len(split.train))
+    if teacher:
+        teacher.check_classes(split.classes)
+        check_judges("--teacher", teacher.model, split.val)
+    elif not earlier:
+        check_judges("--weights", Path(settings.weights), split.val)
+    decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
+    begun = None
+    if settings.resume:
+        begun = read_fingerprint(settings.out).get("--views-on") if is_done else checkpoint.begun_with("--views-on")
+    views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
+    prepared = Prepared(split, outliers, unlabelled, other_folders, teacher, earlier, precision, views_on)
+    return _Plan(prepared, _make_fingerprint(settings, prepared), is_done)
+
+
+def _find_images(
+    settings: Settings, earlier: EarlierRun | None, other_folders: Sequence[Path]
+) -> tuple[Split, list[Sample], list[Sample]]:
+    """Returns the images with a label, those of neither, and those without a label; says how many there are."""
     split = _make_split(settings, earlier)
     for problem in problems_of_classes(split.classes):
         raise DataError(f"the data {problem}")
@@ -161,17 +166,13 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
     if len(split.val) < ENOUGH:
         _log.warning("%s", few_images(len(split.val)))
-    distribution.check(settings.batch_size, len(split.train))
     outliers: list[Sample] = []
-    other_folders = _find_others(settings, earlier)
     if other_folders:
         if has_neither(split.classes):
             raise DataError(f"there is a class '{NEITHER}', which --other would make another one of: leave that out")
         outliers, left_out = find_outliers(other_folders, [*split.train, *split.val], settings.seed)
         split = replace(split, quarantine=(*split.quarantine, *left_out))
         _log.info("%d images of neither", len(outliers))
-    if teacher:
-        teacher.check(split.classes, [sample.sha256 for sample in split.val])
     unlabelled: list[Sample] = []
     if settings.unlabelled:
         unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val)
@@ -181,13 +182,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         _log.info("left out: %s: %s", item.path, item.reason)
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
-    decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
-    begun = checkpoint.begun_with("--views-on") if settings.resume else None
-    views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
-    fingerprint = _make_fingerprint(settings, split, outliers, unlabelled, precision, views_on)
-    return _Plan(
-        split, outliers, unlabelled, teacher, earlier, other_folders, precision, views_on, fingerprint, is_done
-    )
+    return split, outliers, unlabelled
 
 
 def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
@@ -224,27 +219,20 @@ def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
     )
 
 
-def _make_fingerprint(
-    settings: Settings,
-    split: Split,
-    outliers: Sequence[Sample],
-    unlabelled: Sequence[Sample],
-    precision: ComputeDtype,
-    views_on: ViewsOn,
-) -> dict[str, Any]:
+def _make_fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
     """Returns all that decides how a training ends, in the words of the options."""
     origin = Path(settings.weights)
     if run := settings.teacher or settings.from_run:
         origin = run / "model.keras"
     start = hashlib.sha256(origin.read_bytes()).hexdigest() if origin.is_file() else str(origin)
     return settings.decisive() | {
-        "--precision": precision.value,
-        "--views-on": views_on.value,
+        "--precision": prepared.precision.value,
+        "--views-on": prepared.views_on.value,
         "--teacher" if settings.teacher else "--from" if settings.from_run else "--weights": start,
-        "classes": list(split.classes),
-        "images of the hash": _hash([*split.train, *split.val]),
-        "images of neither of the hash": _hash(outliers),
-        **({"images without a label of the hash": _hash(unlabelled)} if unlabelled else {}),
+        "classes": list(prepared.split.classes),
+        "images of the hash": _hash([*prepared.split.train, *prepared.split.val]),
+        "images of neither of the hash": _hash(prepared.outliers),
+        **({"images without a label of the hash": _hash(prepared.unlabelled)} if prepared.unlabelled else {}),
         "the backend": keras.backend.backend(),
         **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
     }

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import cv2
 from msgspec import Meta, Struct, convert, field
 
+from catsdogs_edge.bench.worker import RATE
 from catsdogs_edge.errors import CatsDogsError, DataError, ImageError
 from catsdogs_edge.images.decode import read
 from catsdogs_edge.images.discovery import find_images
@@ -196,5 +197,6 @@ def changes(now: ModelFigures, before: ModelFigures) -> list[str]:
         new, old = now.figures[name], before.figures[name]
         if min(new) > max(old) or max(new) < min(old):
             one, other = statistics.median(new), statistics.median(old)
-            lines.append(f"{name}: {other:.4g} -> {one:.4g} (x {one / other:.2f})")
+            shown = "images a second" if name == RATE else name
+            lines.append(f"{shown}: {other:.4g} -> {one:.4g} (x {one / other:.2f})")
     return sorted(lines)

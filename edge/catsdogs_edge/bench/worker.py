@@ -22,7 +22,7 @@ from catsdogs_edge.runtime.providers import ON_CORES, Provider
 STEPS = ("decode", "resize", "inference", "decision")
 """The timed steps of one image, in order."""
 
-RATE = "pictures a second"
+RATE = "pictures a second"  # as in measurements of before
 """Name of the figure for folders in the JSON of `catsdogs-bench`."""
 
 DEVICE_SHARE = "device share"

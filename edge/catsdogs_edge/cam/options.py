@@ -80,7 +80,10 @@ class CamOptions(WebOptions):
     ] = None
     save: Annotated[Path | None, typer.Option(help="Save frames, with their answers drawn on them, here.")] = None
     save_when: Annotated[
-        SaveWhen, typer.Option(help="Which: all, where the label changes, where a visit begins, or what is not sure.")
+        SaveWhen,
+        typer.Option(
+            help="Which frames --save keeps: all, where the label changes, where a visit begins, or what is not sure."
+        ),
     ] = SaveWhen.ALL
     clips: Annotated[
         Path | None, typer.Option(help="Write a video (.webm) and an image (.jpg) of each visit into this folder.")

@@ -58,9 +58,9 @@ class ClassifyOptions:
         bool, typer.Option("--watch", help="Then wait for new images in the folders, finished ones, until Ctrl-C.")
     ] = False
     copy: Annotated[Path | None, typer.Option(metavar="DIR", help="Copy each image into DIR/LABEL.")] = None
-    move: Annotated[Path | None, typer.Option(metavar="DIR", help="Move it there instead; nothing is overwritten.")] = (
-        None
-    )
+    move: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Move each image into DIR/LABEL; nothing is overwritten.")
+    ] = None
     maps: Annotated[
         Path | None,
         typer.Option(

@@ -25,8 +25,11 @@ class BenchOptions:
         typer.Argument(help="ONNX files that catsdogs-export wrote.", show_default="the one that comes with catsdogs"),
     ] = None
     provider: RunsOn = Provider.AUTO
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder of images to time.", show_default="drawings of 640x480 pixels")
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", "--pictures", help="Folder of images to time.", show_default="drawings of 640x480 pixels"
+        ),
     ] = None
     count: Annotated[int, typer.Option(min=20, help="Images in each process.")] = 100
     rounds: Annotated[int, typer.Option(min=1, help="Processes for each figure, in turn; medians are shown.")] = 5
@@ -42,8 +45,8 @@ class BenchOptions:
     BenchOptions,
     "catsdogs-bench",
     "catsdogs-bench run/onnx/model.onnx run/onnx/model.int8.onnx --png bench.png",
-    "catsdogs-bench --pictures holiday/ --json > before.json",
-    "catsdogs-bench --pictures holiday/ --compare before.json",
+    "catsdogs-bench --images holiday/ --json > before.json",
+    "catsdogs-bench --images holiday/ --compare before.json",
 )
 def _bench(options: BenchOptions) -> None:
     """Measure models on this machine.
@@ -65,7 +68,7 @@ def _bench(options: BenchOptions) -> None:
         check_plot(png)
         import matplotlib as mpl  # noqa: F401, PLC0415 - to say now that it is missing, not in half a minute
     before = Bench.from_json(options.compare) if options.compare else None
-    bench = measure(models, options.provider, options.pictures, count=options.count, rounds=options.rounds)
+    bench = measure(models, options.provider, options.images, count=options.count, rounds=options.rounds)
     if options.json:
         typer.echo(bench.to_json())
     else:

@@ -77,8 +77,8 @@ COMMANDS: Mapping[str, Entry] = {
 _NEEDED = {
     "edge": ("cv2", "onnxruntime"),
     "web": ("cv2", "onnxruntime", "starlette", "uvicorn"),
-    "train": ("keras",),
-    "export": ("tensorflow", "onnx", "tf2onnx"),
+    "train": ("cv2", "keras"),
+    "export": ("cv2", "tensorflow", "onnx", "tf2onnx"),
 }
 
 

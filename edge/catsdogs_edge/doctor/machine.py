@@ -96,7 +96,7 @@ def _int8_note(cpu: Cpu) -> str:
     if not cpu.features:
         return ""
     if cpu.machine == "x86_64" and not cpu.has_vnni:
-        return "this CPU has no VNNI: use a file exported with --target x86, another one can lose accuracy here"
+        return "this CPU has no VNNI: export models of your own with --target x86, or they can lose accuracy here"
     if cpu.machine == "arm64" and not cpu.has_dot_product:
         return "this CPU has no dot product instructions: expect INT8 to be hardly faster than fp32"
     if cpu.has_amx and Provider.OPENVINO not in _offered():

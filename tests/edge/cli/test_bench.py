@@ -149,7 +149,7 @@ def test_powers_of_two_and_all_cores() -> None:
     [
         (["missing.onnx"], 1, "missing.onnx: no such model file"),
         (["--compare", "missing.json"], 1, "missing.json cannot be read: No such file"),
-        (["--pictures", "missing"], 1, "missing: no such folder"),
+        (["--images", "missing"], 1, "missing: no such folder"),
         (["--pictures", "broken"], 1, "broken holds no image that can be read"),
         (["--count", "3"], 2, "not in the range"),
         (["--png", "broken"], 2, "broken is a folder"),

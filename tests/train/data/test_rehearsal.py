@@ -6,9 +6,11 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data import rehearsal
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.rehearsal import EARLIER, LEAST_SHARE, extend_split
 from catsdogs_train.data.split import Split, make_split
+from catsdogs_train.run.tables import read_split, write_split
 
 CLASSES = ("cat", "dog")
 
@@ -103,8 +105,11 @@ def test_the_draw_is_the_same_each_time(tmp_path: Path, earlier: Split) -> None:
     )
 
 
-def test_what_was_learned_before_does_not_judge(tmp_path: Path, earlier: Split) -> None:
+def test_what_was_learned_before_does_not_judge(
+    tmp_path: Path, earlier: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also where it is not among those that are rehearsed."""
+    monkeypatch.setattr(rehearsal, "MOST_TRAIN", 4)
     write_folder(tmp_path / "new", per_class=20, first_seed=500)
     for sample in earlier.train:
         image = cv2.imread(str(sample.path))
@@ -112,7 +117,28 @@ def test_what_was_learned_before_does_not_judge(tmp_path: Path, earlier: Split) 
         twin = tmp_path / "new" / CLASSES[sample.label] / f"twin-{sample.path.name}"
         assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert len(split.learned) == len(earlier.train) - 4
     assert not [sample.path for sample in split.val if sample.path.name.startswith("twin")]
+
+
+def test_images_stay_on_their_side_for_generations(
+    tmp_path: Path, earlier: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also those that a run on the way did not take along, and the folder with the new ones grows."""
+    monkeypatch.setattr(rehearsal, "MOST_TRAIN", 4)
+    monkeypatch.setattr(rehearsal, "MOST_VAL", 4)
+    learned = {sample.sha256 for sample in earlier.train}
+    judged = {sample.sha256 for sample in earlier.val}
+    for generation in range(1, 4):
+        write_folder(tmp_path / "new", per_class=12, first_seed=500 * generation)
+        # Another seed would divide them in another way.
+        split = extend_split(CLASSES, earlier, [tmp_path / "old", tmp_path / "new"], generation)
+        assert not learned & {sample.sha256 for sample in split.val}
+        assert not judged & {sample.sha256 for sample in split.train}
+        learned |= {sample.sha256 for sample in split.train}
+        judged |= {sample.sha256 for sample in split.val}
+        write_split(tmp_path, split)
+        earlier = read_split(tmp_path, CLASSES)
 
 
 def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(tmp_path: Path, earlier: Split) -> None:

@@ -13,7 +13,7 @@ def test_tensorboard_reads_what_is_written(tmp_path: Path) -> None:
         board.add(epoch(number, accuracy=number / 4, loss=2.0, val_accuracy=number / 8, val_loss=3.0))
     board.close()
     expected = {
-        "training": {"accuracy": [0.25, 0.5], "loss": [2, 2], "pictures/s": [100, 100]},
+        "training": {"accuracy": [0.25, 0.5], "loss": [2, 2], "images/s": [100, 100]},
         "validation": {"accuracy": [0.125, 0.25], "loss": [3, 3]},
     }
     for name, figures in expected.items():

@@ -34,9 +34,10 @@ def extend_split(
 ) -> Split:
     """Joins the images of an earlier run and new ones.
 
-    Old images stay on their side. New ones are divided as `make_split` divides; those that the earlier run had stay
-    what they were there. Nothing to learn from is nearly the same as something to judge by. Few new images count more,
-    up to `_MOST_WEIGHT`, so that together they have their `LEAST_SHARE`.
+    Old images stay on their side, also those that are not taken along this time. New ones are divided as `make_split`
+    divides; those that the earlier run had stay what they were there. Nothing to learn from is nearly the same as
+    something to judge by. Few new images count more, up to `_MOST_WEIGHT`, so that together they have their
+    `LEAST_SHARE`.
 
     Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
     """
@@ -46,7 +47,8 @@ def extend_split(
             f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
         )
     labelled = [(path, classes.index(names[label])) for path, label in labelled]
-    earlier, dropped = _without_dropped(earlier, drop)
+    old = replace(earlier, train=(*earlier.train, *earlier.learned), val=(*earlier.val, *earlier.judged))
+    old, dropped = _without_dropped(old, drop)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
     if drop:
         listed = [item.sample for item in new if drop.has(item.sample.path, item.sample.sha256)]
@@ -56,7 +58,7 @@ def extend_split(
         gone = set(listed)
         new = [item for item in new if item.sample not in gone]
     quarantine += dropped
-    known = {sample.sha256 for sample in (*earlier.train, *earlier.val)}
+    known = {sample.sha256 for sample in (*old.train, *old.val)}
     there = [item for item in new if item.sample.sha256 in known]
     quarantine += [Quarantined(item.sample.path, "the earlier run has it") for item in there]
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
@@ -65,7 +67,7 @@ def extend_split(
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     train, val, more = divide(new, None, None, seed)
     quarantine += more
-    (learned, more), (judged, rest) = _read(earlier.train), _read(earlier.val)
+    (learned, more), (judged, rest) = _read(old.train), _read(old.val)
     anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
     quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
     val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
@@ -78,11 +80,14 @@ def extend_split(
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
     weight = min(max(LEAST_SHARE / (1 - LEAST_SHARE) * len(old_train) / len(train), 1.0), _MOST_WEIGHT)
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
+    taken = {item.sample for item in (*old_train, *held_out)}
     return Split(
         tuple(classes),
         (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train)),
         tuple(item.sample for item in held_out),
         tuple(quarantine),
+        tuple(item.sample for item in learned if item.sample not in taken),
+        tuple(item.sample for item in judged if item.sample not in taken),
     )
 
 
@@ -92,13 +97,13 @@ def _named(item: Candidate, origins: Mapping[Path, str]) -> Candidate:
     return replace(item, sample=replace(item.sample, source=source))
 
 
-def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
+def _without_dropped(old: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
     """Leaves out what a list of wrong labels names of the images to learn from."""
     if drop is None:
-        return earlier, []
-    gone = {sample: None for sample in earlier.train if drop.has(sample.path, sample.sha256)}
-    kept = tuple(sample for sample in earlier.train if sample not in gone)
-    return replace(earlier, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
+        return old, []
+    gone = {sample: None for sample in old.train if drop.has(sample.path, sample.sha256)}
+    kept = tuple(sample for sample in old.train if sample not in gone)
+    return replace(old, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
 
 
 def _read(samples: Sequence[Sample]) -> tuple[list[Candidate], list[Quarantined]]:

@@ -20,6 +20,9 @@ VAL_SHARE = 0.2
 LEAST_VAL = 50
 """Images of a class that are kept for validation at least, as far as there are."""
 
+ENOUGH = 1000
+"""Validation images that are no longer few."""
+
 MOST_BAD = 0.25
 """Share of files that may be no images; with more, something else is wrong."""
 
@@ -56,6 +59,10 @@ class Split:
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     quarantine: tuple[Quarantined, ...]
+    learned: tuple[Sample, ...] = ()
+    """What earlier runs learned from, and this one does not: it must not judge a later one."""
+    judged: tuple[Sample, ...] = ()
+    """What earlier runs were judged by, and this one is not."""
 
 
 @dataclass(frozen=True, slots=True)

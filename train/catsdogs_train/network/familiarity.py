@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 
+from catsdogs_edge.model.scores import Scores
 from catsdogs_train.network.features import Features, make_extractor
 
 Values = NDArray[np.float64]
@@ -91,8 +92,9 @@ class FamiliarityFit:
     """Scores of the validation images, which set the threshold (few of them, with others), shape (N,); at least 0 is
     kept."""
     outlier_scores: Values
-    """Of images of neither, shape (M,), each from a detector that knew none of its folder or, where they are in
-    few folders, not the image itself; likewise. Where the backbone learned from the others, too: one fold alone."""
+    """Of images of neither, shape (M,), each by weights that were learned from none of its folder or, where they are in
+    few folders, not from the image itself; likewise. Where the backbone learned from the others, too: one fold alone.
+    The threshold is set with scores of detectors that knew all of them."""
 
     @property
     def refused(self) -> float | None:
@@ -109,6 +111,10 @@ class OutputLayer:
     bias: NDArray[np.float32]
     """Shape (C,)."""
 
+    def logits(self, features: Features) -> Scores:
+        """Returns logits (N, C) for `Features` (N, W + E), or for the first W of them."""
+        return np.asarray(features[:, : len(self.kernel)] @ self.kernel + self.bias, np.float32)
+
     def add_largest(self, features: Features) -> Features:
         """Returns `Features` (N, W + E) with one more, the last: the largest logit, less the mean of all.
 
@@ -116,7 +122,7 @@ class OutputLayer:
         Hendrycks et al., "Scaling Out-of-Distribution Detection for Real-World Settings", 2022; less the mean, because
         only differences of logits say something.
         """
-        logits = features[:, : len(self.kernel)] @ self.kernel + self.bias
+        logits = self.logits(features)
         return np.column_stack([features, logits.max(axis=1) - logits.mean(axis=1)])
 
 

@@ -4,7 +4,6 @@ Its answer for a view never changes. So each image's pooled features are compute
 output layer learns from them: as many passes as one likes, in seconds.
 """
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -82,7 +81,11 @@ def compute_features(
 
 
 class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
-    """Batches of the features in a file, of one epoch, in its own order; see `ImageBatches`."""
+    """Batches of the features in a file, of one epoch, in its own order; see `ImageBatches`.
+
+    Attributes:
+        count: Of the images.
+    """
 
     def __init__(
         self,
@@ -104,16 +107,15 @@ class FeatureBatches(keras.utils.PyDataset):  # type: ignore[misc]
         self._seed = seed
         self._epoch = epoch
         self._shard = shard or BatchShard()
-        self._usable = self._shard.usable(len(targets), batch_size)
+        self.count = len(targets)
 
     def __len__(self) -> int:
-        return math.ceil(self._usable / self._batch_size)
+        return self._shard.batches(self.count, self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Features, Targets, SampleWeights]:
         """Returns features of shape (N, W), targets of shape (N, C) and weights of shape (N,)."""
-        order = draw_order(self._seed, self._epoch, len(self._targets))
-        indices = order[index * self._batch_size : min((index + 1) * self._batch_size, self._usable)]
-        indices = self._shard.of_batch(indices)
+        order = draw_order(self._seed, self._epoch, self.count)
+        indices = self._shard.take(order, index, self._batch_size)
         return (
             np.asarray(read_array(self._file)[indices, : self._width]),
             self._targets[indices],

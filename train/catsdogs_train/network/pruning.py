@@ -132,11 +132,11 @@ def _sample(outputs: Mapping[str, NDArray[np.float32]], random: np.random.Genera
     positions: dict[int, Indices] = {}
     rows = {}
     for name, output in outputs.items():
-        flat = np.asarray(output, np.float64).reshape(len(output), -1, output.shape[-1])
+        flat = output.reshape(len(output), -1, output.shape[-1])
         pixels = flat.shape[1]
         if pixels not in positions:
             positions[pixels] = np.sort(random.permutation(pixels)[:_POSITIONS])
-        rows[name] = flat[:, positions[pixels]].reshape(-1, flat.shape[-1])
+        rows[name] = np.asarray(flat[:, positions[pixels]], np.float64).reshape(-1, flat.shape[-1])
     return rows
 
 

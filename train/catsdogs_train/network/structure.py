@@ -112,6 +112,8 @@ class Structure:
             )
 
     def _find(self, block: str | None, numbers: Iterable[int]) -> tuple[str, ...]:
+        if block is None:
+            return ()
         names = (f"{block}_{number}_conv" for number in numbers)
         return tuple(name for name in names if name in self._layers)
 

@@ -30,7 +30,8 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     accuracy: float
     """Share of right answers on augmented training images, 0 to 1, averaged while the network learned."""
     loss: float
-    """Mean cross-entropy on the same, in nats, with what smoothing, mixing and class weights do to it."""
+    """Mean cross-entropy on the same, in nats, with what smoothing, mixing and class weights do to it; for a student
+    also how far it is from its teacher (`make_learner`)."""
     val_accuracy: float
     """Share of right answers on the validation images, 0 to 1."""
     val_loss: float
@@ -38,7 +39,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     seconds: float
     """Wall time, validation included."""
     images_per_second: float = msgspec.field(name="pictures_per_second")
-    """Training images, or features of them, while learning; validation is not in it."""
+    """Images shown, or features of them, while learning: also those of neither and without a label; no validation."""
 
     def describe(self) -> str:
         """Describes the figures in one line."""

@@ -25,9 +25,12 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     accuracy, loss = figure.subplots(1, 2)
     epochs = [epoch.epoch for epoch in history]
     last_of_head = max((epoch.epoch for epoch in history if epoch.stage is Stage.HEAD), default=0)
+    entropy = "cross-entropy (nats)"
+    if history[best].stage is Stage.DISTILLATION:
+        entropy += "; of training, with the distance from the teacher"
     for axes, name, unit, form in (
         (accuracy, "accuracy", "right answers", ".2%"),
-        (loss, "loss", "cross-entropy (nats)", ".4f"),
+        (loss, "loss", entropy, ".4f"),
     ):
         for kind, prefix in (("training", ""), ("validation", "val_")):
             values = [getattr(epoch, prefix + name) for epoch in history]

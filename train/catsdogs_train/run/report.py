@@ -10,15 +10,12 @@ import numpy as np
 
 from catsdogs_edge.evaluation.metrics import accuracy_interval, calibration_error, log_loss
 from catsdogs_edge.model.scores import Scores, softmax
-from catsdogs_train.data.split import Split
+from catsdogs_train.data.split import ENOUGH, Split
 from catsdogs_train.network.familiarity import FamiliarityFit
 from catsdogs_train.run.changes import Changes
 from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.settings import Settings
-
-ENOUGH = 1000
-"""Validation images that are no longer few."""
 
 _PLOTS = {
     "curves.png": "How it went",

@@ -1,6 +1,5 @@
 """Writes what a run leaves behind beside the model: figures, plots, and how it came about."""
 
-import csv
 import json
 import math
 import time
@@ -14,23 +13,20 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
-from msgspec import structs
 
-from catsdogs_edge.errors import DataError
 from catsdogs_edge.model.scores import Scores, softmax
-from catsdogs_edge.output.json_text import from_json
-from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.data.split import Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
 from catsdogs_train.network.resnet import get_backbone
 from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.network.temperature import fit_temperature
 from catsdogs_train.run.changes import Changes
-from catsdogs_train.run.checkpoint import check_same
 from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
-from catsdogs_train.run.history import Epoch, TrainingState
+from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
 from catsdogs_train.run.report import ReportData, write_report
+from catsdogs_train.run.tables import write_csv, write_split
 from catsdogs_train.settings import ComputeDtype, Settings
 
 SURE = 0.95
@@ -66,7 +62,7 @@ class RunFolderWriter:
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
-        """Writes `run.json`, `split.csv`, `quarantine.csv`, `history.csv`, `curves.png`, and `model.keras`.
+        """Writes `run.json`, `split.csv` and the like, `quarantine.csv`, `history.csv`, `curves.png`, `model.keras`.
 
         Curves are drawn every ten seconds at most: it takes half a second. `network` is that of the best epoch; None
         where its file is there already.
@@ -97,11 +93,11 @@ class RunFolderWriter:
         }
         text = json.dumps(run, indent=2, default=str)
         (folder / "run.json").write_text(text + "\n", encoding="utf-8")
-        write_split(folder / "split.csv", split)
+        write_split(folder, split)
         bad = [(item.path.resolve(), item.reason) for item in split.quarantine]
-        _write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
+        write_csv(folder / "quarantine.csv", ("path", "reason"), bad)
         epochs = [msgspec.to_builtins(epoch) for epoch in state.history]
-        _write_csv(folder / "history.csv", tuple(epochs[0]), [tuple(epoch.values()) for epoch in epochs])
+        write_csv(folder / "history.csv", tuple(epochs[0]), [tuple(epoch.values()) for epoch in epochs])
         if time.monotonic() - self._curves_drawn > _CURVES_EVERY:
             plot_curves(state.history, state.best, folder / "curves.png")
             self._curves_drawn = time.monotonic()
@@ -146,16 +142,16 @@ class RunFolderWriter:
             )
             for item in wrong
         ]
-        _write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
+        write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
         plot_worst(wrong, network, classes, self._settings.image_size, folder / "worst.png")
         if familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
         if comparison:
             rows = self._differing(comparison.differing())
-            _write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), rows)
+            write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), rows)
         if changes:
             rows = self._differing(changes.differing())
-            _write_csv(folder / "changes.csv", ("path", "label", "before", "after"), rows)
+            write_csv(folder / "changes.csv", ("path", "label", "before", "after"), rows)
         data = ReportData(
             self._settings, self._split, state, temperature, probabilities, familiarity, comparison, changes
         )
@@ -170,92 +166,6 @@ class RunFolderWriter:
         return fit_temperature(state.best_logits, self._truth)
 
 
-def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
-    """Reads the figures of the best epoch of a run that is done; raises `DataError` if it is another training."""
-    path = folder / "run.json"
-    try:
-        run = from_json(path.read_bytes(), _FinishedRun)
-    except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
-    check_same(run.fingerprint, fingerprint, folder)
-    return run.best_epoch
-
-
-class EarlierRun(msgspec.Struct, frozen=True):
-    """A run that another one learns from."""
-
-    version: int
-    classes: tuple[str, ...]
-    image_size: int
-    settings: dict[str, Any] = {}
-    other_folders: tuple[str, ...] = ()
-    """Where its images of neither are; not said by runs of before."""
-    folder: Path = Path()
-
-    @property
-    def model(self) -> Path:
-        """Its network."""
-        return self.folder / "model.keras"
-
-    @property
-    def others(self) -> list[Path]:
-        """The folders with its images of neither."""
-        one = self.settings.get("other")
-        return [Path(name) for name in self.other_folders or ([one] if one else [])]
-
-    def read_split(self) -> Split:
-        """Reads its images; raises `DataError` where that cannot be."""
-        parts: dict[str, list[Sample]] = {"train": [], "val": []}
-        try:
-            with (self.folder / "split.csv").open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
-                for row in csv.DictReader(stream):
-                    label = self.classes.index(row["label"])
-                    sample = Sample(Path(row["path"]), label, row["sha256"], row.get("source") or "")
-                    parts[row["set"]].append(sample)
-        except (OSError, KeyError, ValueError, csv.Error) as error:
-            raise DataError(f"{self.folder}: split.csv cannot be read ({error!r})") from error
-        return Split(self.classes, tuple(parts["train"]), tuple(parts["val"]), ())
-
-    def check(self, classes: Sequence[str], val_hashes: Sequence[str]) -> None:
-        """Checks that it can teach these classes, and learned from none of the images that judge its student.
-
-        `val_hashes` are the SHA-256 of those. Raises `DataError`.
-        """
-        if self.classes != tuple(classes):
-            ours, theirs = ", ".join(classes), ", ".join(self.classes)
-            raise DataError(f"--teacher {self.folder} has the classes {theirs}, DATA has {ours}, expected the same")
-        learned = {sample.sha256 for sample in self.read_split().train}
-        if both := len(learned.intersection(val_hashes)):
-            raise DataError(
-                f"--teacher {self.folder} learned from {both} of the {len(val_hashes)} images that are to validate: "
-                "use the DATA, --val and --seed of that run"
-            )
-
-
-def read_earlier(folder: Path, option: str) -> EarlierRun:
-    """Reads what a run is that an option names; raises `DataError` for a folder that is none, or not done."""
-    try:
-        run = structs.replace(from_json((folder / "run.json").read_bytes(), EarlierRun), folder=folder)
-        run.model.open("rb").close()
-    except (OSError, ValueError) as error:
-        reason = (
-            f"{Path(error.filename).name}: {error.strerror}" if isinstance(error, OSError) else f"run.json: {error}"
-        )
-        raise DataError(f"{option} {folder} is not a run folder of catsdogs-train ({reason})") from error
-    if run.version > RUN_VERSION:
-        raise DataError(f"{option} {folder} was written by a newer catsdogs: upgrade, or train again")
-    if (folder / "checkpoint" / "settings.json").exists():
-        raise DataError(f"{option} {folder} is not done: finish it with --resume")
-    return run
-
-
-class _FinishedRun(msgspec.Struct):
-    """What is read of `run.json`."""
-
-    fingerprint: dict[str, Any]
-    best_epoch: Epoch
-
-
 def _describe_familiarity(fit: FamiliarityFit | None) -> dict[str, Any] | None:
     """Returns what an export needs to know about the network's second output, and how good it is."""
     if fit is None:
@@ -267,23 +177,3 @@ def _describe_familiarity(fit: FamiliarityFit | None) -> dict[str, Any] | None:
         "others": fit.outliers,
         "others_refused": fit.refused,
     }
-
-
-def write_split(path: Path, split: Split) -> None:
-    """Writes `split.csv`: which images train, and which validate."""
-    rows = [*_split_rows("train", split.train, split.classes), *_split_rows("val", split.val, split.classes)]
-    _write_csv(path, ("set", "label", "path", "sha256", "source"), rows)
-
-
-def _split_rows(name: str, samples: Sequence[Sample], classes: Sequence[str]) -> list[tuple[str, ...]]:
-    return [
-        (name, classes[sample.label], str(sample.path.resolve()), sample.sha256, sample.source) for sample in samples
-    ]
-
-
-def _write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    # A path that is not UTF-8 goes through byte for byte.
-    with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -22,7 +22,7 @@ class TensorBoardWriter:
     def add(self, epoch: Epoch) -> None:
         """Adds the figures of an epoch."""
         figures = {
-            "training": {"accuracy": epoch.accuracy, "loss": epoch.loss, "pictures/s": epoch.images_per_second},
+            "training": {"accuracy": epoch.accuracy, "loss": epoch.loss, "images/s": epoch.images_per_second},
             "validation": {"accuracy": epoch.val_accuracy, "loss": epoch.val_loss},
         }
         for name, writer in self._writers.items():

@@ -2,6 +2,8 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -18,8 +20,9 @@ from catsdogs_train.network.features import make_extractor
 from catsdogs_train.network.resnet import build_network, build_twin, to_inference_model
 from catsdogs_train.network.student import Student
 from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.earlier_run import EarlierRun
 from catsdogs_train.run.history import Stage, TrainingState
-from catsdogs_train.run.run_folder import EarlierRun, RunFolderWriter
+from catsdogs_train.run.run_folder import RunFolderWriter
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 from catsdogs_train.stages.progress import Progress
@@ -40,6 +43,24 @@ def make_batches(
     return ImageBatches(samples, viewing, settings.batch_size)
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What is known before a network is built."""
+
+    split: Split
+    outliers: Sequence[Sample]
+    """Images of neither."""
+    unlabelled: Sequence[Sample]
+    """Images that only a teacher says something about."""
+    other_folders: Sequence[Path]
+    """Where those of neither are."""
+    teacher: EarlierRun | None
+    earlier: EarlierRun | None
+    """The run that it goes on from."""
+    precision: ComputeDtype
+    views_on: ViewsOn
+
+
 class TrainingContext:
     """A network, its images and how far it has come; make it, and use it, in the scope of `distribution`.
 
@@ -55,30 +76,26 @@ class TrainingContext:
     def __init__(
         self,
         settings: Settings,
-        split: Split,
-        outliers: Sequence[Sample],
-        precision: ComputeDtype,
+        prepared: Prepared,
         checkpoint: Checkpoint,
         run: RunFolderWriter,
         distribution: Distribution,
-        student: Student | None = None,
-        unlabelled: Sequence[Sample] = (),
-        earlier: EarlierRun | None = None,
-        views_on: ViewsOn = ViewsOn.HOST,
+        student: Student | None,
     ) -> None:
+        split, precision = prepared.split, prepared.precision
         classes = len(split.classes)
-        self.settings, self.split, self.outliers = settings, split, outliers
+        self.settings, self.split, self.outliers = settings, split, prepared.outliers
         self.checkpoint, self.run, self.distribution = checkpoint, run, distribution
         self.progress = Progress()
         self.state = TrainingState()
         self.student = student
-        self.earlier = earlier
+        self.earlier = prepared.earlier
         self.network = student.network if student else build_network(classes, settings.weights, None, precision)
-        self._shown = [*split.train, *unlabelled]
+        self._shown = [*split.train, *prepared.unlabelled]
         self._exposed: list[Sample] = []
         if settings.tuning_epochs:  # a teacher has something to say about each
-            self._exposed = choose_exposed(outliers, len(split.train), all_of_them=student is not None)
-        self._precision, self._views_on = precision, views_on
+            self._exposed = choose_exposed(prepared.outliers, len(split.train), all_of_them=student is not None)
+        self._precision, self._views_on = precision, prepared.views_on
         self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:

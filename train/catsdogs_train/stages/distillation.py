@@ -13,8 +13,8 @@ from catsdogs_train.network.structure import estimate_cost
 from catsdogs_train.network.student import Student, load_student, make_learner, make_student
 from catsdogs_train.run.checkpoint import Checkpoint
 from catsdogs_train.run.comparison import Comparison
+from catsdogs_train.run.earlier_run import EarlierRun
 from catsdogs_train.run.history import Stage
-from catsdogs_train.run.run_folder import EarlierRun
 from catsdogs_train.settings import ComputeDtype, Settings, Unfreeze
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.epochs import train_epochs

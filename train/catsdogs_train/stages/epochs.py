@@ -13,9 +13,11 @@ from keras import ops
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.evaluation.metrics import log_loss
 from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_train.network.features import FeatureBatches
 from catsdogs_train.network.weights import assign, values
 from catsdogs_train.run.history import Epoch, Stage
 from catsdogs_train.stages.context import TrainingContext
+from catsdogs_train.views.batches import ImageBatches
 
 _log = logging.getLogger(__name__)
 
@@ -36,7 +38,7 @@ def train_epochs(
     stage: Stage,
     learner: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    batches: Callable[[int], keras.utils.PyDataset],
+    batches: Callable[[int], ImageBatches | FeatureBatches],
     validate: Callable[[], Scores],
 ) -> None:
     """Trains the epochs of a stage that are left, writes down each of them, and keeps the best weights.
@@ -73,7 +75,8 @@ def train_epochs(
         bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
         started = time.perf_counter()
         # One call for each epoch: what is shown follows from its number. The batches have an order of their own.
-        figures = learner.fit(batches(number), callbacks=[bar], verbose=0, shuffle=False).history
+        shown = batches(number)
+        figures = learner.fit(shown, callbacks=[bar], verbose=0, shuffle=False).history
         trained = time.perf_counter() - started
         logits = validate()
         epoch = Epoch(
@@ -84,7 +87,7 @@ def train_epochs(
             val_accuracy=float(np.mean(logits.argmax(axis=1) == context.truth)),
             val_loss=log_loss(softmax(logits), context.truth),
             seconds=time.perf_counter() - started,
-            images_per_second=len(context.split.train) / trained,
+            images_per_second=shown.count / trained,
         )
         to_come = epochs - number + (settings.tuning_epochs if is_head else 0)
         _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())

@@ -12,7 +12,7 @@ from catsdogs_edge.model.contract import NEITHER, has_neither
 from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, HELD_OUT, MOST
-from catsdogs_train.data.split import Sample
+from catsdogs_train.data.split import ENOUGH, Sample
 from catsdogs_train.network.familiarity import (
     STAGES,
     Detector,
@@ -25,7 +25,6 @@ from catsdogs_train.network.familiarity import (
 )
 from catsdogs_train.network.features import Features, extract_features
 from catsdogs_train.run.history import Stage
-from catsdogs_train.run.report import ENOUGH
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import TrainingContext, make_batches
 from catsdogs_train.stages.head import compute_val_features

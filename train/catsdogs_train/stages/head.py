@@ -5,10 +5,10 @@ import time
 from functools import partial
 
 import keras
-import numpy as np
 
 from catsdogs_edge.model.scores import Scores
 from catsdogs_train.data.arrays import read_array
+from catsdogs_train.network.familiarity import OutputLayer
 from catsdogs_train.network.features import FeatureBatches, compute_features, make_head
 from catsdogs_train.run.history import Stage
 from catsdogs_train.stages.context import TrainingContext
@@ -40,9 +40,8 @@ def train_head(context: TrainingContext) -> None:
         return FeatureBatches(files[epoch % count], width, *arguments, epoch, context.distribution.shard)
 
     def validate() -> Scores:
-        features = read_array(context.checkpoint.features("val"))[:, :width]
-        kernel, bias = head.get_weights()
-        return np.array(features @ kernel + bias, np.float32)  # a copy: no file is open
+        features = read_array(context.checkpoint.features("val"))  # the answer is a copy: no file stays open
+        return OutputLayer(*head.get_weights()).logits(features)
 
     train_epochs(context, Stage.HEAD, head, optimizer, batches, validate)
 

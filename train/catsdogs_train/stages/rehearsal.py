@@ -4,7 +4,7 @@ import logging
 
 from catsdogs_train.network.resnet import load_network
 from catsdogs_train.run.changes import Changes
-from catsdogs_train.run.run_folder import EarlierRun
+from catsdogs_train.run.earlier_run import EarlierRun
 from catsdogs_train.settings import ComputeDtype
 from catsdogs_train.stages.context import TrainingContext
 

@@ -71,6 +71,15 @@ class BatchShard:
         """
         return count - count % batch_size % self.devices
 
+    def batches(self, count: int, batch_size: int) -> int:
+        """Returns how many batches an epoch has."""
+        return math.ceil(self.usable(count, batch_size) / batch_size)
+
+    def take(self, order: NDArray[np.intp], index: int, batch_size: int) -> NDArray[np.intp]:
+        """Returns which images of an epoch's order this process shows in a batch."""
+        end = min((index + 1) * batch_size, self.usable(len(order), batch_size))
+        return self.of_batch(order[index * batch_size : end])
+
     def of_batch(self, indices: NDArray[np.intp]) -> NDArray[np.intp]:
         """Returns this process's part of a batch."""
         mine = len(indices) // self.hosts
@@ -145,7 +154,7 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
         return some
 
     def __len__(self) -> int:
-        return math.ceil(self._shard.usable(self.count, self._batch_size) / self._batch_size)
+        return self._shard.batches(self.count, self._batch_size)
 
     def __getitem__(self, index: int) -> tuple[Any, Targets, SampleWeights]:
         """Returns images of shape (N, S, S, 3), uint8 RGB, targets of shape (N, C) and weights of shape (N,)."""
@@ -167,9 +176,8 @@ class ImageBatches(keras.utils.PyDataset):  # type: ignore[misc]
             raise
 
     def _indices(self, index: int) -> NDArray[np.intp]:
-        usable = self._shard.usable(self.count, self._batch_size)
         order = draw_order(self._viewing.seed, self._viewing.view, self.count) if self._shuffle else self._order
-        return self._shard.of_batch(order[index * self._batch_size : min((index + 1) * self._batch_size, usable)])
+        return self._shard.take(order, index, self._batch_size)
 
     def _submit(self, indices: list[int]) -> list[Future[Any]]:
         return submit([self._samples[index].path for index in indices], indices, self._viewing)

@@ -1,0 +1,65 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.run.tables import check_judges, read_split, write_split
+
+CLASSES = ("cat", "dog")
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    samples = [Sample(tmp_path / f"{number}.png", number % 2, f"{number:064x}", "a folder") for number in range(8)]
+    return Split(CLASSES, tuple(samples[:4]), tuple(samples[4:6]), ())
+
+
+def test_what_is_written_is_read(tmp_path: Path, split: Split) -> None:
+    write_split(tmp_path, split)
+    assert read_split(tmp_path, CLASSES) == split
+    assert not (tmp_path / "aside.csv").exists()
+
+
+def test_what_was_put_aside_is_read_too(tmp_path: Path, split: Split) -> None:
+    split = replace(split, learned=split.train[2:], judged=split.val[1:], train=split.train[:2], val=split.val[:1])
+    write_split(tmp_path, split)
+    assert read_split(tmp_path, CLASSES) == split
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda text: text.replace("train,cat", "train,fox"), "names another class, fox"),
+        (lambda text: text.replace("val,", "vol,"), "is damaged"),
+        (lambda text: text.replace(",sha256", ",hash"), "is damaged"),
+        (lambda text: text + "train,cat\n", "is damaged"),
+        (lambda _: None, "No such file"),
+    ],
+)
+def test_a_damaged_table_is_one_line(
+    tmp_path: Path, split: Split, damage: Callable[[str], str | None], message: str
+) -> None:
+    write_split(tmp_path, split)
+    file = tmp_path / "split.csv"
+    text = damage(file.read_text())
+    file.unlink() if text is None else file.write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_split(tmp_path, CLASSES)
+
+
+@pytest.mark.parametrize("part", ["train", "learned"])
+def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split, part: str) -> None:
+    """Also where a run on the way did not take that along."""
+    split = replace(split, train=split.train[:2], learned=split.train[2:])
+    write_split(tmp_path, split)
+    check_judges("--weights", tmp_path / "model.keras", split.val)
+    judges = [*split.val, getattr(split, part)[0]]
+    with pytest.raises(DataError, match=r"learned from 1 of the 3 images that are to validate: .* or --from"):
+        check_judges("--weights", tmp_path / "model.keras", judges)
+
+
+def test_a_network_in_no_run_folder_may_have_learned_from_anything(tmp_path: Path, split: Split) -> None:
+    check_judges("--weights", tmp_path / "model.keras", split.train)

@@ -21,6 +21,7 @@ from catsdogs_edge.output.files import sync
 from catsdogs_edge.output.names import put_in_place
 from catsdogs_edge.output.quota import Growth, Quota, timed_name, unfinished, write_whole
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pace import Pace
 from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
@@ -32,7 +33,6 @@ _MOST_WAITING = 600  # frames that wait for the encoder; more are left out
 _LEAST_FPS, _MOST_FPS = 1.0, 30.0
 _QUALITY = 85
 _FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
-_LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
 _USUAL_FPS = 10.0
 _SECONDS_BETWEEN_LOOKS = 300.0  # at a folder to which nobody adds
 _A_WHILE = 0.05  # seconds until the encoder has done some
@@ -66,6 +66,7 @@ class Clips:
         self._next_look = 0.0
         self._before, self._after = before, after
         self._source = source
+        self._pace = Pace()
         self._recent: deque[_Shot] = deque()
         self._open: _Open | None = None
         self._encoder = _Encoder(quota, live=live)
@@ -74,15 +75,19 @@ class Clips:
         """Takes a result; never asks to stop. Raises `OutputError` where a clip could not be written."""
         self._encoder.check()
         frame = result.frame
-        if self._open and not 0 <= frame.clock - self._open.last_seen <= self._after:  # it was lost, or has jumped
-            self._end()
+        present = [part for part in result.each() if part.shows_class]
+        follows = frame.rgb is not None and self._pace.follows(frame.clock)
+        if self._open:
+            silent = frame.clock - self._open.last_seen
+            goes_on = 0 <= silent <= self._after or (silent > 0 and follows and present)
+            if not goes_on:  # nobody is there, the camera was lost, or has jumped
+                self._end()
         if time.monotonic() >= self._next_look:
             self._quota.make_room(0)  # what is too old goes, too, where nobody comes any more
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         if frame.rgb is None:
             return True
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
-        present = [part for part in result.each() if part.shows_class]
         kinds = {(part.region, part.label) for part in present}
         if self._open and kinds and not kinds & self._open.kinds:  # another visit
             self._end()
@@ -221,11 +226,11 @@ class _Video:
 
     def __init__(self, quota: Quota, name: str, fps: float) -> None:
         self._quota = quota
-        self._path = _free(quota.folder / name)
-        self._temporary = unfinished(self._path)
+        self._path, self._temporary = _free(quota.folder / name)
         self._fps = fps
         self._writer: cv2.VideoWriter | None = None
         self._last = self._length = 0.0
+        self._pace = Pace()
         self._size = (0, 0)
         self._written = 0
         self._growth = Growth(quota, self._temporary)
@@ -242,7 +247,8 @@ class _Video:
                 raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
         if (bgr.shape[1], bgr.shape[0]) != self._size:
             bgr = np.asarray(cv2.resize(bgr, self._size, interpolation=cv2.INTER_AREA), np.uint8)
-        self._length += min(max(shot.clock - self._last, 0.0), _LONGEST_GAP)
+        self._length += min(max(shot.clock - self._last, 0.0), self._pace.patience)  # a silence is cut
+        self._pace.follows(shot.clock)
         self._last = shot.clock
         until = round(self._length * self._fps) + 1
         while self._written < until and not self._growth.is_large:  # then the rest of the visit is left out
@@ -293,7 +299,14 @@ def _is_whole(path: Path, frames: int) -> bool:
     return count >= frames
 
 
-def _free(path: Path) -> Path:
-    """Returns the name, or the next one that is free: two visits may begin in one second."""
-    names = (path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, 1000)))
-    return next(name for name in names if not os.path.lexists(name))
+def _free(path: Path) -> tuple[Path, Path]:
+    """Returns the name, or the next one that is free, and the one until it is whole, which this makes.
+
+    Two visits may begin in one second, also of two cameras, each of which has an encoder of its own.
+    """
+    for name in (path, *(path.with_stem(f"{path.stem}-{number}") for number in range(2, 1000))):
+        if not os.path.lexists(name):
+            with contextlib.suppress(FileExistsError):
+                unfinished(name).open("xb").close()
+                return name, unfinished(name)
+    raise OutputError(f"{path} and 998 names like it are taken: move them away")

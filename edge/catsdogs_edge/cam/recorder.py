@@ -2,7 +2,10 @@
 
 import logging
 import math
+import os
 import shutil
+import sys
+import tempfile
 import time
 from functools import partial
 from pathlib import Path
@@ -22,14 +25,15 @@ from catsdogs_edge.output.files import atomic_file, check_writable, is_utf8, mak
 from catsdogs_edge.output.names import FreeNames, reserve, reserved
 from catsdogs_edge.output.quota import Growth, Quota, timed_name
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
+from catsdogs_edge.stream.pace import Pace
 
 _log = logging.getLogger(__name__)
 
 _CODECS = {".mp4": "mp4v", ".mkv": "mp4v", ".avi": "MJPG", ".webm": "VP80"}  # that OpenCV's own FFmpeg can write
 _FPS = 25.0  # of the video where the source promises none
-_LONGEST_GAP = 2.0  # seconds; a longer silence of a camera is cut to that
 _LEAST_SHARE = 0.9  # of the frames that must be in the file at the end
-_SECONDS_TO_GROW = 30.0  # FFmpeg keeps some frames before it writes them
+_SECONDS_TO_GROW = 30.0  # then it is looked at why not
+_PROBE = 2**20  # bytes: more than FFmpeg writes at a time
 _SECONDS_BETWEEN_LOOKS = 1.0  # at the size of a folder
 _SECONDS_BETWEEN_UNSURE = 1.0
 
@@ -71,6 +75,7 @@ class Recorder:
         self._size = (0, 0)
         self._last = 0.0
         self._owed = 0.0
+        self._pace = Pace()
         self._written = 0
         self._size_before = 0
         self._next_look = 0.0
@@ -94,13 +99,16 @@ class Recorder:
         return True
 
     def _check_growth(self) -> None:
-        """Finds out that nothing arrives any more: OpenCV does not report a quota, or a file system's largest file."""
+        """Finds out that nothing arrives any more: OpenCV does not report a quota, or a limit on files.
+
+        FFmpeg writes 256 KB at a time, which is minutes of a still scene: so it is tried whether more can be written.
+        """
         now = time.monotonic()
         if now < self._next_look:
             return
         size = self._path.stat().st_size if self._path.exists() else -1
-        if size <= self._size_before:
-            raise OutputError(f"{self._path} does not grow any more ({size} bytes): is there a quota, or a limit?")
+        if size <= self._size_before and (reason := _why_no_more(self._path.parent, max(size, 0))):
+            raise OutputError(f"{self._path} does not grow any more ({size} bytes): {reason}")
         self._size_before, self._next_look = size, now + _SECONDS_TO_GROW
 
     def _open(self, width: int, height: int) -> None:
@@ -123,7 +131,8 @@ class Recorder:
         if not self._live:
             return 1
         now = time.monotonic()
-        self._owed += min(now - self._last, _LONGEST_GAP) * self._fps
+        self._owed += min(now - self._last, self._pace.patience) * self._fps  # a silence is cut
+        self._pace.follows(now)
         self._last = now
         times = int(self._owed)
         self._owed -= times
@@ -144,6 +153,24 @@ class Recorder:
         if not is_whole:
             frames = f"the {self._written} frames that were written"
             raise OutputError(f"{self._path} does not hold {frames}: is there a quota, or a limit on files?")
+
+
+def _why_no_more(folder: Path, size: int) -> str:
+    """Returns why a file of that size cannot grow there; empty where it can."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not on Windows
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+        if limit != resource.RLIM_INFINITY and size + _PROBE > limit:
+            return f"the limit on files is {limit} bytes (ulimit -f)"
+    try:
+        with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+            if probe.write(bytes(_PROBE)) < _PROBE:  # the disk took a part
+                return "there is room for a part of a megabyte only"
+            os.fsync(probe.fileno())
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 class Segments:

@@ -190,7 +190,7 @@ def _open_quota(folder: Path, limit: Limit | None) -> Quota:
         raise OutputError(f"{folder}: OpenCV takes no name that is not UTF-8: take another one")
     make_folder(folder)
     check_writable(folder)
-    return Quota(folder, limit)
+    return Quota(folder.absolute(), limit)  # of a relative name, FFmpeg takes what is before a colon for a protocol
 
 
 def _windows(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from catsdogs_edge.capture.frames import iso_time
+from catsdogs_edge.capture.frames import Frame, iso_time
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import percent
@@ -16,13 +16,13 @@ from catsdogs_edge.output.json_text import from_json, to_json
 from catsdogs_edge.output.rows import CsvRows
 from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pace import Pace
 from catsdogs_edge.stream.regions import Region
 
 COLUMNS = ("label", "start", "end", "seconds", "start_s", "end_s", "best_probability", "frames", "source", "region")
 """Of a CSV of visits. `start` and `end`: ISO 8601, UTC, of a camera; `start_s` and `end_s`: position in a video;
 `best_probability`: of any frame of the visit; `frames`: that were classified."""
 
-_LONGEST_GAP = 2.0  # seconds between two frames that still count as seen: a camera that is away for longer saw nothing
 _MOST_KEPT = 1000  # visits that are shown at the end; a file has all of them
 _MOST_SHOWN = 20
 _MOST_IN_JSON = 10_000  # visits: it is written anew with each
@@ -41,6 +41,8 @@ class Visit:
     start_s: float | None
     """Position in a video, in seconds; None for a camera."""
     end_s: float | None
+    clocks: tuple[float, float]
+    """Beginning and end on the clock of the scene, which nobody sets: `Frame.clock`, in seconds."""
     best_probability: float
     """Of the label, in any frame: 0 to 1."""
     frames: int = 1
@@ -48,9 +50,11 @@ class Visit:
     @property
     def seconds(self) -> float:
         """How long it took."""
-        if self.start_s is not None and self.end_s is not None:
-            return self.end_s - self.start_s
-        return self.end - self.start
+        return self.clocks[1] - self.clocks[0]
+
+    def end_with(self, frame: Frame) -> None:
+        """Takes a frame for the last one in which it was there."""
+        self.end, self.end_s, self.clocks = frame.time, frame.position, (self.clocks[0], frame.clock)
 
     def fields(self) -> dict[str, Any]:
         """Returns it as a row; see `COLUMNS`."""
@@ -81,6 +85,7 @@ class _View:
 
     label: str = ""
     clock: float = 0.0
+    pace: Pace = field(default_factory=Pace)
     visit: Visit | None = None
     seconds: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
     frames: Counter[str] = field(default_factory=Counter)
@@ -121,6 +126,7 @@ class Visits:
         self._kept: deque[Visit] = deque(maxlen=_MOST_KEPT)
         self._images: Counter[str] = Counter()
         self.count = 0
+        self._has_begun = False
         if self._rows:
             self._rows.begin()
         if self._json:
@@ -129,6 +135,7 @@ class Visits:
 
     def write(self, result: FrameResult) -> bool:
         """Takes a result; never asks to stop. Raises `OutputError` where a visit cannot be written."""
+        self._has_begun = True
         for part in result.each():
             self._add(part)
         return True
@@ -139,7 +146,8 @@ class Visits:
             return
         view = self._views.setdefault((part.source, part.region), _View())
         gap = part.frame.clock - view.clock
-        is_seen = bool(view.label) and 0 <= gap <= _LONGEST_GAP
+        follows = view.pace.follows(part.frame.clock)  # a camera that was away saw nothing
+        is_seen = bool(view.label) and follows
         if is_seen:
             view.seconds[view.label] += gap
         if part.prediction is not None:
@@ -165,11 +173,12 @@ class Visits:
                 end=frame.time,
                 start_s=frame.position,
                 end_s=frame.position,
+                clocks=(frame.clock, frame.clock),
                 best_probability=best,
             )
             return
         visit = view.visit
-        visit.end, visit.end_s = frame.time, frame.position
+        visit.end_with(frame)
         visit.best_probability = max(visit.best_probability, best)
         visit.frames += prediction is not None
 
@@ -177,7 +186,7 @@ class Visits:
         visit, view.visit = view.visit, None
         assert visit is not None  # noqa: S101 - for mypy
         if last is not None:  # until then, it was there
-            visit.end, visit.end_s = last.frame.time, last.frame.position
+            visit.end_with(last.frame)
         self.count += 1
         view.visits[visit.label] += 1
         self._kept.append(visit)
@@ -206,7 +215,7 @@ class Visits:
         for view in self._views.values():
             if view.visit:
                 self._end(view, None)
-        if self._json:
+        if self._json and self._has_begun:  # else what is there is of an earlier run, and this one could not start
             self._write_json()
         if self._rows:
             self._rows.close()

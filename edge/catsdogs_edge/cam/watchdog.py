@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from contextlib import suppress
 
 from catsdogs_edge.capture.live import HANGING
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
@@ -43,5 +44,6 @@ class Watchdog(Sink):
         self._send("STOPPING=1")
 
     def _send(self, word: str) -> None:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_systemd:
+        # Nobody may listen, as in a container that inherits the variable: that ends no camera (sd_notify(3), too).
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_systemd:
             to_systemd.sendto(word.encode(), self._address)

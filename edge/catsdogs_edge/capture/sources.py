@@ -37,6 +37,7 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _COUNTED = (b"ftyp", b"RIFF")  # containers that hold the number of their frames; others estimate it
 _OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
+_LONGEST_WAIT = 15.0  # seconds for others that are being opened
 
 
 class Source(Protocol):
@@ -75,7 +76,16 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
     Raises:
         SourceError: It cannot be opened.
     """
-    source = read_secret(source, "the source")
+    secret = read_secret(source, "the source")
+    try:
+        return _open(secret, raw, size, may_be_away=may_be_away)
+    except SourceError as error:
+        if secret == source or secret.isdecimal():
+            raise
+        raise SourceError(str(error).replace(secret, source)) from error  # what was to stay secret is not told
+
+
+def _open(source: str, raw: Size | None, size: Size | None, *, may_be_away: bool) -> Source:
     if source.startswith("file://"):
         source = url2pathname(urlsplit(source).path)
     if raw:
@@ -129,18 +139,15 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
 
     def connect() -> cv2.VideoCapture:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
-        with _limited_ffmpeg():
+        with _limited_ffmpeg(name):
             capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
         return capture
 
-    try:
-        first = connect()
-    except SourceError:
-        if may_be_away:
-            return LiveSource(connect, name, may_repeat=True)
-        raise
+    if may_be_away:
+        return LiveSource(connect, name, may_repeat=True)
+    first = connect()
     fps = first.get(cv2.CAP_PROP_FPS)
     if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         if first.get(cv2.CAP_PROP_FRAME_COUNT) == 1:
@@ -154,9 +161,14 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
 
 
 @contextmanager
-def _limited_ffmpeg() -> Iterator[None]:
-    """Keeps a server from leading FFmpeg to files of this machine, or to other protocols, while a stream is opened."""
-    with OPENING:  # the environment is that of all threads
+def _limited_ffmpeg(name: str) -> Iterator[None]:
+    """Keeps a server from leading FFmpeg to files of this machine, or to other protocols, while a stream is opened.
+
+    Raises `SourceError` where it is not this stream's turn for long: who waits is not to look as if its driver hung.
+    """
+    if not OPENING.acquire(timeout=_LONGEST_WAIT):  # the environment is that of all threads
+        raise SourceError(f"{name} waits until other streams are opened")
+    try:
         if _OPTIONS in os.environ:  # the user's own
             yield
             return
@@ -166,6 +178,8 @@ def _limited_ffmpeg() -> Iterator[None]:
             yield
         finally:
             os.environ.pop(_OPTIONS, None)
+    finally:
+        OPENING.release()
 
 
 class VideoFile(Source):

@@ -116,24 +116,34 @@ def _cam(options: CamOptions) -> None:
 
 def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[Source]":
     """Opens the sources; of several, a camera that is away is lost at first, unless all are."""
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - `--help` needs none
+
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
 
-    sources: list[Source] = []
-    away: list[SourceError] = []
-    for name in names:
+    def attempt(name: str) -> "Source | SourceError":
         try:
-            source = open_source(name, raw=plan.raw, size=plan.size)
+            return open_source(name, raw=plan.raw, size=plan.size)
         except SourceError as error:
-            if len(names) == 1:
-                raise
-            away.append(error)
-            source = open_source(name, size=plan.size, may_be_away=True)  # a file that is not there is an error again
-        opened.callback(source.close)
+            return error
+
+    with ThreadPoolExecutor(len(names)) as pool:  # one that is away takes ten seconds
+        found = list(pool.map(attempt, names))
+    for first in found:
+        if not isinstance(first, SourceError):
+            opened.callback(first.close)
+    sources: list[Source] = []
+    away = [first for first in found if isinstance(first, SourceError)]
+    if len(away) == len(names):
+        raise away[0]
+    for name, first in zip(names, found, strict=True):
+        if isinstance(first, SourceError):  # a file that is not there is an error again
+            source = open_source(name, size=plan.size, may_be_away=True)
+            opened.callback(source.close)
+        else:
+            source = first
         same = sum(other.name.partition(" (")[0] == source.name for other in sources)
         source.name += f" ({same + 1})" if same else ""  # two cameras of one recorder, without their passwords
         sources.append(source)
-    if len(away) == len(names):
-        raise away[0]
     for why in away:
         say(str(why), err=True, red=True)
     return sources
@@ -194,7 +204,11 @@ def _read_broker(options: CamOptions) -> "Broker | None":
     from catsdogs_edge.cam.mqtt import Broker  # noqa: PLC0415 - an extra of its own
     from catsdogs_edge.capture.sources import read_secret  # noqa: PLC0415
 
-    return Broker.parse(read_secret(options.mqtt, "the broker"))
+    secret = read_secret(options.mqtt, "the broker")
+    try:
+        return Broker.parse(secret)
+    except ValueError as error:
+        raise ValueError(str(error).replace(secret, options.mqtt)) from error  # what was to stay secret is not told
 
 
 def _open_web(model: "ModelFile", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":

@@ -13,10 +13,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from catsdogs_edge.collection.folder import ENDING, Collected, find_collected, remember_seen
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.output.files import existing_folder, flush, make_folder, sync, write_all, write_errors
+from catsdogs_edge.output.json_text import from_json
 from catsdogs_edge.output.names import FreeNames, put_in_place, rename_to_free
 from catsdogs_edge.output.rows import open_locked
 
@@ -47,6 +50,13 @@ class Confirmed:
     deleted: int
     gone: int
     """Images that were not there any more, such as by the quota."""
+
+
+class _Word(msgspec.Struct):
+    """A line of the journal."""
+
+    name: str
+    label: str | None
 
 
 class Review:
@@ -91,15 +101,14 @@ class Review:
             raise OutputError(f"{self._path} cannot be read: {error.strerror}") from error
         for line in lines:
             try:
-                entry = json.loads(line)
-                name, label = str(entry["name"]), entry["label"]
-            except (KeyError, TypeError, ValueError):
+                entry = from_json(line, _Word)
+            except ValueError:
                 _log.warning("%s: a line that is no label is passed over: %r", self._path, line[:80])
                 continue
-            if label is None:
-                said.pop(name, None)
+            if entry.label is None:
+                said.pop(entry.name, None)
             else:
-                said[name] = label
+                said[entry.name] = entry.label
         if unknown := sorted({label for label in said.values() if label not in self.labels}):
             raise DataError(
                 f"{self._path} has the labels {', '.join(unknown)}, which this model does not know: take "

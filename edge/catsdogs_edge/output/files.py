@@ -21,8 +21,8 @@ from catsdogs_edge.output.names import exchange, put_in_place
 WRITE_ERRORS = frozenset(
     {
         errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELOOP,
-        errno.ENAMETOOLONG, errno.ENOENT, errno.ENOSPC, errno.ENOTCONN, errno.ENOTDIR, errno.ENXIO, errno.EPERM,
-        errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EXDEV,
+        errno.EMFILE, errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTCONN, errno.ENOTDIR,
+        errno.ENXIO, errno.EPERM,        errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EXDEV,
     }
 )  # fmt: skip
 """Error numbers that tell of the place that is written to, not of a bug."""

@@ -22,6 +22,7 @@ HEADROOM = 2**20
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST = 5 * 10**6
 _A_DAY = 86_400.0
+_LONGEST = 100  # bytes of the words in a name
 _OURS = re.compile(r"(\.catsdogs-(?P<process>\d+)-)?\d{8}-\d{6}-.*\.(webm|jpg|json|mkv|mp4|avi)")
 
 
@@ -47,8 +48,16 @@ class Limit:
 
 
 def timed_name(moment: float, *words: str) -> str:
-    """Returns a name that begins with the local time (seconds since 1970), as all that a quota counts: no ending."""
-    signs = re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words)))[:100].strip("._-")
+    """Returns a name that begins with the local time (seconds since 1970), as all that a quota counts: no ending.
+
+    Of many words, the last ones are in it.
+    """
+    signs = (
+        re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words)))
+        .encode()[-_LONGEST:]
+        .decode(errors="ignore")
+        .strip("._-")
+    )
     return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y%m%d-%H%M%S}-{signs or 'x'}"
 
 

@@ -42,7 +42,8 @@ class MotionDetector:
             self.reset()
             self._shape = rgb.shape
         shrink = min(_EDGE / max(rgb.shape[:2]), 1.0)
-        small = cv2.resize(rgb, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+        height, width = (max(round(shrink * edge), 1) for edge in rgb.shape[:2])
+        small = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
         grey = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
         moving = cv2.morphologyEx(self._background.apply(grey), cv2.MORPH_OPEN, _GRAIN)
         self._seen += 1

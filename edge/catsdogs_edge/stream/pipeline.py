@@ -180,6 +180,7 @@ class FrameClassifier:
         self._turn = turn
         self._rate = FrameRate()
         self._has_begun = False
+        self._problem = ""
 
     def classify(self, frame: Frame) -> FrameResult:
         """Classifies a frame, unless it says that it must not be; raises what `Classifier.predict` raises."""
@@ -189,6 +190,7 @@ class FrameClassifier:
             self._views = self._make_views()
         base = FrameResult(frame=frame, fps=self._rate.now, source=self._source, model=self._sha256)
         if frame.rgb is None or frame.error:
+            self._has_begun |= bool(self._source) and frame.rgb is None  # one of several that comes late ends no other
             return self._nothing(base)
         if frame.path:
             for view in self._views:
@@ -198,7 +200,7 @@ class FrameClassifier:
         except SourceError as error:
             if not self._has_begun:
                 raise
-            return self._nothing(replace(base, frame=replace(frame, error=str(error))))  # the camera sends another size
+            return self._failed(base, str(error))  # the camera sends another size
         self._has_begun = True
         moving = [view.moves(crop, frame.clock) for view, crop in zip(self._views, crops, strict=True)]
         asked = [crop for crop, moves in zip(crops, moving, strict=True) if moves is not False]
@@ -207,7 +209,8 @@ class FrameClassifier:
             predictions = self._classifier.classify(asked)
         latency = 1000 * (time.perf_counter() - start) if asked else 0.0
         if problem := next(filter(None, (prediction.problem for prediction in predictions)), ""):
-            return self._nothing(replace(base, frame=replace(frame, error=problem)))
+            return self._failed(base, problem)
+        self._problem = ""
         base = replace(base, fps=self._rate.tick() if asked else self._rate.now, latency_ms=latency)
         answers = iter(predictions)
         found = [
@@ -221,6 +224,14 @@ class FrameClassifier:
 
     def _make_views(self) -> "list[_View]":
         return [_View(self._classifier, region, self._smoothing, motion=self._motion) for region in self._regions]
+
+    def _failed(self, base: FrameResult, problem: str) -> FrameResult:
+        """Says why a frame has no answer; a camera of which none has is not live, whoever looks at it."""
+        if problem != self._problem:
+            _log.warning("%s: %s", self._source or "the source", problem)
+        self._problem = problem
+        state = base.frame.state if base.frame.is_recorded else State.STALE
+        return self._nothing(replace(base, frame=replace(base.frame, error=problem, state=state)))
 
     def _nothing(self, base: FrameResult) -> FrameResult:
         for view in self._views:

@@ -6,7 +6,8 @@ import logging
 import socket
 import sys
 import threading
-from functools import partial
+from collections.abc import Callable
+from ssl import SSLContext
 from typing import Any
 
 import h11
@@ -16,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.web.acceptor import Acceptor
 from catsdogs_edge.web.app import make_app
 from catsdogs_edge.web.endpoint import Box
 from catsdogs_edge.web.options import Access
@@ -51,7 +53,7 @@ class CoalescingConnection(h11.Connection):
 
 
 class _ImpatientProtocol(H11Protocol):
-    """Ends connections that send no whole request head in time, and those that are too many; uvicorn does not."""
+    """Ends connections that send no whole request head in time; uvicorn does not."""
 
     _timer: asyncio.TimerHandle | None = None
 
@@ -66,10 +68,8 @@ class _ImpatientProtocol(H11Protocol):
         self.conn = CoalescingConnection(h11.SERVER)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Takes a connection, or closes it at once."""
+        """Takes a connection."""
         super().connection_made(transport)
-        if len(self.connections) > _MOST_CONNECTIONS:
-            transport.abort()
         self._watch()
 
     def data_received(self, data: bytes) -> None:
@@ -172,16 +172,32 @@ class WebServer:
     async def _serve(self, listening: socket.socket) -> None:
         if self._box.camera:
             self._box.camera.hub.attach(asyncio.get_running_loop())
-        loop = asyncio.get_running_loop()
-        if self._box.access.certificate:  # uvicorn leaves asyncio's own limit, a minute
-            limits = {"ssl_handshake_timeout": _HEAD_SECONDS, "ssl_shutdown_timeout": _SECONDS_TO_END}
-            loop.create_server = partial(loop.create_server, **limits)  # type: ignore[method-assign]
+        asyncio.get_running_loop().create_server = self._accept  # type: ignore[method-assign, assignment]
         self._started.set()
         await self._server.serve(sockets=[listening])
         for connection in list(self._server.server_state.connections):  # that came while it ended
             if isinstance(connection, H11Protocol) and connection.transport:
                 connection.transport.abort()
         await asyncio.sleep(0)  # the loop closes them
+
+    async def _accept(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        *,
+        sock: socket.socket,
+        ssl: SSLContext | None,
+        backlog: int,
+    ) -> Acceptor:
+        """Stands in for `loop.create_server`, which uvicorn calls."""
+        connections = self._server.server_state.connections
+        return Acceptor(
+            factory,
+            sock,
+            context=ssl,
+            has_room=lambda beginning: beginning + len(connections) < _MOST_CONNECTIONS,
+            handshake_seconds=_HEAD_SECONDS,
+            shutdown_seconds=_SECONDS_TO_END,
+        )
 
 
 def _listen(access: Access) -> socket.socket:

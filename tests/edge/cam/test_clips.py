@@ -339,3 +339,37 @@ def test_a_visit_in_two_regions_is_one_clip_whichever_sees_it_last(tmp_path: Pat
     (clip,) = tmp_path.glob("*.webm")
     assert clip.stem.endswith("flap-cat")
     assert length(clip) > 2
+
+
+@pytest.mark.parametrize("after", [0.0, 0.05])
+def test_a_visit_is_one_clip_though_nothing_is_kept_after_it(tmp_path: Path, after: float) -> None:
+    clips = open_clips(tmp_path, after=after)
+    now = play(clips, "cat", 0, 1)
+    now = play(clips, "neither", now, 1)
+    play(clips, "cat", now, 1)
+    clips.close()
+    assert len(list(tmp_path.glob("*.webm"))) == 2
+
+
+def test_a_slow_camera_has_a_clip_for_a_visit_and_not_for_each_frame(tmp_path: Path) -> None:
+    clips = open_clips(tmp_path, after=3)
+    for number in range(4):
+        clips.write(seen("neither" if number < 2 else "cat", 8.0 * number))
+    clips.close()
+    assert len(list(tmp_path.glob("*.webm"))) == 1
+
+
+def test_clips_of_two_cameras_that_begin_in_one_second_have_each_its_name(tmp_path: Path) -> None:
+    quota = Quota(tmp_path, None)
+    long = "/a/long/folder" * 12
+    cameras = [
+        Clips(quota, before=1, after=1, live=False, source=f"{long}/{name}.mp4") for name in ("morning", "morning")
+    ]
+    for second in range(3):
+        for camera in cameras:
+            play(camera, "cat", second, 1)
+    for camera in cameras:
+        camera.close()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert len(names) == 4
+    assert all("morning.mp4-cat" in name for name in names)

@@ -179,3 +179,30 @@ def test_ctrl_c_ends_with_who_came(scripts: Path, no_display: dict[str, str], ti
         said = process.stderr.read().decode()
     assert process.returncode == 130, said
     assert re.search(r"^  cat +20 ", said, re.MULTILINE), said
+
+
+def test_a_clock_that_is_set_does_not_change_how_long_a_visit_took(tmp_path: Path) -> None:
+    visits = Visits("camera 0", tmp_path / "visits.csv")
+    for number, moment in enumerate([1000.0, 1000.5, 1.7e9]):
+        frame = Frame(number=number, rgb=None, time=moment, captured=50 + number / 2)
+        visits.write(replace(seen("cat", 0), frame=frame))
+    visits.close()
+    assert [row["seconds"] for row in rows(tmp_path / "visits.csv")] == ["1"]
+
+
+def test_a_slow_camera_has_one_visit(tmp_path: Path) -> None:
+    visits = Visits("camera 0", tmp_path / "visits.csv")
+    for number in range(8):
+        visits.write(seen("neither" if number < 2 else "cat", 2.5 * number))
+    visits.close()
+    assert [(row["label"], row["seconds"]) for row in rows(tmp_path / "visits.csv")] == [("cat", "12.5")]
+
+
+def test_a_command_that_does_not_start_leaves_the_visits_of_an_earlier_one(tmp_path: Path) -> None:
+    path = tmp_path / "visits.json"
+    earlier = Visits("camera 0", path)
+    earlier.write(seen("cat", 0))
+    earlier.close()
+    before = path.read_bytes()
+    Visits("camera 0", path).close()
+    assert path.read_bytes() == before

@@ -134,3 +134,14 @@ def test_an_image_that_is_called_like_a_pattern_is_itself(tmp_path: Path) -> Non
     (tmp_path / "cat1.png").write_bytes(encode(plain(BLUE)))
     (frame,) = open_source(str(tmp_path / "cat[1].png"))
     assert frame.path.endswith("cat[1].png")
+
+
+@pytest.mark.parametrize("secret", ["admin:s3cr3t@10.0.0.5/live", "hunter2"])
+def test_what_is_to_stay_secret_is_not_told(secret: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "secret").write_text(secret)
+    monkeypatch.setenv("CAMERA", secret)
+    for source in (f"file:{tmp_path / 'secret'}", "env:CAMERA"):
+        with pytest.raises(SourceError) as caught:
+            open_source(source)
+        assert secret not in str(caught.value)
+        assert source in str(caught.value)

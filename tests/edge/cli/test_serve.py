@@ -1,5 +1,6 @@
 """The commands that listen: how they start, whom they refuse, how they end."""
 
+import select
 import signal
 import socket
 import ssl
@@ -94,6 +95,14 @@ def test_https_needs_a_certificate_and_its_key(scripts: Path, tiny: Path, tmp_pa
     with started(*command) as (_, url):
         trusted = ssl.create_default_context(cafile=str(certificate))
         assert httpx.get(f"{url}healthz", verify=trusted).json() == {"status": "ok"}
+        where = httpx.URL(url)
+        idle = [socket.create_connection((where.host, where.port)) for _ in range(270)]  # no handshake begins
+        time.sleep(1)
+        readable, _, _ = select.select(idle, [], [], 0)
+        assert len(readable) == 270 - 256  # the others were closed
+        for connection in idle:
+            connection.close()
+        assert httpx.get(f"{url}healthz", verify=trusted, timeout=20).json() == {"status": "ok"}
 
 
 def test_nothing_of_the_server_is_imported_without_it(video: Path, tiny: Path) -> None:

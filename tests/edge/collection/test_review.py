@@ -254,3 +254,11 @@ def test_a_row_that_no_page_can_show_is_left_out(row: str, tmp_path: Path) -> No
 def test_too_long_a_name_is_no_image(tmp_path: Path) -> None:
     collect(tmp_path, 1)
     assert open_review(tmp_path).path_of(f"{'z' * 300}.jpg") is None
+
+
+@pytest.mark.parametrize(
+    "line", ['{"name": "a.jpg", "label": 5}', '{"name": "a.jpg", "label": ["cat"]}', "[" * 100_000]
+)
+def test_a_line_that_is_no_label_is_passed_over(line: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.jsonl").write_text(line + "\n")
+    Review(tmp_path, ["cat", "dog"], tmp_path / "out")

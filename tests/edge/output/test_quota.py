@@ -93,3 +93,9 @@ def test_what_could_not_be_written_whole_is_removed(small_disk: Path) -> None:
     with pytest.raises(OSError, match="No space"):
         write_whole(small_disk / "image.jpg", bytes(2_000_000))
     assert not list(small_disk.iterdir())
+
+
+def test_of_long_words_the_last_ones_are_in_a_name() -> None:
+    name = timed_name(0, "/a/folder" * 40, "flap", "猫" * 20)
+    assert name.endswith("flap-" + "猫" * 20)
+    assert len(name.encode()) < 120

@@ -125,3 +125,8 @@ def test_what_is_gone_from_one_frame_to_the_next_is_noticed() -> None:
     found = look(detector, [room() for _ in range(3 * RATE)], 11 * RATE)
     assert found[0]  # the background is the one of before, the answer is not
     assert not found[-1]
+
+
+@pytest.mark.parametrize("shape", [(640, 1), (1, 640)])
+def test_a_thin_region_is_watched(shape: tuple[int, int]) -> None:
+    assert MotionDetector().moves(np.full((*shape, 3), 128, np.uint8), 0.0) is True

@@ -10,7 +10,8 @@ from catsdogs_edge.capture.sources import Source
 from catsdogs_edge.errors import SourceError
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream.frame_result import FrameResult
-from catsdogs_edge.stream.pipeline import classify_stream, deliver
+from catsdogs_edge.stream.pipeline import FrameClassifier, classify_stream, deliver
+from catsdogs_edge.stream.regions import Region
 from tests.edge.conftest import BLUE, RED, plain
 
 
@@ -91,3 +92,20 @@ def test_without_a_model_it_takes_the_one_that_comes_along() -> None:
     scene = Scene(Frame(number=0, rgb=np.zeros((48, 64, 3), np.uint8)))
     (result,) = classify_stream(scene)
     assert result.label == "neither"
+
+
+def test_a_camera_that_comes_back_with_another_size_is_not_live(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
+    frames = FrameClassifier(Classifier.load(tiny), regions=Region.parse_all(["flap=60,30,40,40"]))
+    assert frames.classify(Frame(number=0, rgb=plain(RED, 72, 128))).frame.state is State.LIVE
+    for number in (1, 2):
+        result = frames.classify(Frame(number=number, rgb=plain(RED, 48, 64)))
+        assert result.frame.state is State.STALE
+        assert "flap" in result.frame.error
+    assert caplog.text.count("flap") == 1
+    assert frames.classify(Frame(number=3, rgb=plain(RED, 72, 128))).frame.state is State.LIVE
+
+
+def test_one_of_several_cameras_that_comes_late_with_another_size_ends_no_other(tiny: Path) -> None:
+    frames = FrameClassifier(Classifier.load(tiny), regions=Region.parse_all(["flap=60,30,40,40"]), source="garden")
+    frames.classify(Frame(number=0, rgb=None, state=State.LOST, error="away"))
+    assert frames.classify(Frame(number=1, rgb=plain(RED, 48, 64))).frame.state is State.STALE

@@ -79,7 +79,7 @@ def test_a_camera_that_hangs_is_not_ready(
 ) -> None:
     assert client.get("readyz").status_code == 503
     camera.show("dog")
-    monkeypatch.setattr("catsdogs_edge.web.camera.hub.SILENCE", -1.0)
+    monkeypatch.setattr(camera.hub._pace, "patience", -1.0)
     answer = client.get("readyz")
     assert (answer.status_code, answer.json()["state"]) == (503, "stale")
     assert "no frame for" in answer.json()["reason"]

@@ -61,7 +61,7 @@ def test_a_camera_whose_thread_hangs_is_not_live(
     monkeypatch.setattr("catsdogs_edge.web.camera.live._HOLD", 0.05)
     camera.show("cat")
     live = client.get("snapshot.jpg").content
-    monkeypatch.setattr(hub, "SILENCE", -1.0)
+    monkeypatch.setattr(camera.hub._pace, "patience", -1.0)
     said = words(client.get("frame.jpg?after=1"))
     assert said["state"] == "stale"
     assert str(said["reason"]).startswith("no frame for")

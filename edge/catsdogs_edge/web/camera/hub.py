@@ -18,12 +18,14 @@ from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pace import Pace
 
 MOST_VIEWERS = 32
 """Requests that wait for frames at a time; one more is refused."""
 
 SILENCE = 5.0
-"""Seconds without any word of the camera's thread until what it said last is no news: its driver, or a pipe, hangs."""
+"""Seconds without any word of the camera's thread until what it said last is no news: its driver, or a pipe, hangs. Of
+a camera that is slower, three times the usual interval."""
 
 _KEPT = 6  # encoded images: plain, drawn and explained, of this frame and the one before
 
@@ -54,6 +56,7 @@ class Hub:
         self.closing = False
         self._newest: Newest | None = None
         self._published = 0.0
+        self._pace = Pace(SILENCE)
         self._waiting = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
@@ -74,7 +77,7 @@ class Hub:
             return State.STALE, "there is no frame yet"
         frame = newest.result.frame
         silent = time.monotonic() - self._published
-        if frame.state is State.LIVE and silent > SILENCE:
+        if frame.state is State.LIVE and silent > self._pace.patience:
             return State.STALE, f"no frame for {silent:.0f} s"
         return frame.state, frame.error
 
@@ -97,6 +100,7 @@ class Hub:
         frame = result.frame
         imaged = frame if frame.rgb is not None else before.imaged if before else None
         self._published = time.monotonic()
+        self._pace.follows(self._published)
         self._newest = Newest(before.sequence + 1 if before else 1, result, imaged)
         if self._waiting:
             self._wake_from_outside()

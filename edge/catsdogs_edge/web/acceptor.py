@@ -1,0 +1,71 @@
+"""Takes connections, so many at a time: asyncio's own server counts none before its TLS handshake is done."""
+
+import asyncio
+import errno
+import logging
+import socket
+import ssl
+from collections.abc import Callable
+
+_log = logging.getLogger(__name__)
+
+_PAUSE = 0.5  # seconds, where the system has no descriptor left
+_OUT_OF = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+
+class Acceptor:
+    """Accepts connections of a listening socket, in the loop that it is made in, until it is closed."""
+
+    def __init__(
+        self,
+        factory: Callable[[], asyncio.Protocol],
+        listening: socket.socket,
+        *,
+        context: ssl.SSLContext | None,
+        has_room: Callable[[int], bool],
+        handshake_seconds: float,
+        shutdown_seconds: float,
+    ) -> None:
+        """Takes what makes a protocol, and what says whether there is room beside so many unfinished handshakes."""
+        self._factory = factory
+        self._listening = listening
+        self._has_room = has_room
+        self._context = context
+        self._limits = {"ssl_handshake_timeout": handshake_seconds, "ssl_shutdown_timeout": shutdown_seconds}
+        self._beginning: set[asyncio.Task[None]] = set()
+        self._accepting = asyncio.get_running_loop().create_task(self._accept())
+
+    async def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(self._listening)
+            except OSError as error:
+                if error.errno in _OUT_OF:
+                    _log.debug("no connection can be taken: %s", error)
+                    await asyncio.sleep(_PAUSE)
+                continue  # of others, the client has gone already
+            if not self._has_room(len(self._beginning)):
+                connection.close()
+                continue
+            task = loop.create_task(self._begin(connection))
+            self._beginning.add(task)
+            task.add_done_callback(self._beginning.discard)
+
+    async def _begin(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        limits = self._limits if self._context else {}
+        try:
+            await loop.connect_accepted_socket(self._factory, connection, ssl=self._context, **limits)
+        except (OSError, TimeoutError):  # no TLS, or too late; asyncio has closed it
+            connection.close()
+
+    def close(self) -> None:
+        """Takes no more, and gives up those that have not begun."""
+        self._accepting.cancel()
+        for task in self._beginning:
+            task.cancel()
+
+    async def wait_closed(self) -> None:
+        """Waits until that is done."""
+        await asyncio.gather(self._accepting, *self._beginning, return_exceptions=True)

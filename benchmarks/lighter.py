@@ -13,8 +13,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import open_file
-from benchmarks.processes import machine, per_image
+from benchmarks.processes import machine, median_ms, per_image
 from benchmarks.processes import measure as measure_processes
 from catsdogs_edge.evaluation.charts import BLUE
 from catsdogs_edge.images.decode import load_batch
@@ -139,12 +139,7 @@ def work(file: Path) -> None:
     size = Classifier.load(file).contract.image_size if file.suffix == ".onnx" else _BESIDE
     run = open_file(file)
     batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    seconds = []
-    for _ in range(_WARM_UP + _RUNS):
-        start = time.perf_counter()
-        run(batch)
-        seconds.append(time.perf_counter() - start)
-    typer.echo(json.dumps(1000 * statistics.median(seconds[_WARM_UP:])))
+    typer.echo(json.dumps(median_ms(partial(run, batch), _RUNS, _WARM_UP)))
 
 
 def write_int8(network: keras.Model, contract: Contract, images: Sequence[Path], path: Path) -> None:

@@ -15,7 +15,6 @@ import json
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +27,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import machine
+from benchmarks.processes import machine, median_ms
 from catsdogs_edge.evaluation.charts import BLUE, ORANGE
 from catsdogs_edge.images.decode import RgbBatch, load, load_batch
 from catsdogs_edge.images.discovery import find_images, find_labelled
@@ -253,12 +252,7 @@ def work(
     size = json.loads((run / "run.json").read_text())["image_size"]
     if what == "latency":
         batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-        seconds = []
-        for _ in range(_WARM_UP + _RUNS):
-            start = time.perf_counter()
-            answer(batch)
-            seconds.append(time.perf_counter() - start)
-        typer.echo(json.dumps({"milliseconds": 1000 * statistics.median(seconds[_WARM_UP:])}))
+        typer.echo(json.dumps({"milliseconds": median_ms(partial(answer, batch), _RUNS, _WARM_UP)}))
         return
     _, found = find_labelled(Path(val))
     right = [int(answer(load_batch([path], size)).argmax()) == label for path, label in _spread(found, labelled)]

@@ -1,4 +1,4 @@
-"""Runs each thing that is measured in a process of its own, several times in turn, and gives medians.
+"""Runs each thing that is measured in a process of its own, several times in turn, and gives medians; also of calls.
 
 In one process, engines disturb each other: idle threads of one keep the cores from the other.
 """
@@ -8,7 +8,8 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def measure(commands: Mapping[str, Sequence[str | Path]], runs: int) -> dict[str
         name: Cost(*(statistics.median(getattr(cost, field) for cost in found) for field in ("wall", "cpu", "memory")))
         for name, found in costs.items()
     }
+
+
+def median_ms(call: Callable[[], object], runs: int, warm_up: int) -> float:
+    """Returns the median of what a call takes in this process, in milliseconds, after some that do not count."""
+    seconds = []
+    for _ in range(warm_up + runs):
+        start = time.perf_counter()
+        call()
+        seconds.append(time.perf_counter() - start)
+    return 1000 * statistics.median(seconds[warm_up:])
 
 
 def per_image(one: Cost, every: Cost, count: int) -> float:

@@ -7,7 +7,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,7 +17,7 @@ from onnx.utils import Extractor
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.processes import machine
+from benchmarks.processes import machine, median_ms
 
 _RUNS = 200
 
@@ -57,13 +56,7 @@ def _time(path: Path) -> float:
     session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
     size = session.get_inputs()[0].shape[1]
     batch = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-    seconds = []
-    for run in range(_RUNS + 20):
-        start = time.perf_counter()
-        session.run(None, {"image": batch})
-        if run >= 20:
-            seconds.append(time.perf_counter() - start)
-    return 1000 * statistics.median(seconds)
+    return median_ms(lambda: session.run(None, {"image": batch}), _RUNS, 20)
 
 
 if __name__ == "__main__":

@@ -77,8 +77,9 @@ def _export(options: ExportOptions) -> None:
             chosen = published.int8.chosen
             name = f"INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms)"
             _print_parity(None, None, chosen.loss, name)
-        for difference in published.not_worse:
-            typer.echo(f"against {options.not_worse_than}: {difference.describe()}")
+        for precision, differences in published.not_worse.items():
+            for difference in differences:
+                typer.echo(f"{precision.value} against {options.not_worse_than}: {difference.describe()}")
         for precision, parity_of_maps in published.maps.items():
             typer.echo(f"maps of {precision.value}: {parity_of_maps.describe()}")
         typer.echo(f"Published in {folder}")

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,7 +17,7 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.class_maps import Head, MapParity, compare_maps, record_maps
 from catsdogs_export.convert import convert
 from catsdogs_export.float_nodes import to_fp16
-from catsdogs_export.gate import SourceDifference, load_old, require_not_worse
+from catsdogs_export.gate import Predecessor, SourceDifference
 from catsdogs_export.int8 import Quantizer
 from catsdogs_export.int8_search import Search, search
 from catsdogs_export.options import ExportOptions, Target
@@ -48,8 +48,8 @@ class Published(msgspec.Struct, frozen=True, kw_only=True):
     """Level C of the INT8 settings; None where none was asked for."""
     maps: dict[Precision, MapParity]
     """Of each file: whether the maps of where its answers come from fit the answers."""
-    not_worse: tuple[SourceDifference, ...]
-    """Against the model that it is to replace, by source; empty where none was named."""
+    not_worse: dict[Precision, list[SourceDifference]]
+    """Of each file, against the model that it is to replace, by source; empty where none was named."""
     calibration: tuple[str, ...]
     """Images that set the INT8 ranges."""
     seed: int
@@ -70,8 +70,9 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     network = run.load_network()
     calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
     require_images(run.val)
-    if options.not_worse_than is not None:
-        load_old(options.not_worse_than, run.contract.classes)  # better to hear it now than after the conversion
+    old = None
+    if options.not_worse_than is not None:  # better to hear it now than after the conversion
+        old = Predecessor(options.not_worse_than, run.contract.classes)
     wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
     for precision, name in FILES.items():
         if (out / name).exists() and not wanted[precision]:
@@ -92,7 +93,8 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             fp16 = run_parity(fp32, on_images, options.max_drop).labels
         if options.int8:
             int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, options)
-        not_worse = _compare_with_old(stage, run.val, options)
+        written = _load_all(stage)
+        not_worse = old.compare(written, run.val, options.max_drop) if old else {}
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
         draw_parity(
@@ -105,8 +107,8 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             same_files=same.files,
             fp16=fp16,
             int8=int8,
-            maps=_compare_maps(stage, spread(run.val, SAME_IMAGES)),
-            not_worse=tuple(not_worse),
+            maps=_compare_maps(written, spread(run.val, SAME_IMAGES)),
+            not_worse=not_worse,
             calibration=tuple(map(str, calibration)),
             seed=options.seed,
         )
@@ -136,25 +138,19 @@ def _write(model: onnx.ModelProto, head: Head, contract: Contract, folder: Path)
     return write_sealed(model, contract, folder / FILES[contract.precision], record_maps(model, head, contract))
 
 
-def _compare_with_old(folder: Path, images: Sequence[LabelledImage], options: ExportOptions) -> list[SourceDifference]:
-    """Compares each file with the model that it is to replace, if there is one; returns how the last one does."""
-    found: list[SourceDifference] = []
-    if options.not_worse_than is not None:
-        _log.info("against %s: %d images", options.not_worse_than, len(images))
-        for name in FILES.values():
-            if (folder / name).exists():
-                candidate = Classifier.load(folder / name, Provider.CPU)
-                found = require_not_worse(candidate, options.not_worse_than, images, options.max_drop)
-    return found
-
-
-def _compare_maps(folder: Path, images: Sequence[LabelledImage]) -> dict[Precision, MapParity]:
-    """Checks the maps of all files."""
-    written = {
+def _load_all(folder: Path) -> dict[Precision, Classifier]:
+    """Opens the files that were written, as a device does."""
+    return {
         precision: Classifier.load(folder / name, Provider.CPU)
         for precision, name in FILES.items()
         if (folder / name).exists()
     }
+
+
+def _compare_maps(
+    written: Mapping[Precision, Classifier], images: Sequence[LabelledImage]
+) -> dict[Precision, MapParity]:
+    """Checks the maps of all files."""
     fp32 = written[Precision.FP32]
     return {
         precision: compare_maps(model, images, None if model is fp32 else fp32) for precision, model in written.items()

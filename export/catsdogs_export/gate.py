@@ -1,6 +1,7 @@
 """Refuses a model that is worse than the one that it is to replace, on any kind of images."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,12 @@ from numpy.typing import NDArray
 from catsdogs_edge.errors import DataError, ParityError
 from catsdogs_edge.evaluation.paired import SourceChange, by_source
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.contract import Precision
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.predictors import load_batches
 from catsdogs_export.run_folder import LabelledImage
+
+_log = logging.getLogger(__name__)
 
 VALIDATION = "validation images"
 """Source of images of a run that names none."""
@@ -50,41 +54,45 @@ class WorseError(ParityError):
         self.differences = tuple(differences)
 
 
-def require_not_worse(
-    candidate: Classifier, model: Path, images: Sequence[LabelledImage], max_drop: float
-) -> list[SourceDifference]:
-    """Asks two models about the same images, source by source.
+class Predecessor:
+    """The model that is to be replaced."""
 
-    Args:
-        candidate: The new model.
-        model: The file of the one that it is to replace.
-        images: That neither has learned from: old ones, and those of each source of new ones.
-        max_drop: Accuracy that may be lost, in percentage points, rounded down to whole images of a source.
+    def __init__(self, model: Path, classes: Sequence[str]) -> None:
+        """Opens its file.
 
-    Raises:
-        DataError: They know different classes.
-        ModelError: The old file cannot be used.
-        WorseError: The new one loses more on one of the sources.
-    """
-    old = load_old(model, candidate.contract.classes)
-    before, after = (_right(each, images) for each in (old, candidate))
-    sources = [image.source or VALIDATION for image in images]
-    found = [
-        SourceDifference(**structs.asdict(change), allowed=int(change.images * max_drop / 100))
-        for change in by_source(before, after, sources)
-    ]
-    if any(item.is_worse for item in found):
-        raise WorseError(found, model)
-    return found
+        Raises `ModelError` where it cannot be used, `DataError` where it knows other classes.
+        """
+        self._model = model
+        self._old = Classifier.load(model, Provider.CPU)
+        if list(self._old.contract.classes) != list(classes):
+            ours, theirs = ", ".join(classes), ", ".join(self._old.contract.classes)
+            raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
 
+    def compare(
+        self, candidates: Mapping[Precision, Classifier], images: Sequence[LabelledImage], max_drop: float
+    ) -> dict[Precision, list[SourceDifference]]:
+        """Asks it and the new models about the same images, source by source.
 
-def load_old(model: Path, classes: Sequence[str]) -> Classifier:
-    """Opens the file that is to be replaced; raises `DataError` where it knows other classes."""
-    old = Classifier.load(model, Provider.CPU)
-    if list(old.contract.classes) != list(classes):
-        ours, theirs = ", ".join(classes), ", ".join(old.contract.classes)
-        raise DataError(f"--not-worse-than {model} knows the classes {theirs}, the new model {ours}")
-    return old
+        Args:
+            candidates: The new models.
+            images: That neither has learned from: old ones, and those of each source of new ones.
+            max_drop: Accuracy that may be lost, in percentage points, rounded down to whole images of a source.
+
+        Raises:
+            WorseError: A new one loses more on one of the sources.
+        """
+        _log.info("against %s: %d images", self._model, len(images))
+        before = _right(self._old, images)
+        sources = [image.source or VALIDATION for image in images]
+        found = {}
+        for precision, candidate in candidates.items():
+            found[precision] = [
+                SourceDifference(**structs.asdict(change), allowed=int(change.images * max_drop / 100))
+                for change in by_source(before, _right(candidate, images), sources)
+            ]
+            if any(item.is_worse for item in found[precision]):
+                raise WorseError(found[precision], self._model)
+        return found
 
 
 def _right(model: Classifier, images: Sequence[LabelledImage]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from catsdogs_edge.classify.batching import classify_files
 from catsdogs_edge.errors import ParityError
-from catsdogs_edge.evaluation.metrics import drop_interval
+from catsdogs_edge.evaluation.paired import compare_answers
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
@@ -261,8 +261,7 @@ def compare_labels(
     truth = np.array([image.label for image in images])
     fp32, found = reference.outputs.logits, candidate.outputs.logits
     right_fp32, right = fp32.argmax(axis=1) == truth, found.argmax(axis=1) == truth
-    lost, won = int((right_fp32 & ~right).sum()), int((~right_fp32 & right).sum())
-    low, high = drop_interval(lost, won, len(images))
+    change = compare_answers(right_fp32, right)
     every = np.arange(len(truth))
     sure_fp32, sure = (model.outputs.probabilities[every, truth] for model in (reference, candidate))
     worst = np.argsort(-np.abs(sure_fp32 - sure), kind="stable")[:_WORST]
@@ -272,8 +271,8 @@ def compare_labels(
         agreement=float((fp32.argmax(axis=1) == found.argmax(axis=1)).mean()),
         accuracy_fp32=float(right_fp32.mean()),
         accuracy=float(right.mean()),
-        drop=100 * (lost - won) / len(images),
-        drop_interval=(100 * low, 100 * high),
+        drop=change.drop,
+        drop_interval=change.interval,
         mean_logit_difference=float(np.abs(fp32 - found).mean()),
         worst=tuple(
             WorstImage(path=str(images[index].path), fp32=float(sure_fp32[index]), candidate=float(sure[index]))

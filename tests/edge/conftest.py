@@ -35,7 +35,7 @@ def encode(rgb: RgbImage, ending: str = ".png") -> bytes:
 
 NOT_ON_WINDOWS = {
     "signals that Windows does not have": (
-        "cam/test_visits", "classify/test_attempts", "cli/test_faults", "cli/test_serve",
+        "cam/test_visits", "cam/test_watchdog", "classify/test_attempts", "cli/test_faults", "cli/test_serve",
     ),
     "commands of a Unix shell": ("cam/test_events", "cli/test_cam", "cli/test_overview"),
     "names that Windows refuses, or its other texts for them": (

@@ -52,11 +52,12 @@ def poison(run: Path) -> None:
 
 def test_one_that_is_as_good_is_published(run: Path, old: Path, tmp_path: Path) -> None:
     published = export(run, tmp_path / "out", ExportOptions(not_worse_than=old))
-    assert [item.source for item in published.not_worse] == ["validation images", "camera"]
-    assert [item.images for item in published.not_worse] == [40, 8]
-    assert all((item.fixed, item.broken) == (0, 0) for item in published.not_worse)
+    (found,) = published.not_worse.values()
+    assert [item.source for item in found] == ["validation images", "camera"]
+    assert [item.images for item in found] == [40, 8]
+    assert all((item.fixed, item.broken) == (0, 0) for item in found)
     report = json.loads((tmp_path / "out" / "parity.json").read_text())
-    assert [item["source"] for item in report["not_worse"]] == ["validation images", "camera"]
+    assert [item["source"] for item in report["not_worse"]["fp32"]] == ["validation images", "camera"]
 
 
 def test_one_that_is_worse_is_not_and_the_export_of_before_stays(run: Path, old: Path, tmp_path: Path) -> None:

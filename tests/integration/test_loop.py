@@ -168,7 +168,7 @@ def test_from_a_camera_that_errs_to_a_better_model(yard: Yard, run: Path, script
     work_here(_train, "catsdogs-train", *learn, new, "--out", tmp_path / "better")
     place = tmp_path / "box" / "model.onnx"
     work_here(_export, "catsdogs-export", tmp_path / "better", "--not-worse-than", place)
-    report = json.loads((tmp_path / "better" / "onnx" / "parity.json").read_text())["not_worse"]
+    report = json.loads((tmp_path / "better" / "onnx" / "parity.json").read_text())["not_worse"]["fp32"]
     assert [(item["source"], item["broken"]) for item in report] == [("the earlier run", 0), (str(new), 0)]
     assert report[1]["fixed"] > 0
 

@@ -191,3 +191,10 @@ def test_a_folder_that_is_missing_is_said_before_images_are_looked_at(
     done = call(_app, "catsdogs-train", drawings, *start, option, tmp_path / "none", "--out", tmp_path / "run")
     assert done.returncode == 1
     assert done.stderr.splitlines() == [f"catsdogs-train: {option} {tmp_path / 'none'}: no such folder"]
+
+
+@pytest.mark.parametrize("option", ["--image-size", "--fine-tune-size"])
+def test_a_size_is_a_multiple_of_eight(option: str, call: Call, drawings: Path, tmp_path: Path) -> None:
+    done = call(_app, "catsdogs-train", drawings, "--out", tmp_path / "run", option, "100")
+    assert done.returncode == 2
+    assert "100 is not a multiple of 8: take 96" in " ".join(done.stderr.split())

@@ -18,7 +18,7 @@ from tests.conftest import Call
 
 Train = Callable[..., "subprocess.CompletedProcess[str]"]
 
-FAST = ["--image-size", "32", "--epochs", "2", "--views", "1", "--val-size", "6"]
+FAST = ["--image-size", "40", "--epochs", "2", "--views", "1", "--val-size", "6"]
 
 
 @pytest.fixture

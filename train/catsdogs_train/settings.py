@@ -48,8 +48,8 @@ class ViewsOn(StrEnum):
 
 
 def _check_size(size: int | None) -> int | None:
-    if size and size % 32:
-        raise typer.BadParameter(f"{size} is not a multiple of 32: take {32 * round(size / 32)}")
+    if size and size % 8:
+        raise typer.BadParameter(f"{size} is not a multiple of 8: take {8 * round(size / 8)}")
     return size
 
 
@@ -102,7 +102,7 @@ class Settings:
         ),
     ] = None
     image_size: Annotated[
-        int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 32.")
+        int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 8.")
     ] = USUAL_SIZE
     epochs: Annotated[
         int | None,

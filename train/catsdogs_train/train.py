@@ -32,7 +32,7 @@ from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
 from catsdogs_train.run.run_folder import RunFolderWriter
-from catsdogs_train.run.tables import check_judges
+from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned
 from catsdogs_train.settings import USUAL_SIZE, Settings
 from catsdogs_train.stages.context import Prepared, TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
@@ -143,9 +143,13 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     distribution.check(settings.batch_size, len(split.train))
     if teacher:
         teacher.check_classes(split.classes)
-        check_judges("--teacher", teacher.model, split.val)
-    elif not earlier:
-        check_judges("--weights", Path(settings.weights), split.val)
+    seen = split.seen.union(sample.sha256 for sample in unlabelled)
+    option, origin = ("--teacher", teacher.folder) if teacher else ("--weights", Path(settings.weights).parent)
+    if teacher or (not earlier and is_network_of_run(Path(settings.weights))):
+        learned = read_learned(origin)
+        check_judges(option, origin, learned, split.val)
+        seen |= learned
+    split = replace(split, seen=seen.difference(sample.sha256 for sample in (*split.train, *split.learned)))
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     begun = None
     if settings.resume:

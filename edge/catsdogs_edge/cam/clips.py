@@ -263,6 +263,7 @@ class _Video:
         Returns False where there was no frame.
         """
         if self._writer is None:
+            self.abandon()
             return False
         self._writer.release()
         self._writer = None
@@ -308,5 +309,7 @@ def _free(path: Path) -> tuple[Path, Path]:
         if not os.path.lexists(name):
             with contextlib.suppress(FileExistsError):
                 unfinished(name).open("xb").close()
-                return name, unfinished(name)
+                if not os.path.lexists(name):  # another encoder may have ended meanwhile
+                    return name, unfinished(name)
+                unfinished(name).unlink()
     raise OutputError(f"{path} and 998 names like it are taken: move them away")

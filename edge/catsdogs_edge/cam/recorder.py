@@ -34,6 +34,7 @@ _FPS = 25.0  # of the video where the source promises none
 _LEAST_SHARE = 0.9  # of the frames that must be in the file at the end
 _SECONDS_TO_GROW = 30.0  # then it is looked at why not
 _PROBE = 2**20  # bytes: more than FFmpeg writes at a time
+_MOST_UNWRITTEN = 10_000  # frames that FFmpeg may keep: of a still scene, more than it does
 _SECONDS_BETWEEN_LOOKS = 1.0  # at the size of a folder
 _SECONDS_BETWEEN_UNSURE = 1.0
 
@@ -77,7 +78,7 @@ class Recorder:
         self._owed = 0.0
         self._pace = Pace()
         self._written = 0
-        self._size_before = 0
+        self._size_before = self._written_before = 0
         self._next_look = 0.0
 
     def write(self, result: FrameResult) -> bool:
@@ -106,10 +107,16 @@ class Recorder:
         now = time.monotonic()
         if now < self._next_look:
             return
-        size = self._path.stat().st_size if self._path.exists() else -1
-        if size <= self._size_before and (reason := _why_no_more(self._path.parent, max(size, 0))):
+        if not self._path.exists():
+            raise OutputError(f"{self._path} is gone: the recording ends")
+        size = self._path.stat().st_size
+        if size > self._size_before:
+            self._size_before, self._written_before = size, self._written
+        elif reason := _why_no_more(self._path.parent, size):
             raise OutputError(f"{self._path} does not grow any more ({size} bytes): {reason}")
-        self._size_before, self._next_look = size, now + _SECONDS_TO_GROW
+        elif self._written - self._written_before > _MOST_UNWRITTEN:
+            raise OutputError(f"{self._path} does not grow any more ({size} bytes): FFmpeg writes nothing")
+        self._next_look = now + _SECONDS_TO_GROW
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width, height)

@@ -23,7 +23,7 @@ class State(StrEnum):
 
     LIVE = "live"
     STALE = "stale"
-    """Connected, but no fresh image: none came, or one that repeats itself or shows one colour."""
+    """Connected, but no fresh image: none came, or one that repeats itself, shows one colour, or fits no region."""
     LOST = "lost"
     RECONNECTING = "reconnecting"
 

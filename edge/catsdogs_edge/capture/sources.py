@@ -37,7 +37,7 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _COUNTED = (b"ftyp", b"RIFF")  # containers that hold the number of their frames; others estimate it
 _OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
-_LONGEST_WAIT = 15.0  # seconds for others that are being opened
+_LONGEST_WAIT = 15.0  # seconds for others that are being opened, before one is opened again
 
 
 class Source(Protocol):
@@ -82,7 +82,7 @@ def open_source(source: str, *, raw: Size | None = None, size: Size | None = Non
     except SourceError as error:
         if secret == source or secret.isdecimal():
             raise
-        raise SourceError(str(error).replace(secret, source)) from error  # what was to stay secret is not told
+        raise SourceError(str(error).replace(secret, source)) from None  # what was to stay secret is not told
 
 
 def _open(source: str, raw: Size | None, size: Size | None, *, may_be_away: bool) -> Source:
@@ -118,9 +118,12 @@ def read_secret(text: str, what: str) -> str:
         return os.environ[name]
     if kind == "file" and name and not name.startswith("//"):
         try:
-            return read_text(Path(name)).strip().partition("\n")[0]
+            secret = read_text(Path(name)).strip().partition("\n")[0]
         except (OSError, ValueError) as error:
             raise SourceError(f"{name}, which is to name {what}, cannot be read: {error}") from error
+        if not secret:
+            raise SourceError(f"{name}, which is to name {what}, is empty")
+        return secret
     return text
 
 
@@ -137,9 +140,9 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
     if scheme not in SCHEMES:
         raise SourceError(f"{name}: found the scheme {scheme}, expected one of {', '.join(sorted(SCHEMES))}")
 
-    def connect() -> cv2.VideoCapture:
+    def connect(longest_wait: float = _LONGEST_WAIT) -> cv2.VideoCapture:
         limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, _OPEN_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, _READ_MS]
-        with _limited_ffmpeg(name):
+        with _limited_ffmpeg(name, longest_wait):
             capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
@@ -147,7 +150,7 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
 
     if may_be_away:
         return LiveSource(connect, name, may_repeat=True)
-    first = connect()
+    first = connect(longest_wait=-1)  # for ever: each is opened once at the start
     fps = first.get(cv2.CAP_PROP_FPS)
     if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         if first.get(cv2.CAP_PROP_FRAME_COUNT) == 1:
@@ -161,12 +164,12 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
 
 
 @contextmanager
-def _limited_ffmpeg(name: str) -> Iterator[None]:
+def _limited_ffmpeg(name: str, longest_wait: float) -> Iterator[None]:
     """Keeps a server from leading FFmpeg to files of this machine, or to other protocols, while a stream is opened.
 
-    Raises `SourceError` where it is not this stream's turn for long: who waits is not to look as if its driver hung.
+    Raises `SourceError` where it is not this stream's turn in so many seconds: its driver must not seem to hang.
     """
-    if not OPENING.acquire(timeout=_LONGEST_WAIT):  # the environment is that of all threads
+    if not OPENING.acquire(timeout=longest_wait):  # the environment is that of all threads
         raise SourceError(f"{name} waits until other streams are opened")
     try:
         if _OPTIONS in os.environ:  # the user's own

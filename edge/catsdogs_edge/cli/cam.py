@@ -2,6 +2,7 @@
 
 import os
 import re
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -116,27 +117,20 @@ def _cam(options: CamOptions) -> None:
 
 def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[Source]":
     """Opens the sources; of several, a camera that is away is lost at first, unless all are."""
-    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - `--help` needs none
-
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
 
-    def attempt(name: str) -> "Source | SourceError":
-        try:
-            return open_source(name, raw=plan.raw, size=plan.size)
-        except SourceError as error:
-            return error
-
-    with ThreadPoolExecutor(len(names)) as pool:  # one that is away takes ten seconds
-        found = list(pool.map(attempt, names))
+    found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names])
     for first in found:
-        if not isinstance(first, SourceError):
+        if not isinstance(first, Exception):
             opened.callback(first.close)
-    sources: list[Source] = []
-    away = [first for first in found if isinstance(first, SourceError)]
+    away = [first for first in found if isinstance(first, Exception)]
+    if problem := next((error for error in away if not isinstance(error, SourceError)), None):
+        raise problem
     if len(away) == len(names):
         raise away[0]
+    sources: list[Source] = []
     for name, first in zip(names, found, strict=True):
-        if isinstance(first, SourceError):  # a file that is not there is an error again
+        if isinstance(first, Exception):  # a file that is not there is an error again
             source = open_source(name, size=plan.size, may_be_away=True)
             opened.callback(source.close)
         else:
@@ -147,6 +141,27 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     for why in away:
         say(str(why), err=True, red=True)
     return sources
+
+
+def _open_at_once(calls: "Sequence[Callable[[], Source]]") -> "list[Source | Exception]":
+    """Opens each in a thread of its own, as a camera that is away takes long; returns what came of each."""
+    found: dict[int, Source | Exception] = {}
+
+    def attempt(number: int) -> None:
+        try:
+            found[number] = calls[number]()
+        except Exception as error:  # noqa: BLE001 - for who asked
+            found[number] = error
+
+    if len(calls) == 1:
+        attempt(0)
+    else:  # daemons, so that Ctrl-C waits for none
+        threads = [threading.Thread(target=attempt, args=(number,), daemon=True) for number in range(len(calls))]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return [found[number] for number in range(len(calls))]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,7 +223,7 @@ def _read_broker(options: CamOptions) -> "Broker | None":
     try:
         return Broker.parse(secret)
     except ValueError as error:
-        raise ValueError(str(error).replace(secret, options.mqtt)) from error  # what was to stay secret is not told
+        raise ValueError(str(error).replace(secret, options.mqtt)) from None  # what was to stay secret is not told
 
 
 def _open_web(model: "ModelFile", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":

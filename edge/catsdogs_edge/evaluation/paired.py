@@ -3,17 +3,16 @@
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-from msgspec import Struct
+from msgspec import Struct, structs
 from numpy.typing import NDArray
 
 from catsdogs_edge.evaluation.metrics import Labels, drop_interval
 from catsdogs_edge.model.scores import Scores
 
 
-class SourceChange(Struct, frozen=True, kw_only=True):
-    """How the second model answers the images of one source, beside the first."""
+class Change(Struct, frozen=True, kw_only=True):
+    """How the second model answers the same images as the first."""
 
-    source: str
     images: int
     before: int
     """Right answers of the first."""
@@ -23,25 +22,38 @@ class SourceChange(Struct, frozen=True, kw_only=True):
     interval: tuple[float, float]
     """95 % interval of the accuracy that is lost, in percentage points; a paired one."""
 
+    @property
+    def drop(self) -> float:
+        """Accuracy that is lost, in percentage points; below 0 where it is won."""
+        return 100 * (self.broken - self.fixed) / self.images
+
+
+class SourceChange(Change, frozen=True, kw_only=True):
+    """The same, for the images of one source."""
+
+    source: str
+
+
+def compare_answers(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> Change:
+    """Compares which answers were right, each of shape (N,)."""
+    fixed, broken = int((~before & after).sum()), int((before & ~after).sum())
+    low, high = drop_interval(broken, fixed, len(before))
+    return Change(
+        images=len(before),
+        before=int(before.sum()),
+        after=int(after.sum()),
+        fixed=fixed,
+        broken=broken,
+        interval=(100 * low, 100 * high),
+    )
+
 
 def by_source(before: NDArray[np.bool_], after: NDArray[np.bool_], sources: Sequence[str]) -> list[SourceChange]:
-    """Counts right answers, each of shape (N,), for each source, in the order in which the sources come."""
+    """Compares right answers, each of shape (N,), for each source, in the order in which the sources come."""
     found = []
     for source in dict.fromkeys(sources):
         mine = np.array([other == source for other in sources])
-        count, fixed, broken = (int(part.sum()) for part in (mine, ~before & after & mine, before & ~after & mine))
-        low, high = drop_interval(broken, fixed, count)
-        found.append(
-            SourceChange(
-                source=source,
-                images=count,
-                before=int(before[mine].sum()),
-                after=int(after[mine].sum()),
-                fixed=fixed,
-                broken=broken,
-                interval=(100 * low, 100 * high),
-            )
-        )
+        found.append(SourceChange(source=source, **structs.asdict(compare_answers(before[mine], after[mine]))))
     return found
 
 

@@ -22,10 +22,10 @@ WRITE_ERRORS = frozenset(
     {
         errno.EACCES, errno.EBUSY, errno.EDQUOT, errno.EFBIG, errno.EINVAL, errno.EIO, errno.EISDIR, errno.ELOOP,
         errno.EMFILE, errno.ENAMETOOLONG, errno.ENFILE, errno.ENOENT, errno.ENOSPC, errno.ENOTCONN, errno.ENOTDIR,
-        errno.ENXIO, errno.EPERM,        errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EXDEV,
+        errno.ENXIO, errno.EPERM, errno.EROFS, errno.ESTALE, errno.ETIMEDOUT, errno.EXDEV,
     }
 )  # fmt: skip
-"""Error numbers that tell of the place that is written to, not of a bug."""
+"""Error numbers that tell of the place that is written to, or of the limits of the process, not of a bug."""
 
 _STAGE = re.compile(r"\.catsdogs-[0-9a-f]{16}")
 _A_DAY = 86_400  # seconds

@@ -3,6 +3,7 @@
 from catsdogs_edge.capture.moving_average import MovingAverage
 
 _WEIGHT = 0.1  # of an interval beside those before it
+_SLOWEST = 10  # times what is no gap: longer ones are no interval, and make nobody patient
 
 
 class Pace:
@@ -27,5 +28,5 @@ class Pace:
             return False
         follows = gap <= self.patience
         if not is_first:
-            self.patience = max(self._least, 3 * self._interval.add(gap, _WEIGHT))
+            self.patience = max(self._least, 3 * self._interval.add(min(gap, _SLOWEST * self._least), _WEIGHT))
         return follows

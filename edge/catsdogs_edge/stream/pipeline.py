@@ -24,6 +24,8 @@ from catsdogs_edge.stream.smoothing import SmoothedPrediction, Smoother
 
 _log = logging.getLogger(__name__)
 
+_SECONDS_BETWEEN_WARNINGS = 60.0
+
 _ALONE = nullcontext()  # the only one that asks the model
 
 
@@ -123,7 +125,7 @@ def classify_streams(
 
 def _classify_all(source: Source | str | int, frames: "FrameClassifier") -> Results:
     with closing(open_source(str(source)) if isinstance(source, str | int) else source) as opened:
-        was_lost = False
+        was_lost, frames.is_live = False, opened.live
         for frame in opened:
             is_lost = frame.state is State.LOST or (was_lost and frame.state is not State.LIVE)
             if is_lost and not was_lost:
@@ -159,7 +161,11 @@ def deliver(
 
 
 class FrameClassifier:
-    """Turns the frames of one source into results, one after the other."""
+    """Turns the frames of one source into results, one after the other.
+
+    Attributes:
+        is_live: Whether frames come by themselves: then those that cannot be classified are stale.
+    """
 
     def __init__(
         self,
@@ -180,7 +186,8 @@ class FrameClassifier:
         self._turn = turn
         self._rate = FrameRate()
         self._has_begun = False
-        self._problem = ""
+        self._next_warning = 0.0
+        self.is_live = False
 
     def classify(self, frame: Frame) -> FrameResult:
         """Classifies a frame, unless it says that it must not be; raises what `Classifier.predict` raises."""
@@ -210,7 +217,6 @@ class FrameClassifier:
         latency = 1000 * (time.perf_counter() - start) if asked else 0.0
         if problem := next(filter(None, (prediction.problem for prediction in predictions)), ""):
             return self._failed(base, problem)
-        self._problem = ""
         base = replace(base, fps=self._rate.tick() if asked else self._rate.now, latency_ms=latency)
         answers = iter(predictions)
         found = [
@@ -227,10 +233,11 @@ class FrameClassifier:
 
     def _failed(self, base: FrameResult, problem: str) -> FrameResult:
         """Says why a frame has no answer; a camera of which none has is not live, whoever looks at it."""
-        if problem != self._problem:
+        now = time.monotonic()
+        if now >= self._next_warning:
             _log.warning("%s: %s", self._source or "the source", problem)
-        self._problem = problem
-        state = base.frame.state if base.frame.is_recorded else State.STALE
+            self._next_warning = now + _SECONDS_BETWEEN_WARNINGS
+        state = State.STALE if self.is_live else base.frame.state
         return self._nothing(replace(base, frame=replace(base.frame, error=problem, state=state)))
 
     def _nothing(self, base: FrameResult) -> FrameResult:

@@ -5,7 +5,7 @@ import errno
 import logging
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Container
 
 _log = logging.getLogger(__name__)
 
@@ -22,22 +22,28 @@ class Acceptor:
         listening: socket.socket,
         *,
         context: ssl.SSLContext | None,
+        connections: Container[object],
         has_room: Callable[[int], bool],
         handshake_seconds: float,
         shutdown_seconds: float,
     ) -> None:
-        """Takes what makes a protocol, and what says whether there is room beside so many unfinished handshakes."""
+        """Takes what makes a protocol, and the protocols whose connections are made; what is not made yet counts here.
+
+        `has_room` says whether there is room beside so many of these.
+        """
         self._factory = factory
         self._listening = listening
+        self._connections = connections
         self._has_room = has_room
         self._context = context
         self._limits = {"ssl_handshake_timeout": handshake_seconds, "ssl_shutdown_timeout": shutdown_seconds}
-        self._beginning: set[asyncio.Task[None]] = set()
+        self._beginning: dict[asyncio.Task[None], asyncio.Protocol | None] = {}
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            await asyncio.sleep(0)  # to others: `sock_accept` does not wait where somebody waits already
             try:
                 connection, _ = await loop.sock_accept(self._listening)
             except OSError as error:
@@ -45,24 +51,34 @@ class Acceptor:
                     _log.debug("no connection can be taken: %s", error)
                     await asyncio.sleep(_PAUSE)
                 continue  # of others, the client has gone already
-            if not self._has_room(len(self._beginning)):
+            unmade = sum(protocol not in self._connections for protocol in self._beginning.values())
+            if not self._has_room(unmade):
                 connection.close()
                 continue
             task = loop.create_task(self._begin(connection))
-            self._beginning.add(task)
-            task.add_done_callback(self._beginning.discard)
+            self._beginning[task] = None
+            task.add_done_callback(self._beginning.pop)
 
     async def _begin(self, connection: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
         limits = self._limits if self._context else {}
+
+        def factory() -> asyncio.Protocol:
+            protocol = self._factory()
+            if task in self._beginning:
+                self._beginning[task] = protocol
+            return protocol
+
         try:
-            await loop.connect_accepted_socket(self._factory, connection, ssl=self._context, **limits)
+            await loop.connect_accepted_socket(factory, connection, ssl=self._context, **limits)
         except (OSError, TimeoutError):  # no TLS, or too late; asyncio has closed it
             connection.close()
 
     def close(self) -> None:
         """Takes no more, and gives up those that have not begun."""
         self._accepting.cancel()
+        # Now, as the socket is closed next: the selector of Windows does not bear one that is.
+        asyncio.get_running_loop().remove_reader(self._listening)
         for task in self._beginning:
             task.cancel()
 

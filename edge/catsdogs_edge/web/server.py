@@ -194,7 +194,8 @@ class WebServer:
             factory,
             sock,
             context=ssl,
-            has_room=lambda beginning: beginning + len(connections) < _MOST_CONNECTIONS,
+            connections=connections,
+            has_room=lambda unmade: unmade + len(connections) < _MOST_CONNECTIONS,
             handshake_seconds=_HEAD_SECONDS,
             shutdown_seconds=_SECONDS_TO_END,
         )

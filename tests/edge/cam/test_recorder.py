@@ -1,4 +1,3 @@
-import resource
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,8 @@ from catsdogs_edge.capture.frames import Frame
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.stream.frame_result import FrameResult
+
+resource = pytest.importorskip("resource")  # not on Windows
 
 BLACK = np.zeros((240, 320, 3), np.uint8)
 
@@ -43,3 +44,13 @@ def test_a_recording_that_cannot_grow_ends(tmp_path: Path, monkeypatch: pytest.M
 def test_a_folder_that_is_gone_is_why(tmp_path: Path) -> None:
     assert _why_no_more(tmp_path, 0) == ""
     assert _why_no_more(tmp_path / "none", 0) == "No such file or directory"
+
+
+def test_a_recording_that_was_removed_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catsdogs_edge.cam.recorder._SECONDS_TO_GROW", 0.0)
+    recorder = Recorder(tmp_path / "still.mkv", Annotator(Provider.CPU), 5, live=False)
+    still = FrameResult(frame=Frame(number=0, rgb=BLACK, time=0), fps=5)
+    recorder.write(still)
+    (tmp_path / "still.mkv").unlink()
+    with pytest.raises(OutputError, match="is gone"):
+        recorder.write(still)

@@ -41,7 +41,7 @@ def test_a_whole_file_passes(tiny: Path) -> None:
 @pytest.mark.parametrize(
     ("features", "said"),
     [
-        ({"avx2"}, "this CPU has no VNNI: use a file exported with --target x86"),
+        ({"avx2"}, "this CPU has no VNNI: export models of your own with --target x86"),
         ({"avx512_vnni"}, ""),
         ({"avx512_vnni", "amx_int8"}, "this CPU has AMX: INT8 is about twice as fast with the extra edge-openvino"),
     ],

@@ -96,6 +96,7 @@ def test_without_a_model_it_takes_the_one_that_comes_along() -> None:
 
 def test_a_camera_that_comes_back_with_another_size_is_not_live(tiny: Path, caplog: pytest.LogCaptureFixture) -> None:
     frames = FrameClassifier(Classifier.load(tiny), regions=Region.parse_all(["flap=60,30,40,40"]))
+    frames.is_live = True
     assert frames.classify(Frame(number=0, rgb=plain(RED, 72, 128))).frame.state is State.LIVE
     for number in (1, 2):
         result = frames.classify(Frame(number=number, rgb=plain(RED, 48, 64)))
@@ -107,5 +108,6 @@ def test_a_camera_that_comes_back_with_another_size_is_not_live(tiny: Path, capl
 
 def test_one_of_several_cameras_that_comes_late_with_another_size_ends_no_other(tiny: Path) -> None:
     frames = FrameClassifier(Classifier.load(tiny), regions=Region.parse_all(["flap=60,30,40,40"]), source="garden")
+    frames.is_live = True
     frames.classify(Frame(number=0, rgb=None, state=State.LOST, error="away"))
     assert frames.classify(Frame(number=1, rgb=plain(RED, 48, 64))).frame.state is State.STALE

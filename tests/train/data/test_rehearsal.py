@@ -148,3 +148,41 @@ def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(tmp_path: Path, 
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
     assert earlier.train[0].path not in {sample.path for sample in split.train}
     assert [item.path for item in split.quarantine if "listed in" in item.reason] == [earlier.train[0].path]
+
+
+def test_what_was_learned_and_is_dropped_changed_or_gone_never_judges(
+    tmp_path: Path, earlier: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be learned again, such as with another label."""
+    monkeypatch.setattr(rehearsal, "MOST_TRAIN", 4)
+    listed = tmp_path / "worst.csv"
+    wrong = earlier.train[::2]
+    listed.write_text("sha256\n" + "\n".join(sample.sha256 for sample in wrong) + "\n")
+    write_folder(tmp_path / "new", per_class=12, first_seed=500)
+    first = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
+    assert first.seen == {sample.sha256 for sample in wrong}
+    write_split(tmp_path, first)
+    aside = [sample.path for sample in first.learned]
+    aside[0].unlink()  # a run takes what it has, and what is only aside may be gone
+    write_folder(tmp_path / "newer", per_class=12, first_seed=900)
+    for seed in range(5):
+        split = extend_split(CLASSES, read_split(tmp_path, CLASSES), [tmp_path / "old", tmp_path / "newer"], seed)
+        assert not {sample.sha256 for sample in split.val} & {sample.sha256 for sample in earlier.train}
+        assert {sample.sha256 for sample in wrong} <= {sample.sha256 for sample in split.train}
+        assert aside[0] in {item.path for item in split.quarantine}
+
+
+def test_what_is_nearly_an_image_that_judged_before_is_not_learned(
+    tmp_path: Path, earlier: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where that does not judge this time: it may again."""
+    monkeypatch.setattr(rehearsal, "MOST_VAL", 2)
+    write_folder(tmp_path / "new", per_class=12, first_seed=500)
+    for sample in earlier.val:
+        image = cv2.imread(str(sample.path))
+        assert image is not None
+        twin = tmp_path / "new" / CLASSES[sample.label] / f"twin-{sample.path.name}"
+        assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert len(split.judged) == len(earlier.val) - 2
+    assert not [sample.path for sample in split.train if sample.path.name.startswith("twin")]

@@ -21,7 +21,7 @@ def test_the_limit_itself_is_allowed() -> None:
 def test_what_it_says_is_paired() -> None:
     comparison = compare(1000, 8, 3)
     assert comparison.drop == pytest.approx(0.5)
-    low, high = comparison.interval
+    low, high = comparison.change.interval
     assert low < 0.5 < high
     assert high - low < 1.6  # two samples of their own would give 0.9 on either side
     assert comparison.describe().startswith("99.20% of 1000 images right, its teacher 99.70%: +0.50 points lost")

@@ -6,7 +6,7 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.split import Sample, Split
-from catsdogs_train.run.tables import check_judges, read_split, write_split
+from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned, read_split, write_split
 
 CLASSES = ("cat", "dog")
 
@@ -32,7 +32,7 @@ def test_what_was_put_aside_is_read_too(tmp_path: Path, split: Split) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda text: text.replace("train,cat", "train,fox"), "names another class, fox"),
+        (lambda text: text.replace("train,cat", "train,fox"), "an image of another class, fox"),
         (lambda text: text.replace("val,", "vol,"), "is damaged"),
         (lambda text: text.replace(",sha256", ",hash"), "is damaged"),
         (lambda text: text + "train,cat\n", "is damaged"),
@@ -50,16 +50,25 @@ def test_a_damaged_table_is_one_line(
         read_split(tmp_path, CLASSES)
 
 
-@pytest.mark.parametrize("part", ["train", "learned"])
+@pytest.mark.parametrize("part", ["train", "learned", "seen"])
 def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split, part: str) -> None:
     """Also where a run on the way did not take that along."""
-    split = replace(split, train=split.train[:2], learned=split.train[2:])
+    own = {sample.sha256: sample for sample in split.train}
+    split = replace(split, train=split.train[:2], learned=split.train[2:3], seen=frozenset([split.train[3].sha256]))
     write_split(tmp_path, split)
-    check_judges("--weights", tmp_path / "model.keras", split.val)
-    judges = [*split.val, getattr(split, part)[0]]
+    assert read_split(tmp_path, CLASSES) == split
+    learned = read_learned(tmp_path)
+    check_judges("--weights", tmp_path, learned, split.val)
+    chosen = {"train": split.train[0], "learned": split.learned[0], "seen": own[min(split.seen)]}[part]
     with pytest.raises(DataError, match=r"learned from 1 of the 3 images that are to validate: .* or --from"):
-        check_judges("--weights", tmp_path / "model.keras", judges)
+        check_judges("--weights", tmp_path, learned, [*split.val, chosen])
 
 
-def test_a_network_in_no_run_folder_may_have_learned_from_anything(tmp_path: Path, split: Split) -> None:
-    check_judges("--weights", tmp_path / "model.keras", split.train)
+def test_only_the_network_in_a_run_folder_tells_what_it_learned(tmp_path: Path, split: Split) -> None:
+    for file in ("imagenet", "model.weights.h5", "model.keras"):
+        assert not is_network_of_run(tmp_path / file)
+    write_split(tmp_path, split)
+    assert not is_network_of_run(tmp_path / "model.keras")  # any table may be called so
+    (tmp_path / "run.json").write_text("{}")
+    assert is_network_of_run(tmp_path / "model.keras")
+    assert not is_network_of_run(tmp_path / "imagenet")

@@ -8,7 +8,17 @@ from pathlib import Path
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.layouts import find_all, in_words, unpack
-from catsdogs_train.data.split import Candidate, Quarantined, Sample, Split, divide, read_candidates, sort_out, take
+from catsdogs_train.data.split import (
+    Candidate,
+    Quarantined,
+    Sample,
+    Split,
+    divide,
+    leave_out,
+    read_candidates,
+    sort_out,
+    take,
+)
 from catsdogs_train.data.split import without_near as leave_out_near
 
 _log = logging.getLogger(__name__)
@@ -47,47 +57,60 @@ def extend_split(
             f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
         )
     labelled = [(path, classes.index(names[label])) for path, label in labelled]
-    old = replace(earlier, train=(*earlier.train, *earlier.learned), val=(*earlier.val, *earlier.judged))
-    old, dropped = _without_dropped(old, drop)
+    old, dropped = _without_dropped(earlier, drop)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
     if drop:
-        listed = [item.sample for item in new if drop.has(item.sample.path, item.sample.sha256)]
-        dropped += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
+        new, listed = leave_out(new, drop)
+        dropped += listed
         if not dropped:
             raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
-        gone = set(listed)
-        new = [item for item in new if item.sample not in gone]
     quarantine += dropped
-    known = {sample.sha256 for sample in (*old.train, *old.val)}
-    there = [item for item in new if item.sample.sha256 in known]
-    quarantine += [Quarantined(item.sample.path, "the earlier run has it") for item in there]
+    (learned, more), (judged, rest) = _read(old.train, old.learned), _read(old.val, old.judged)
+    anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
+    quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
+    known = {item.sample.sha256 for item in (*learned, *judged)}
+    quarantine += [
+        Quarantined(item.sample.path, "the earlier run has it") for item in new if item.sample.sha256 in known
+    ]
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
     new = [_named(item, origins) for item in new if item.sample.sha256 not in known]
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
-    train, val, more = divide(new, None, None, seed)
+    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known
+    train, val, more = divide([item for item in new if item.sample.sha256 not in seen], None, None, seed)
+    train += [item for item in new if item.sample.sha256 in seen]  # such as those that were dropped, with another label
     quarantine += more
-    (learned, more), (judged, rest) = _read(old.train), _read(old.val)
-    anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
-    quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
     val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
     quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
-    old_train, held_out = _draw(learned, MOST_TRAIN, seed), [*_draw(judged, MOST_VAL, seed), *val]
-    train, more = leave_out_near(train, held_out)
-    old_train, rest = leave_out_near(old_train, held_out)
+    judges = [*judged, *val]
+    train, more = leave_out_near(train, judges)
+    old_train, rest = leave_out_near(_draw(learned, MOST_TRAIN, seed), judges)
     quarantine += [*more, *rest]
     if not train:
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
     weight = min(max(LEAST_SHARE / (1 - LEAST_SHARE) * len(old_train) / len(train), 1.0), _MOST_WEIGHT)
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
-    taken = {item.sample for item in (*old_train, *held_out)}
-    return Split(
-        tuple(classes),
-        (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train)),
-        tuple(item.sample for item in held_out),
-        tuple(quarantine),
-        tuple(item.sample for item in learned if item.sample not in taken),
-        tuple(item.sample for item in judged if item.sample not in taken),
+    return _join(
+        Split(
+            tuple(classes),
+            (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train)),
+            tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val)),
+            tuple(quarantine),
+            seen=seen,
+        ),
+        learned,
+        judged,
+    )
+
+
+def _join(split: Split, learned: Sequence[Candidate], judged: Sequence[Candidate]) -> Split:
+    """Puts the old images aside that are not taken along."""
+    taken = {sample.sha256 for sample in (*split.train, *split.val)}
+    return replace(
+        split,
+        learned=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
+        judged=tuple(item.sample for item in judged if item.sample.sha256 not in taken),
+        seen=split.seen - taken,
     )
 
 
@@ -97,25 +120,35 @@ def _named(item: Candidate, origins: Mapping[Path, str]) -> Candidate:
     return replace(item, sample=replace(item.sample, source=source))
 
 
-def _without_dropped(old: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
+def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
     """Leaves out what a list of wrong labels names of the images to learn from."""
     if drop is None:
-        return old, []
-    gone = {sample: None for sample in old.train if drop.has(sample.path, sample.sha256)}
-    kept = tuple(sample for sample in old.train if sample not in gone)
-    return replace(old, train=kept), [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
+        return earlier, []
+
+    def keep(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        return tuple(sample for sample in samples if not drop.has(sample.path, sample.sha256))
+
+    gone = [item for item in (*earlier.train, *earlier.learned) if drop.has(item.path, item.sha256)]
+    listed = [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
+    return replace(earlier, train=keep(earlier.train), learned=keep(earlier.learned)), listed
 
 
-def _read(samples: Sequence[Sample]) -> tuple[list[Candidate], list[Quarantined]]:
-    """Reads images of the earlier run, as far as they are not remembered; leaves out what is not what it was."""
-    missing = [sample.path for sample in samples if not sample.path.is_file()]
+def _read(own: Sequence[Sample], aside: Sequence[Sample]) -> tuple[list[Candidate], list[Quarantined]]:
+    """Reads images of the earlier run, as far as they are not remembered; leaves out what is not what it was.
+
+    Its `own` must be there; of those that are only put `aside`, what is gone is left out, too.
+    """
+    missing = [sample.path for sample in own if not sample.path.is_file()]
     if missing:
         raise DataError(
-            f"{len(missing)} of the {len(samples)} images of the earlier run are gone, such as {missing[0]}: put them "
+            f"{len(missing)} of the {len(own)} images of the earlier run are gone, such as {missing[0]}: put them "
             "back, or train anew"
         )
-    candidates, quarantine = read_candidates([(sample.path, sample.label) for sample in samples])
-    before = {sample.path: sample for sample in samples}
+    before = {sample.path: sample for sample in (*own, *aside) if sample.path.is_file()}
+    candidates, quarantine = read_candidates([(sample.path, sample.label) for sample in before.values()])
+    quarantine += [
+        Quarantined(sample.path, "gone since the earlier run") for sample in aside if sample.path not in before
+    ]
     kept = []
     for item in candidates:
         old = before[item.sample.path]

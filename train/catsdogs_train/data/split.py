@@ -63,6 +63,8 @@ class Split:
     """What earlier runs learned from, and this one does not: it must not judge a later one."""
     judged: tuple[Sample, ...] = ()
     """What earlier runs were judged by, and this one is not."""
+    seen: frozenset[str] = frozenset()
+    """SHA-256 of what earlier runs learned from and no later one will: it must not judge, either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +153,12 @@ def sort_out(
     """
     readable, quarantine = read_candidates(labelled)
     if drop:
-        listed = [item.sample for item in readable if drop.has(item.sample.path, item.sample.sha256)]
+        readable, listed = leave_out(readable, drop)
         if not listed:
             raise DataError(
                 f"--drop {drop.file} lists no image of DATA: relative paths start here, and a --val stays as it is"
             )
-        gone = set(listed)
-        quarantine += [Quarantined(sample.path, f"listed in {drop.file}") for sample in listed]
-        readable = [item for item in readable if item.sample not in gone]
+        quarantine += listed
         _log.info("%d images left out, as %s lists them", len(listed), drop.file)
     same: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in readable:
@@ -176,6 +176,17 @@ def sort_out(
         if not may_lack and not any(candidate.sample.label == label for candidate in candidates):
             raise DataError(f"class '{name}' has no usable image")
     return candidates, quarantine
+
+
+def leave_out(candidates: Sequence[Candidate], drop: DropList) -> tuple[list[Candidate], list[Quarantined]]:
+    """Leaves out what a list of wrong labels names."""
+    kept, listed = [], []
+    for item in candidates:
+        if drop.has(item.sample.path, item.sample.sha256):
+            listed.append(Quarantined(item.sample.path, f"listed in {drop.file}"))
+        else:
+            kept.append(item)
+    return kept, listed
 
 
 def divide(

@@ -47,7 +47,7 @@ def build_network(
         class_count: Number of output neurons.
         weights: `imagenet` (downloaded by Keras), `none` (random), or the path of a weights file of
             `keras.applications.ResNet50(include_top=False)`, or of the `model.keras` of an earlier run.
-        image_size: S, a multiple of 32; None takes any, as training does, which may show smaller views than the images
+        image_size: S, a multiple of 8; None takes any, as training does, which may show smaller views than the images
             that it validates on.
         precision: Of the backbone; not `auto`.
 

@@ -28,6 +28,20 @@ _PLOTS = {
 
 
 @dataclass(frozen=True, slots=True)
+class Outcome:
+    """What is known once all is learned, beside the figures of the epochs."""
+
+    familiarity: FamiliarityFit | None = None
+    """The fitted familiarity; None where there is none."""
+    comparison: Comparison | None = None
+    """With the teacher; None where there is none."""
+    changes: Changes | None = None
+    """Against the earlier run; None where there is none."""
+    train_probabilities: Scores | None = None
+    """What others say of each training image, shape (N, C); None where that is not known."""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportData:
     """What is told."""
 
@@ -39,12 +53,7 @@ class ReportData:
     """The divisor of the logits."""
     probabilities: Scores
     """Probabilities of the validation images with that temperature, shape (N, C)."""
-    familiarity: FamiliarityFit | None
-    """The fitted familiarity; None where there is none."""
-    comparison: Comparison | None = None
-    """With the teacher; None where there is none."""
-    changes: Changes | None = None
-    """Against the earlier run; None where there is none."""
+    outcome: Outcome
 
 
 def write_report(folder: Path, data: ReportData) -> None:
@@ -70,16 +79,16 @@ def _figures(data: ReportData) -> Iterator[str]:
     error, before = calibration_error(data.probabilities, truth), calibration_error(plain, truth)
     yield f"| calibration error | {100 * error:.2f} points (as trained: {100 * before:.2f}) |"
     yield f"| temperature, fitted on them | {data.temperature:.3f} |"
-    if data.familiarity:
-        judged = len(data.familiarity.outlier_scores)
-        kept = int((data.familiarity.val_scores >= 0).sum())
+    if familiarity := data.outcome.familiarity:
+        judged = len(familiarity.outlier_scores)
+        kept = int((familiarity.val_scores >= 0).sum())
         low, high = accuracy_interval(kept, len(truth))
         shown = f"{kept} of {len(truth)}: {kept / len(truth):.2%} (95 %: {low:.2%} to {high:.2%})"
-        yield f"| familiar, so not taken for 'neither' | {shown}; target: {data.familiarity.target_recall:.2%} |"
-        if data.familiarity.refused is not None:
-            low, high = accuracy_interval(round(data.familiarity.refused * judged), judged)
-            refused = f"{data.familiarity.refused:.2%} of {judged} (95 %: {low:.2%} to {high:.2%})"
-            has_earlier = data.comparison or data.changes or data.settings.weights.endswith(".keras")
+        yield f"| familiar, so not taken for 'neither' | {shown}; target: {familiarity.target_recall:.2%} |"
+        if familiarity.refused is not None:
+            low, high = accuracy_interval(round(familiarity.refused * judged), judged)
+            refused = f"{familiarity.refused:.2%} of {judged} (95 %: {low:.2%} to {high:.2%})"
+            has_earlier = data.outcome.comparison or data.outcome.changes or data.settings.weights.endswith(".keras")
             known = ", unless the network had learned from it in an earlier run" if has_earlier else ""
             yield f"| images of neither that were refused, each by a judge that did not know it{known} | {refused} |"
     if len(truth) < ENOUGH:
@@ -89,11 +98,11 @@ def _figures(data: ReportData) -> Iterator[str]:
 
 
 def _teacher(data: ReportData) -> Iterator[str]:
-    comparison = data.comparison
+    comparison = data.outcome.comparison
     if comparison is None:
         return
-    before, after = (int(right.sum()) for right in comparison.right)
-    count, (low, high) = len(comparison.truth), comparison.interval
+    change = comparison.change
+    before, after, count, (low, high) = change.before, change.after, change.images, change.interval
     differing = sum(1 for _ in comparison.differing())
     yield "\n## Beside its teacher\n"
     yield "| on the validation images | teacher | student |"
@@ -108,12 +117,13 @@ def _teacher(data: ReportData) -> Iterator[str]:
 
 
 def _changes(data: ReportData) -> Iterator[str]:
-    if data.changes is None:
+    changes = data.outcome.changes
+    if changes is None:
         return
     yield "\n## What changed against the earlier run\n"
     yield "| validation images of | images | right before | right now | fixed | broken | points lost (95 %) |"
     yield "|---|---|---|---|---|---|---|"
-    for item in data.changes.by_source():
+    for item in changes.by_source():
         low, high = item.interval
         counts = f"{item.images} | {item.before} | {item.after} | {item.fixed} | {item.broken}"
         yield f"| {_plain(item.source)} | {counts} | {low:+.2f} to {high:+.2f} |"

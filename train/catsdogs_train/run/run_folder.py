@@ -14,18 +14,16 @@ import keras
 import msgspec
 import numpy as np
 
-from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_edge.model.scores import softmax
 from catsdogs_train.data.split import Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
 from catsdogs_train.network.resnet import get_backbone
 from catsdogs_train.network.structure import describe_blocks
 from catsdogs_train.network.temperature import fit_temperature
-from catsdogs_train.run.changes import Changes
-from catsdogs_train.run.comparison import Comparison
 from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
-from catsdogs_train.run.report import ReportData, write_report
+from catsdogs_train.run.report import Outcome, ReportData, write_report
 from catsdogs_train.run.tables import write_csv, write_split
 from catsdogs_train.settings import ComputeDtype, Settings
 
@@ -50,13 +48,11 @@ class RunFolderWriter:
         other_folders: Sequence[Path] = (),
     ) -> None:
         self._other_folders = other_folders
-        self._changes: Changes | None = None
         self._precision = precision
         self._settings = settings
         self._split = split
         self._fingerprint = fingerprint
-        self._familiarity: FamiliarityFit | None = None
-        self._comparison: Comparison | None = None
+        self._outcome = Outcome()
         self._blocks: dict[str, list[int]] = {}
         self._curves_drawn = -math.inf
         self._truth = np.array([sample.label for sample in split.val], np.int64)
@@ -69,17 +65,17 @@ class RunFolderWriter:
         """
         if network is not None:
             network.save(folder / "model.keras")
-        split, backend = self._split, keras.backend.backend()
+        split, outcome, backend = self._split, self._outcome, keras.backend.backend()
         run = {
             "version": RUN_VERSION,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": split.classes,
             "image_size": self._settings.image_size,
             "temperature": self._temperature(state),
-            "familiarity": _describe_familiarity(self._familiarity),
+            "familiarity": _describe_familiarity(outcome.familiarity),
             "blocks": self._blocks,
-            "teacher": self._comparison.figures() if self._comparison else None,
-            "changes": self._changes.figures() if self._changes else None,
+            "teacher": outcome.comparison.figures() if outcome.comparison else None,
+            "changes": outcome.changes.figures() if outcome.changes else None,
             "other_folders": [str(folder.resolve()) for folder in self._other_folders],
             "settings": asdict(self._settings),
             "precision": self._precision,
@@ -102,22 +98,9 @@ class RunFolderWriter:
             plot_curves(state.history, state.best, folder / "curves.png")
             self._curves_drawn = time.monotonic()
 
-    def finish(
-        self,
-        folder: Path,
-        state: TrainingState,
-        network: keras.Model,
-        familiarity: FamiliarityFit | None,
-        comparison: Comparison | None = None,
-        changes: Changes | None = None,
-        train_probabilities: Scores | None = None,
-    ) -> None:
-        """Writes all of it: also `report.md` with its plots, and `worst.csv`.
-
-        `comparison` is with a teacher, `changes` are against an earlier run. `train_probabilities` (N, C) are what
-        others say of each training image.
-        """
-        self._familiarity, self._comparison, self._changes = familiarity, comparison, changes
+    def finish(self, folder: Path, state: TrainingState, network: keras.Model, outcome: Outcome) -> None:
+        """Writes all of it: also `report.md` with its plots, and `worst.csv`."""
+        self._outcome = outcome
         self._blocks = describe_blocks(get_backbone(network))
         self._curves_drawn = -math.inf  # these are the last
         self.write(folder, state, network)
@@ -128,8 +111,8 @@ class RunFolderWriter:
         plot_reliability(state.best_logits, self._truth, temperature, folder / "reliability.png")
         plot_views(self._settings, self._split, folder / "views.png")
         wrong = find_wrong(self._split.val, probabilities, classes)
-        if train_probabilities is not None:
-            wrong += find_wrong(self._split.train, train_probabilities, classes, "train", SURE)
+        if outcome.train_probabilities is not None:
+            wrong += find_wrong(self._split.train, outcome.train_probabilities, classes, "train", SURE)
             wrong.sort(key=lambda item: -item.probability)
         rows: list[tuple[object, ...]] = [
             (
@@ -144,18 +127,15 @@ class RunFolderWriter:
         ]
         write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
         plot_worst(wrong, network, classes, self._settings.image_size, folder / "worst.png")
-        if familiarity:
+        if familiarity := outcome.familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
-        if comparison:
-            rows = self._differing(comparison.differing())
+        if outcome.comparison:
+            rows = self._differing(outcome.comparison.differing())
             write_csv(folder / "disagreements.csv", ("path", "label", "teacher", "student"), rows)
-        if changes:
-            rows = self._differing(changes.differing())
+        if outcome.changes:
+            rows = self._differing(outcome.changes.differing())
             write_csv(folder / "changes.csv", ("path", "label", "before", "after"), rows)
-        data = ReportData(
-            self._settings, self._split, state, temperature, probabilities, familiarity, comparison, changes
-        )
-        write_report(folder, data)
+        write_report(folder, ReportData(self._settings, self._split, state, temperature, probabilities, outcome))
 
     def _differing(self, images: Iterable[tuple[int, tuple[int, int, int]]]) -> list[tuple[object, ...]]:
         """Returns the path of each validation image, and the names of three classes."""

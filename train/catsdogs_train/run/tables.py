@@ -8,7 +8,8 @@ from catsdogs_edge.errors import DataError
 from catsdogs_train.data.split import Sample, Split
 
 _SPLIT, _ASIDE = "split.csv", "aside.csv"
-_SETS = ("train", "val")
+_SEEN = "seen"
+_SETS = frozenset({"train", "val", _SEEN})
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -23,45 +24,64 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def write_split(folder: Path, split: Split) -> None:
     """Writes `split.csv`: which images train, and which validate; and `aside.csv` with those that only did so before.
 
-    The second is there only where a run goes on from an earlier one and does not take all of its images along.
+    The second is there only where a run goes on from an earlier one. Of those that are `seen` it has the hash alone.
     """
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
-    if split.learned or split.judged:
-        _write_samples(folder / _ASIDE, split.learned, split.judged, split.classes)
+    if split.learned or split.judged or split.seen:
+        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.seen)]
+        _write_samples(folder / _ASIDE, split.learned, split.judged, split.classes, seen)
 
 
-def _write_samples(path: Path, train: Sequence[Sample], val: Sequence[Sample], classes: Sequence[str]) -> None:
-    rows = [*_split_rows("train", train, classes), *_split_rows("val", val, classes)]
+def _write_samples(
+    path: Path,
+    train: Sequence[Sample],
+    val: Sequence[Sample],
+    classes: Sequence[str],
+    more: Sequence[tuple[str, ...]] = (),
+) -> None:
+    rows = [*_split_rows("train", train, classes), *_split_rows("val", val, classes), *more]
     write_csv(path, ("set", "label", "path", "sha256", "source"), rows)
 
 
 def read_split(folder: Path, classes: tuple[str, ...]) -> Split:
     """Reads what `write_split` wrote; raises `DataError` where it is damaged."""
-    return Split(classes, *_read_samples(folder / _SPLIT, classes), (), *_read_samples(folder / _ASIDE, classes))
+    own, aside = _read_rows(folder / _SPLIT), _read_rows(folder / _ASIDE)
+    if unknown := next((row for row in (*own, *aside) if row["label"] not in {*classes, ""}), None):
+        raise DataError(f"{folder} has an image of another class, {unknown['label']}: train anew")
+
+    def samples(rows: Sequence[dict[str, str]], part: str) -> tuple[Sample, ...]:
+        return tuple(
+            Sample(Path(row["path"]), classes.index(row["label"]), row["sha256"], row["source"])
+            for row in rows
+            if row["set"] == part
+        )
+
+    seen = frozenset(row["sha256"] for row in aside if row["set"] == _SEEN)
+    return Split(
+        classes, samples(own, "train"), samples(own, "val"), (), samples(aside, "train"), samples(aside, "val"), seen
+    )
 
 
-def _read_samples(file: Path, classes: tuple[str, ...]) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    parts: dict[str, list[Sample]] = {name: [] for name in _SETS}
-    for row in _read_rows(file):
-        if row["label"] not in classes:
-            raise DataError(f"{file} names another class, {row['label']}: train anew")
-        parts[row["set"]].append(Sample(Path(row["path"]), classes.index(row["label"]), row["sha256"], row["source"]))
-    return tuple(parts["train"]), tuple(parts["val"])
+def is_network_of_run(file: Path) -> bool:
+    """Returns whether this is the network in a run folder; others may have learned from anything."""
+    return file.suffix == ".keras" and all(file.with_name(name).is_file() for name in ("run.json", _SPLIT))
 
 
-def check_judges(option: str, model: Path, judges: Sequence[Sample]) -> None:
-    """Checks that the network of a run learned from none of the images that are to judge what comes of it.
+def read_learned(folder: Path) -> frozenset[str]:
+    """Reads the SHA-256 of all that a run, and those before it, learned from; raises `DataError` for damage."""
+    rows = [*_read_rows(folder / _SPLIT), *_read_rows(folder / _ASIDE)]
+    return frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
 
-    Raises `DataError` where it did. A network that is in no run folder may have learned from anything.
+
+def check_judges(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
+    """Checks that a run learned from none of the images that are to judge what comes of it.
+
+    `learned` is what `read_learned` returns. Raises `DataError` where it did.
     """
-    if not model.with_name(_SPLIT).exists():
-        return
-    hashes = {sample.sha256 for sample in judges}
-    learned = [row for name in (_SPLIT, _ASIDE) for row in _read_rows(model.with_name(name)) if row["set"] == "train"]
-    if both := len(hashes.intersection(row["sha256"] for row in learned)):
+    if both := len(learned.intersection(sample.sha256 for sample in judges)):
         way_out = ", or --from, which keeps its images on their side" if option == "--weights" else ""
         raise DataError(
-            f"{option} {model.parent} learned from {both} of the {len(judges)} images that are to validate: use the "
+            f"{option} {folder} learned from {both} of the {len(judges)} images that are to validate: use the "
             f"DATA, --val and --seed of that run{way_out}"
         )
 

@@ -12,6 +12,7 @@ from catsdogs_train.network.familiarity import attach
 from catsdogs_train.network.resnet import get_backbone, unfreeze
 from catsdogs_train.network.weights import assign
 from catsdogs_train.run.history import Epoch, Stage
+from catsdogs_train.run.report import Outcome
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import Unfreeze
 from catsdogs_train.stages.context import TrainingContext
@@ -61,15 +62,18 @@ def _finish(context: TrainingContext) -> None:
     elif state.history[-1].stage is Stage.FINE_TUNING:
         unfreeze(context.network, context.settings.unfreeze)
     assign(context.network.trainable_variables, state.best_weights)
-    comparison = compare(context, context.student) if context.student else None
-    changes = find_changes(context, context.earlier) if context.earlier else None
-    familiarity = learn_familiarity(context)
+    outcome = Outcome(
+        comparison=compare(context, context.student) if context.student else None,
+        changes=find_changes(context, context.earlier) if context.earlier else None,
+        familiarity=learn_familiarity(context),
+        train_probabilities=_judge_labels(context),
+    )
     network = context.to_inference_model()
-    if familiarity:
-        network = attach(network, familiarity.detector)
+    if outcome.familiarity:
+        network = attach(network, outcome.familiarity.detector)
     if context.distribution.is_chief:
         with atomic_files(context.settings.out) as folder:
-            context.run.finish(folder, state, network, familiarity, comparison, changes, _judge_labels(context))
+            context.run.finish(folder, state, network, outcome)
 
 
 def _judge_labels(context: TrainingContext) -> Scores | None:

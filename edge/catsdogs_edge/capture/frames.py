@@ -18,6 +18,9 @@ BgrImage: TypeAlias = NDArray[np.uint8]
 """One frame as OpenCV captures, draws and shows it: uint8, shape (H, W, 3), BGR."""
 
 
+_MOST_PIXELS = 2**26  # of a frame, as of an image
+
+
 class State(StrEnum):
     """How a camera or stream is doing; files are always live."""
 
@@ -40,7 +43,10 @@ class Size:
         """Reads `640x480`; raises `ValueError` for something else."""
         if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
             raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
-        return cls(int(match[1]), int(match[2]))
+        size = cls(int(match[1]), int(match[2]))
+        if size.width * size.height > _MOST_PIXELS:
+            raise ValueError(f"'{text}' has {size.width * size.height} pixels, expected {_MOST_PIXELS} at most")
+        return size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -76,6 +76,8 @@ def read_config(path: Path, names: Iterable[str | None]) -> dict[str, Any]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} is no TOML: {error}") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is no file of options: it is nested too deep") from error
     known = {name.replace("_", "-"): name for name in names if name}
     found = {}
     for key, value in entries.items():

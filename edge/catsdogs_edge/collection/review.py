@@ -141,11 +141,14 @@ class Review:
     def say(self, names: Iterable[str], label: str | None) -> None:
         """Remembers a label for images, or with None takes it back; it is on the disk when this returns.
 
+        What is no image, or none any more, gets none.
+
         Raises `ValueError` for what is no label, `OutputError` where it cannot be written.
         """
         if label is not None and label not in self.labels:
             raise ValueError(f"'{label}' is no label, expected one of {', '.join(self.labels)}")
         with self._lock, write_errors(self._path):
+            names = [name for name in names if name in self._said or self.path_of(name)]
             lines = [json.dumps({"name": name, "label": label}) + "\n" for name in names]
             is_torn, self._is_torn = self._is_torn, True  # until all of it is written
             write_all(self._journal, ("\n" * is_torn + "".join(lines)).encode())

@@ -32,13 +32,15 @@ def install(new: Path, place: Path) -> Path | None:
 
     Raises:
         ModelError: The new one does not pass its own test, or knows other classes than the one before.
-        OutputError: The place cannot be written, or is a link.
+        OutputError: The place cannot be written, or is a link or no file.
     """
     classes = open_tested(new).contract.classes
     previous = previous_of(place)
     for link in (place, previous):
         if link.is_symlink():
             raise OutputError(f"{link} is a link: name the file itself")
+        if link.exists() and not link.is_file():
+            raise OutputError(f"{link} is no regular file: choose another place")
     if previous.is_file() and previous.samefile(new):
         raise ModelError(f"{new} is the one before: catsdogs model rollback {place} takes it back")
     before: tuple[str, ...] = ()

@@ -28,6 +28,7 @@ WRITE_ERRORS = frozenset(
 """Error numbers that tell of the place that is written to, or of the limits of the process, not of a bug."""
 
 _STAGE = re.compile(r"\.catsdogs-[0-9a-f]{16}")
+_LONGEST_TEXT = 2**26  # bytes
 _A_DAY = 86_400  # seconds
 _LONGEST_START = 4096  # bytes of a plot in which it says what made it
 
@@ -83,7 +84,10 @@ def is_utf8(path: str | Path) -> bool:
 
 def read_text(path: Path) -> str:
     """Reads a text that a user wrote: UTF-8, or UTF-16 as PowerShell writes it; raises `OSError`, `UnicodeError`."""
-    data = path.read_bytes()
+    with path.open("rb") as stream:
+        data = stream.read(_LONGEST_TEXT + 1)
+    if len(data) > _LONGEST_TEXT:  # such as /dev/zero
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
     is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     return data.decode("utf-16" if is_utf16 else "utf-8-sig").replace("\r\n", "\n")
 

@@ -148,6 +148,7 @@ def test_an_event_runs_a_command(no_display: dict[str, str], video: Path, tiny: 
         (["--on", "cat", "true"], 2, "is no event"),
         (["--on", "bird:2s", "true"], 1, "the model knows no 'bird', only cat, dog"),
         (["--raw", "640"], 2, "is no size"),
+        (["--raw", "99999x99999"], 2, "expected 67108864 at most"),
         (["--raw", "64x48"], 1, "raw frames come from standard input"),
         (["--record", "x.mov"], 1, "a video's name ends with"),
         (["--smoothing", "-1"], 2, "--smoothing"),

@@ -59,6 +59,7 @@ def test_every_option_can_stand_in_the_file_as_it_is_printed(tmp_path: Path) -> 
         ("[cam]\nframes = 1", "has 'cam', which is no option"),
         ("smoothing = {a = 1}", "expected a text, a number, true, false, or a list of texts"),
         ("smoothing", "is no TOML"),
+        ("smoothing = " + "[" * 5000, "nested too deep"),
         ("motion = 0", "'motion' is 0, expected true or false"),
         ("jsonl = true", "'jsonl' is true, expected a text"),
         ('csv = ["a.csv"]', """'csv' is ["a.csv"], expected a text"""),

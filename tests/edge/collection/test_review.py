@@ -262,3 +262,10 @@ def test_too_long_a_name_is_no_image(tmp_path: Path) -> None:
 def test_a_line_that_is_no_label_is_passed_over(line: str, tmp_path: Path) -> None:
     (tmp_path / "labels.jsonl").write_text(line + "\n")
     Review(tmp_path, ["cat", "dog"], tmp_path / "out")
+
+
+def test_what_is_no_image_gets_no_label(tmp_path: Path) -> None:
+    review = Review(tmp_path, ["cat", "dog"], tmp_path / "out")
+    review.say(["gone.jpg", "../other.jpg"], "cat")
+    assert review.label_of("gone.jpg") is None
+    assert (tmp_path / "labels.jsonl").read_bytes() == b""

@@ -99,6 +99,12 @@ def test_a_link_is_refused_before_anything_changes(place: Path, tiny: Path, fami
     assert place.read_bytes() == tiny.read_bytes()
 
 
+def test_what_is_no_file_is_not_replaced(tmp_path: Path, tiny: Path) -> None:
+    (tmp_path / "model.onnx").mkdir()
+    with pytest.raises(OutputError, match="is no regular file: choose another place"):
+        install(tiny, tmp_path / "model.onnx")
+
+
 def test_where_there_is_no_room_for_a_new_one_the_others_stay(small_disk: Path, tiny: Path, familiar: Path) -> None:
     place = small_disk / "model.onnx"
     install(tiny, place)

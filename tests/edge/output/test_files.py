@@ -219,3 +219,8 @@ def test_a_file_is_filled_or_not_or_gone(tmp_path: Path) -> None:
     (tmp_path / "full").write_text("x")
     found = [name for name in ("empty", "full", "gone", ".", "n" * 300) if is_filled(tmp_path / name)]
     assert found == ["full"]
+
+
+def test_a_text_without_an_end_is_too_large() -> None:
+    with pytest.raises(OSError, match="File too large"):
+        read_text(Path("/dev/zero"))

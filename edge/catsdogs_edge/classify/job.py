@@ -9,6 +9,7 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from catsdogs_edge.classify.attempts import Attempts
 from catsdogs_edge.classify.batching import ImageResult, classify_all
@@ -28,6 +29,9 @@ from catsdogs_edge.output.progress import progress
 from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.cpu import usable_cpus
 
+if TYPE_CHECKING:
+    from catsdogs_edge.classify.watch import FolderWatch
+
 _LONGEST_WAIT = 1.0  # seconds that a row waits for those that are written for good with it
 
 
@@ -39,7 +43,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     """
     with ExitStack() as stack:
         summary = ClassifySummary(waits=options.watch)
-        found = iter(()) if options.watch else _first_that_exists(_find(options, summary.left_out), options)
+        watch = _open_watch(stack, options) if options.watch else None
+        found = iter(()) if watch else _first_that_exists(_find(options, summary.left_out), options)
         written = _last_written(options)
         results = _open_results(options, info)
         for result in results:
@@ -50,8 +55,8 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         attempts = _open_attempts(options)
         if attempts:
             stack.callback(attempts.close)
-        for result in results:
-            result.begin()
+        if not watch:
+            _begin(results)
         earlier = dict(done.moved)
         if sorter and sorter.moves:
             sorter.tidy(done.moved)
@@ -68,7 +73,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
         def is_left(path: Path) -> bool:
             if path in addresses:
                 return RemoteOriginal.from_address(addresses[path]).name not in done
-            if options.watch and os.path.lexists(path) and path.lstat().st_mtime > written:
+            if watch and (not watch.was_there(path) or _changed(path) > written):
                 return True  # a camera may give the next image the name of the one before
             return not writer.is_done(path, done, earlier)
 
@@ -85,8 +90,11 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
                 step(1)
 
         try:
-            if options.watch:
-                for finished in _watch(stack, options):
+            if watch:
+                say("Waiting for images; Ctrl-C ends", err=True)
+                for number, finished in enumerate(watch):
+                    if not number:  # rows of before are replaced when there are others
+                        _begin(results)
                     classify(finished)
                     writer.flush()
             else:
@@ -139,7 +147,9 @@ class _Writer:
                     self._sorter.finish_earlier(path, earlier[path])
             except ImageError as error:
                 say(str(error), err=True, red=True)
-            self._summary.stayed += os.path.lexists(path) and not self._sorter.holds(path)
+            if os.path.lexists(path) and not self._sorter.holds(path):
+                self._summary.stayed += 1
+                say(f"{path} stays: there is a row for an image of that name", err=True)
         return True
 
     def flush(self) -> None:
@@ -190,10 +200,22 @@ def _last_written(options: ClassifyOptions) -> float:
     return max((path.stat().st_mtime for path in files), default=0.0)
 
 
-def _watch(stack: ExitStack, options: ClassifyOptions) -> Iterable[list[Path]]:
+def _begin(results: Sequence[Results]) -> None:
+    for result in results:
+        result.begin()
+
+
+def _changed(path: Path) -> float:
+    """Returns when a file was changed, in seconds since 1970; 0 where it has gone."""
+    try:
+        return path.lstat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _open_watch(stack: ExitStack, options: ClassifyOptions) -> "FolderWatch":
     from catsdogs_edge.classify.watch import FolderWatch  # noqa: PLC0415 - an extra of its own
 
-    say("Waiting for images; Ctrl-C ends", err=True)
     watch = FolderWatch([Path(source) for source in options.sources], options.sort_to)
     stack.callback(watch.close)
     return watch

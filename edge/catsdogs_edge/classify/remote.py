@@ -1,6 +1,7 @@
 """An image behind an address that the user typed: it is fetched, within limits."""
 
 import base64
+import hashlib
 import time
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPMessage, HTTPResponse
@@ -37,8 +38,9 @@ class RemoteOriginal(Original):
 
     @property
     def name(self) -> str:
-        """The address, without a password."""
-        return redact(self.address)
+        """The address, without a password; where parameters are hidden, with a hash that tells it from others."""
+        name, query = redact(self.address), urlsplit(self.address).query
+        return f"{name}#{hashlib.sha256(query.encode()).hexdigest()[:6]}" if query and name != self.address else name
 
     def read(self) -> bytes:
         """Fetches the encoded image; see `fetch`."""

@@ -13,7 +13,7 @@ from catsdogs_edge.images.discovery import VIDEO_ENDINGS
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import file_fields, percent, prediction_columns
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
-from catsdogs_edge.output.terminal import counted, redact, say
+from catsdogs_edge.output.terminal import counted, one_line, redact, say
 
 
 class Results(Protocol):
@@ -66,7 +66,7 @@ class FileResults:
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         rows = JsonRows(path, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=resume)
-        done = resume_jsonl(rows) if resume else NOTHING
+        done = resume_jsonl(rows, info.row_fields()["model"]) if resume else NOTHING
         return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
 
     def write(self, row: ImageResult[str], target: Path | None) -> None:
@@ -85,7 +85,7 @@ class Lines(Results):
 
     def write(self, row: ImageResult[str], target: Path | None) -> None:
         """Prints a line."""
-        where = row.path if target is None else f"{row.path} -> {target}"
+        where = one_line(row.path if target is None else f"{row.path} -> {target}")
         if row.prediction is None:
             say(f"{'error':<{self._width}}          {where}: {row.error}", red=True)
         else:

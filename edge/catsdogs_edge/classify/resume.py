@@ -69,13 +69,15 @@ def resume_csv(rows: RowFile, columns: Sequence[str]) -> Done:
     return _resume(rows, read, quoted=True, start=b"")
 
 
-def resume_jsonl(rows: RowFile) -> Done:
-    """Reads JSON Lines; see `resume_csv`."""
+def resume_jsonl(rows: RowFile, model: str) -> Done:
+    """Reads JSON Lines, of a model of that SHA-256; see `resume_csv`."""
 
     def read(_: int, record: bytes) -> Mapping[str, str]:
         row = json.loads(record.decode("utf-8", "surrogateescape"))
         if missing := JSON_FIELDS - dict(row).keys():
             raise ValueError(f"without {' and '.join(sorted(missing))}")
+        if row.get("model", model) != model:
+            raise ValueError(f"the model is {str(row['model'])[:12]}, expected {model[:12]}")
         target = {"sorted_to": str(row["sorted_to"])} if row.get("sorted_to") else {}
         return {"path": str(row["path"]), "error": row["error"] or "", **target}
 

@@ -5,6 +5,7 @@ import os
 import queue
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -35,6 +36,7 @@ UNCLOSED = 30.0 if sys.platform == "linux" else QUIET
 """The same where a file was begun here, and its end is still to be told of: a slow upload may pause."""
 
 _LOOK = 30.0  # seconds between two walks through the folders, for what the system did not tell of
+_FORGET = 20  # walks that do not find what was there
 _TICK = 0.1
 _MOST_AT_ONCE = 64
 _EVENTS: list[type[FileSystemEvent]] = [
@@ -62,6 +64,8 @@ class FolderWatch:
         self._events: queue.SimpleQueue[FileSystemEvent] = queue.SimpleQueue()
         self._waiting: dict[Path, tuple[float, Version]] = {}
         self._seen: dict[Path, Version] = {}
+        self._old: dict[Path, Version] = {}
+        self._away: Counter[Path] = Counter()
         self._observer = Observer()
         handler = _Handler(self._events.put)
         try:
@@ -70,6 +74,10 @@ class FolderWatch:
             self._observer.start()
         except OSError as error:  # such as a limit on what may be watched
             raise DataError(f"the folders cannot be watched: {error.strerror or error}") from error
+
+    def was_there(self, path: Path) -> bool:
+        """Returns whether an image that was yielded was there at the start, as it is now."""
+        return path in self._old and self._old[path] == self._seen.get(path)
 
     def close(self) -> None:
         """Ends the watch."""
@@ -99,8 +107,13 @@ class FolderWatch:
                 there.add(path)
                 if path not in self._waiting:
                     self._expect(path, QUIET, may_be_old=is_first)
-        for path in [path for path in self._seen if path not in there]:
-            del self._seen[path]
+        if is_first:
+            self._old = {path: version for path, (_, version) in self._waiting.items()}
+        for path in list(self._seen):  # the folder may be away for a moment, such as that of a file server
+            self._away[path] = 0 if path in there else self._away[path] + 1
+            if self._away[path] >= _FORGET:
+                del self._seen[path], self._away[path]
+                self._old.pop(path, None)
 
     def _take_events(self) -> None:
         while not self._events.empty():
@@ -113,8 +126,9 @@ class FolderWatch:
             elif looks_like_image(path.name) and self._is_searched(path.parent):
                 if isinstance(event, FileClosedEvent | FileMovedEvent):
                     self._expect(path, SETTLED)
-                else:  # of a folder that was moved here, nobody will close the files
-                    self._expect(path, QUIET if event.is_synthetic else UNCLOSED)
+                else:  # nobody will close what was moved here: files of a folder, or one that is old already
+                    is_whole = event.is_synthetic or _is_old(_version(path))
+                    self._expect(path, QUIET if is_whole else UNCLOSED)
 
     def _as_given(self, path: Path) -> Path:
         """Returns a path as the user would write it, in one of the folders."""
@@ -141,8 +155,8 @@ class FolderWatch:
         if version is None or self._seen.get(path) == version:
             self._waiting.pop(path, None)
             return
-        is_old = may_be_old and time.time() - version[0] / 1e9 > QUIET
-        self._waiting[path] = time.monotonic() + (0.0 if is_old else seconds), version
+        is_done = may_be_old and _is_old(version)
+        self._waiting[path] = time.monotonic() + (0.0 if is_done else seconds), version
 
     def _ready(self, now: float) -> list[Path]:
         ready: list[Path] = []
@@ -167,6 +181,11 @@ class _Handler(FileSystemEventHandler):
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Passes an event on, to the thread that asks."""
         self._put(event)
+
+
+def _is_old(version: Version | None) -> bool:
+    """Returns whether nobody writes to it, by its time."""
+    return version is not None and time.time() - version[0] / 1e9 > QUIET
 
 
 def _version(path: Path) -> Version | None:

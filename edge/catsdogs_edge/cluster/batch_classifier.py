@@ -96,4 +96,6 @@ def _load(image: bytes | ImageError | None, size: int) -> RgbImage:
         raise ImageError("no bytes are given")
     if isinstance(image, ImageError):
         raise image
-    return load_bytes(image, size)
+    if not isinstance(image, bytes | bytearray | memoryview):  # such as NaN, a null of pandas
+        raise ImageError(f"a {type(image).__name__}, expected the bytes of an image file")
+    return load_bytes(bytes(image), size)

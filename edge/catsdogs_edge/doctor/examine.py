@@ -1,6 +1,7 @@
 """Examines a machine, and a model file on it."""
 
 import json
+import math
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ class Report:
         if self.model:
             outcome = self.model.outcome
             found["model"] |= {"passed": outcome.passed, "largest_difference": outcome.largest}
-        return json.dumps(found, indent=2)
+            if not math.isfinite(outcome.largest):
+                found["model"]["largest_difference"] = None
+        return json.dumps(found, indent=2, allow_nan=False)
 
     def describe(self) -> str:
         """Describes machine and model in lines, the verdict last."""

@@ -119,7 +119,8 @@ def load_batch(paths: Sequence[Path], size: int) -> RgbBatch:
 def decode(data: bytes) -> RgbImage:
     """Decodes a whole file (JPEG, PNG, WebP, BMP, TIFF, AVIF or a GIF's first frame) to uint8 RGB (H, W, 3), upright.
 
-    The EXIF orientation, and that of an AVIF, is applied. Alpha is dropped, 16 bits become 8, grey and CMYK become RGB.
+    The EXIF orientation, and that of an AVIF, is applied. Alpha is dropped (of a TIFF, multiplied in), 16 bits become
+    8, grey and CMYK become RGB.
 
     Raises:
         ImageError: Empty, without some of its pixels, damaged, too large, or not an image.
@@ -158,7 +159,7 @@ def resize(image: RgbImage, size: int) -> RgbImage:
     Raises:
         ImageError: Another dtype or shape.
     """
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise ImageError(f"pixels are {image.dtype} of shape {image.shape}, expected uint8 of shape (H, W, 3)")
     height, width = image.shape[:2]
     smaller = (min(width, size), min(height, size))

@@ -56,13 +56,20 @@ def find_images(
     Raises `DataError` for a list that cannot be read.
     """
     without = without.resolve() if without else None
+    here = Path.cwd()
+    # What is named is taken, though it lies in that folder, where we are in it, too
+    unless_named = None if without in (here, *here.parents) else without
     for source in map(str, sources):
         if is_list(source):
             for name in read_list(source, null=null):
-                yield from expand(Path(name), without, left_out)
+                yield from expand(Path(name), without if os.path.isdir(name) else unless_named, left_out)
         elif is_pattern(source):
-            for name in sorted(glob.iglob(_pattern(source), recursive=True)) or [source]:  # noqa: PTH207 - `**` as a shell has it
-                yield from expand(Path(name), without, left_out)
+            folders: set[Path] = set()  # what is in them is found with them
+            for path in map(Path, sorted(glob.iglob(_pattern(source), recursive=True)) or [source]):  # noqa: PTH207 - `**` as a shell has it
+                if folders.isdisjoint(path.parents):
+                    is_folder = os.path.isdir(path)
+                    folders.update([path] if is_folder else [])
+                    yield from expand(path, without if is_folder else unless_named, left_out)
         else:
             yield from expand(Path(source), without if os.path.isdir(source) else None, left_out)
 

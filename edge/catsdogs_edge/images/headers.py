@@ -9,6 +9,7 @@ AVIF_STARTS = (b"ftypavif", b"ftypavis")
 
 _WIDTH, _HEIGHT = 0x0100, 0x0101  # tags of TIFF 6.0
 _SHORT, _LONG = 3, 4
+_OS2_HEADER, _WINDOWS_HEADERS = 12, range(40, 125)  # bytes of the second header of a BMP
 
 
 def count_pixels(data: bytes) -> int | None:
@@ -17,7 +18,9 @@ def count_pixels(data: bytes) -> int | None:
         width, height = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
     elif data.startswith(GIF_START):
         width, height = _little(data[6:8]), _little(data[8:10])
-    elif data.startswith(b"BM"):
+    elif data.startswith(b"BM") and _little(data[14:18]) == _OS2_HEADER:
+        width, height = _little(data[18:20]), _little(data[20:22])
+    elif data.startswith(b"BM") and _little(data[14:18]) in _WINDOWS_HEADERS:
         width, height = (abs(_little(data[start : start + 4], signed=True)) for start in (18, 22))
     elif data[8:16] == b"WEBPVP8X":
         width, height = _little(data[24:27]) + 1, _little(data[27:30]) + 1

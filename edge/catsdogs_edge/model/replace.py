@@ -3,6 +3,7 @@
 import filecmp
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from catsdogs_edge.errors import ModelError, OutputError
@@ -54,11 +55,22 @@ def install(new: Path, place: Path) -> Path | None:
     remove_old_stages(place.parent)
     with atomic_file(place) as temporary:
         shutil.copyfile(new, temporary)  # first: where there is no room for it, all stays as it was
+        if place.is_file():  # whoever could read that one must be able to read this one
+            _keep_access(place, temporary)
         sync(temporary)
         if before:  # what is damaged is not worth going back to
             with atomic_file(previous) as kept:
                 _link_or_copy(place, kept)
     return previous if previous.is_file() else None
+
+
+def _keep_access(place: Path, new: Path) -> None:
+    """Gives a file the mode and, where that is allowed, the owner of the one that it replaces."""
+    shutil.copymode(place, new)
+    if hasattr(os, "chown"):  # not on Windows
+        status = place.stat()
+        with suppress(PermissionError):
+            os.chown(new, status.st_uid, status.st_gid)
 
 
 def _link_or_copy(file: Path, name: Path) -> None:

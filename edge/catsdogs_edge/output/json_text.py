@@ -17,9 +17,13 @@ def to_json(data: Any, *, indent: int | None = None) -> str:
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no number of JSON")
+
+
 def from_json(text: str | bytes, kind: type[_Data]) -> _Data:
     """Reads what `to_json` wrote; raises `ValueError` for what is no JSON, or not of that kind."""
     try:
-        return msgspec.convert(json.loads(text), kind)
+        return msgspec.convert(json.loads(text, parse_constant=_refuse), kind)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

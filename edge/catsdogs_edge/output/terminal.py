@@ -37,6 +37,11 @@ def redact(text: str) -> str:
     return _URL.sub(hide, text)
 
 
+def one_line(text: str) -> str:
+    """Writes line ends in a name as such, so that it cannot look like another line."""
+    return text.replace("\n", "\\n").replace("\r", "\\r")
+
+
 def printable(text: str) -> str:
     """Writes signs that a terminal would obey, or cannot show, by their numbers; bytes that are no UTF-8 stay."""
     return text if text.isprintable() else "".join(map(_shown, text))

@@ -12,7 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route, compile_path
 
 from catsdogs_edge.collection.review import Review
-from catsdogs_edge.errors import CatsDogsError
+from catsdogs_edge.errors import CatsDogsError, ModelError
 from catsdogs_edge.model import selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
@@ -35,10 +35,14 @@ def make_box(
     info = ModelInfo.from_classifier(classifier, model)
     constant = info.row_fields()
     entry = classifier.metadata.get(selftest.KEY)
+    try:
+        test = from_json(entry, dict[str, Any]) if entry else {}
+    except ValueError as error:
+        raise ModelError(f"{model}: its own test is damaged ({error}): export it again") from error
     return Box(
         info=info,
         contract=classifier.contract,
-        selftest=from_json(entry, dict[str, Any]) if entry else {},
+        selftest=test,
         constant=constant,
         threshold=classifier.threshold,
         inference=InferenceQueue(classifier),

@@ -1,10 +1,12 @@
 """What a route is, once for the server and for the OpenAPI document, and what all routes work with."""
 
 import asyncio
+import contextlib
 import gzip
 import hashlib
 import json
 import logging
+import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ LARGEST_BODY = 20 * 2**20
 """Most bytes of a request."""
 
 BODY_SECONDS = 30.0
+_SECONDS_TO_SEND = 2.0  # that a client may go on with a body that is too large
 """That a request has to arrive in."""
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
@@ -193,9 +196,10 @@ async def _wait_until_gone(request: Request) -> None:
 
 
 async def read_body(request: Request) -> bytes:
-    """Reads a body; raises a 413 for one that is too large, before it is read where it says so, and a 408."""
+    """Reads a body, and decompresses it; raises a 413 for one that is too large, a 408, 415, or 400."""
     promised = request.headers.get("content-length", "0")
     if promised.isdecimal() and int(promised) > LARGEST_BODY:
+        await _throw_away(request)
         raise _too_large()
     chunks, size = [], 0
     try:
@@ -210,7 +214,34 @@ async def read_body(request: Request) -> bytes:
         raise HTTPException(408, message, {"connection": "close"}) from error
     except ClientDisconnect as error:
         raise HTTPException(400, "the body is not whole") from error
-    return b"".join(chunks)
+    encoding = request.headers.get("content-encoding", "identity").strip().lower()
+    if encoding == "identity":
+        return b"".join(chunks)
+    if encoding not in {"gzip", "deflate"}:
+        message = f"the body is encoded as {encoding[:20]}, expected gzip, deflate or nothing"
+        raise HTTPException(415, message, {"accept-encoding": "gzip, deflate"})
+    return await asyncio.to_thread(_decompress, b"".join(chunks))
+
+
+def _decompress(data: bytes) -> bytes:
+    inflater = zlib.decompressobj(zlib.MAX_WBITS | 32)  # the header says which of the two it is
+    try:
+        body = inflater.decompress(data, LARGEST_BODY + 1)
+    except zlib.error as error:
+        raise HTTPException(400, f"the body cannot be decompressed: {error}") from error
+    if len(body) > LARGEST_BODY:
+        raise _too_large()
+    if not inflater.eof:
+        raise HTTPException(400, "the body is not whole")
+    return body
+
+
+async def _throw_away(request: Request) -> None:
+    """Reads what a client sends for a moment: it looks for the answer when it has sent all."""
+    with contextlib.suppress(TimeoutError, ClientDisconnect):
+        async with asyncio.timeout(_SECONDS_TO_SEND):
+            async for _ in request.stream():
+                pass
 
 
 def _too_large() -> HTTPException:
@@ -225,12 +256,15 @@ class _InMemory(MultiPartParser):
 async def read_image(request: Request, field_names: tuple[str, ...]) -> tuple[bytes, str | None]:
     """Reads an image, as the body or as a file of a form, and its name if it has one.
 
+    The texts of a form are in `request.state.fields` then.
+
     Raises a 400 or 422 for a form without it, and what `read_body` raises.
     """
     body = await read_body(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
         return body, None
     form = await _parse_form(request, body)
+    request.state.fields = {name: part for name, part in form.items() if isinstance(part, str)}
     try:
         for name in (*field_names, *form):
             part = form.get(name)
@@ -254,7 +288,8 @@ async def _parse_form(request: Request, body: bytes) -> FormData:
 async def explain(request: Request, error: Exception) -> Response:
     """Answers an HTTPException as JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for mypy
-    return Json({"error": error.detail}, error.status_code, error.headers)
+    of_deepstack = {"success": False} if request.url.path.startswith("/v1/vision/") else {}
+    return Json({**of_deepstack, "error": error.detail}, error.status_code, error.headers)
 
 
 async def explain_error(request: Request, error: Exception) -> Response:

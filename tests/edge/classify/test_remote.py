@@ -11,7 +11,7 @@ import pytest
 
 from catsdogs_edge.classify import remote
 from catsdogs_edge.classify.options import is_address
-from catsdogs_edge.classify.remote import fetch
+from catsdogs_edge.classify.remote import RemoteOriginal, fetch
 from catsdogs_edge.errors import ImageError
 from tests.edge.conftest import RED, encode, plain
 
@@ -176,3 +176,10 @@ def test_videos_in_a_folder_are_named_in_the_summary(scripts: Path, tiny: Path, 
     done = classify(scripts, album, "--model", tiny)
     assert "left out: " in done.stderr
     assert "(videos: catsdogs-cam)" in done.stderr
+
+
+def test_addresses_that_differ_in_what_is_hidden_have_names_that_differ() -> None:
+    one, two, plain_one = (RemoteOriginal.from_address(f"http://h/i{query}").name for query in ("?id=1", "?id=2", ""))
+    assert one.startswith("http://h/i?id=***#")
+    assert one != two
+    assert plain_one == "http://h/i"

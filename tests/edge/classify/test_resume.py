@@ -1,5 +1,6 @@
 import contextlib
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -26,7 +27,7 @@ def open_rows(path: Path, *, append: bool = False, columns: list[str] = COLUMNS)
 def resume(path: Path, columns: list[str] = COLUMNS) -> Done:
     rows = open_rows(path, append=True, columns=columns)
     with contextlib.closing(rows):
-        return resume_csv(rows, columns) if path.suffix == ".csv" else resume_jsonl(rows)
+        return resume_csv(rows, columns) if path.suffix == ".csv" else resume_jsonl(rows, "")
 
 
 def write(path: Path, names: list[str]) -> None:
@@ -191,3 +192,16 @@ def test_a_last_row_that_lacks_only_its_line_end_is_kept(name: str, tmp_path: Pa
     done = resume(path)
     assert len(done) == len(NAMES)
     assert path.read_bytes() == whole
+
+
+def test_json_lines_of_another_model_are_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    row = {"path": "a.png", "label": "cat", "probability": 0.9, "error": None, "schema": 1, "model": "abc"}
+    path.write_text(json.dumps(row) + "\n")
+    for model, is_ours in (("abc", True), ("def", False)):
+        rows = JsonRows(path, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=True)
+        with (
+            contextlib.nullcontext() if is_ours else pytest.raises(OutputError, match="the model is abc, expected def")
+        ):
+            assert "a.png" in resume_jsonl(rows, model)
+        rows.close()

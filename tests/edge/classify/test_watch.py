@@ -140,6 +140,9 @@ def test_uploads_are_sorted_as_they_come_and_ctrl_c_ends_with_the_sum(
         (folder / "dog.png").write_bytes(DOG)
         (folder / "torn.png").write_bytes(CAT[:50])
         wait_for_rows(out, 4)
+        end = time.monotonic() + 20
+        while (folder / "dog.png").exists() and time.monotonic() < end:  # an original goes after its row
+            time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -173,3 +176,57 @@ def wait_for_rows(path: Path, count: int) -> None:
                     return
         time.sleep(0.05)
     raise AssertionError(path.read_text() if path.exists() else "no rows")
+
+
+@pytest.mark.parametrize("source", ["misspelt", "empty"])
+def test_rows_of_before_stay_until_an_image_is_found(source: str, scripts: Path, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "a.png").write_bytes(CAT)
+    out = tmp_path / "rows.csv"
+    command: list[str | Path] = [scripts / "catsdogs-classify", "--model", tiny, "--csv", out]
+    subprocess.run([*command, tmp_path / "a.png"], check=True)
+    before = out.read_bytes()
+    with ending(
+        subprocess.Popen([*command, tmp_path / source, "--watch"], stderr=subprocess.PIPE, text=True)
+    ) as process:
+        if source == "empty":
+            assert process.stderr
+            while "Waiting" not in process.stderr.readline():
+                pass
+            time.sleep(1)
+            process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert out.read_bytes() == before
+
+
+def test_a_folder_that_was_away_for_a_moment_is_not_found_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catsdogs_edge.classify.watch._LOOK", 0.1)
+    old(folder / "a.png")
+    running = Found(FolderWatch([folder]))
+    running.wait(1)
+    folder.rename(folder.with_name("away"))
+    time.sleep(0.5)
+    folder.with_name("away").rename(folder)
+    time.sleep(0.5)
+    assert running.paths == [folder / "a.png"]
+    running.end()
+
+
+def test_a_name_that_comes_again_while_the_command_runs_is_classified_though_it_is_old(
+    scripts: Path, tiny: Path, folder: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "rows.csv"
+    command: list[str | Path] = [scripts / "catsdogs-classify", folder, "--model", tiny, "--csv", out]
+    command += ["--move", tmp_path / "sorted"]
+    old(folder / "x.png", CAT)
+    subprocess.run(command, check=True)
+    with ending(subprocess.Popen([*command, "--watch", "--resume"], stderr=subprocess.PIPE, text=True)) as process:
+        assert process.stderr
+        while "Waiting" not in process.stderr.readline():
+            pass
+        time.sleep(1)
+        old(tmp_path / "new" / "x.png", DOG).rename(folder / "x.png")
+        wait_for_rows(out, 2)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+    assert (tmp_path / "sorted" / "dog" / "x.png").exists()

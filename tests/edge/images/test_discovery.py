@@ -70,3 +70,16 @@ def test_a_line_without_end_in_a_list_is_refused(tmp_path: Path) -> None:
     (tmp_path / "names").write_bytes(b"x" * 300_000)
     with pytest.raises(DataError, match="a line of more than 65536 bytes"):
         list(read_list(f"@{tmp_path / 'names'}"))
+
+
+def test_what_a_pattern_finds_twice_is_given_back_once(album: Path) -> None:
+    assert names([f"{album}/**"], album) == names([album], album)
+
+
+def test_what_is_named_is_taken_though_we_are_in_the_folder_to_sort_into(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "list").write_text("sub\ntorn.jpg\n")
+    monkeypatch.chdir(album)
+    found = find_images(["*.jpg", f"@{tmp_path}/list"], without=album)
+    assert [path.name for path in found] == ["torn.jpg", "кот, 'б'.jpg", "torn.jpg"]

@@ -46,3 +46,12 @@ def test_too_many_pixels_are_refused_before_any_is_decoded(ending: str, start: i
     huge = (30_000).to_bytes(size, "little")
     with pytest.raises(ImageError, match="900 million pixels, expected 67 million at most"):
         decode(data[:start] + 2 * huge + data[start + 2 * size :])
+
+
+def test_a_bmp_of_os2_is_counted_by_its_own_header_and_a_text_not_at_all() -> None:
+    def number(value: int, size: int) -> bytes:
+        return value.to_bytes(size, "little")
+
+    old = b"BM" + bytes(12) + number(12, 4) + number(128, 2) + number(64, 2) + number(1, 2) + number(24, 2)
+    assert headers.count_pixels(old + bytes(99)) == 128 * 64
+    assert headers.count_pixels(b"BMW is a maker of cars and motorcycles in Munich") is None

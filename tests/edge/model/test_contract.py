@@ -74,7 +74,7 @@ def test_a_contract_from_before_there_was_one_is_read() -> None:
         (altered(classes=["cat", "../dog"]), "can be the name of a folder"),
         (altered(classes=["cat", ".."]), "can be the name of a folder"),
         (altered(temperature=0), "expected a positive number"),
-        (altered(temperature=float("nan")), "expected a positive number"),
+        (altered(temperature=float("nan")), "NaN is no number of JSON"),
         (without("temperature"), "damaged"),
         (without("preprocessing"), "damaged"),
         (altered(familiarity={"threshold": 0.5}), "damaged"),

@@ -138,3 +138,16 @@ def test_where_only_the_one_before_is_left_it_comes_back(call: Call, place: Path
     done = call(_app, "catsdogs-model", "rollback", place)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == f"{place} is the one before now".split()
+
+
+def test_who_could_read_the_one_before_can_read_the_new_one(place: Path, familiar: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "new.onnx"
+    shutil.copy(familiar, secret)
+    secret.chmod(0o600)
+    place.chmod(0o644)
+    before = os.umask(0o077)
+    try:
+        install(secret, place)
+    finally:
+        os.umask(before)
+    assert place.stat().st_mode & 0o777 == 0o644

@@ -1,7 +1,10 @@
+import gzip
 import json
 import socket
 import subprocess
 import time
+import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -132,3 +135,30 @@ def test_deepstack_gets_its_own_words(plain_client: httpx.Client) -> None:
     assert (broken.status_code, broken.json()["success"]) == (422, False)
     assert plain_client.post("v1/vision/custom/birds", content=b"").status_code == 404
     assert plain_client.post("v1/vision/custom/list").json()["models"] == ["catsdogs"]
+
+
+@pytest.mark.parametrize(("encoding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress)])
+def test_a_compressed_body_is_decompressed(
+    encoding: str, pack: Callable[[bytes], bytes], plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = {"content-encoding": encoding}
+    packed = pack(encode(plain(RED)))
+    assert plain_client.post("api/v1/classify", content=packed, headers=head).json()["label"] == "cat"
+    assert plain_client.post("api/v1/classify", content=packed[:-9], headers=head).status_code == 400
+    assert plain_client.post("api/v1/classify", content=b"no", headers=head).status_code == 400
+    monkeypatch.setattr("catsdogs_edge.web.endpoint.LARGEST_BODY", 1000)
+    assert plain_client.post("api/v1/classify", content=pack(bytes(10**6)), headers=head).status_code == 413
+
+
+def test_another_encoding_is_refused(plain_client: httpx.Client) -> None:
+    answer = plain_client.post("api/v1/classify", content=b"x", headers={"content-encoding": "br"})
+    assert (answer.status_code, answer.headers["accept-encoding"]) == (415, "gzip, deflate")
+
+
+def test_deepstack_leaves_out_what_is_not_sure_enough(plain_client: httpx.Client) -> None:
+    files = {"image": ("x.png", encode(plain(RED)))}
+    for least, count in (("0.5", 1), ("1.01", 0)):
+        answer = plain_client.post("v1/vision/custom/catsdogs", files=files, data={"min_confidence": least})
+        assert answer.json()["count"] == count
+    answer = plain_client.post("v1/vision/custom/catsdogs", files=files, data={"min_confidence": "x"})
+    assert (answer.status_code, answer.json()["success"]) == (400, False)

@@ -119,3 +119,14 @@ def test_what_cannot_be_is_one_line(plain_client: httpx.Client, classifier: Clas
     for rest in (b"\x05\0\0\0abcde", b"\xff\0\0\0abcde"):
         body, headers = binary(head, rest)
         assert plain_client.post(INFER, content=body, headers=headers).status_code == 400
+
+
+def test_what_is_said_of_an_output_goes_before_what_is_said_of_all(
+    plain_client: httpx.Client, classifier: Classifier
+) -> None:
+    wanted = [{"name": "probabilities", "parameters": {"binary_data": False}}]
+    pixels = batch_of(classifier, 1)
+    inputs = [tensor(pixels, data=pixels.ravel().tolist())]
+    asked = {"inputs": inputs, "outputs": wanted, "parameters": {"binary_data_output": True}}
+    answer = plain_client.post("v2/models/catsdogs/infer", json=asked).json()
+    assert len(answer["outputs"][0]["data"]) == 2

@@ -44,7 +44,7 @@ async def deepstack(request: Request) -> Response:
     if prediction is None:
         return Json({"success": False, "error": answer.error, "duration": milliseconds}, 422)
     found: list[dict[str, Any]] = []
-    if prediction.label != NEITHER:
+    if prediction.label != NEITHER and prediction.probability >= _least_confidence(request):
         edges = {"x_min": 0, "y_min": 0, "x_max": answer.width, "y_max": answer.height}
         found = [{"label": prediction.label, "confidence": round(prediction.probability, 6), **edges}]
     return Json(
@@ -57,6 +57,15 @@ async def deepstack(request: Request) -> Response:
             "duration": milliseconds,
         }
     )
+
+
+def _least_confidence(request: Request) -> float:
+    """Returns the `min_confidence` of a form, 0 to 1; 0 where it has none."""
+    given = getattr(request.state, "fields", {}).get("min_confidence", "0")
+    try:
+        return float(given)
+    except ValueError as error:
+        raise HTTPException(400, f"min_confidence is '{given[:20]}', expected a number from 0 to 1") from error
 
 
 async def deepstack_models(request: Request) -> Response:

@@ -37,7 +37,7 @@ _VERSION = "1"
 
 class _Parameters(msgspec.Struct):
     binary_data_size: int | None = None
-    binary_data: bool = False
+    binary_data: bool | None = None
     binary_data_output: bool = False
 
 
@@ -151,7 +151,8 @@ def _wanted_outputs(asked: _Request, known: Sequence[str]) -> list[tuple[str, bo
         if output.name not in known:
             raise HTTPException(400, f"there is no output '{output.name[:40]}', only {', '.join(known)}")
     outputs = asked.outputs or [_Output(name) for name in known]
-    return [(item.name, item.parameters.binary_data or asked.parameters.binary_data_output) for item in outputs]
+    usual = asked.parameters.binary_data_output
+    return [(item.name, usual if (own := item.parameters.binary_data) is None else own) for item in outputs]
 
 
 def _read_batch(asked: _Request, rest: bytes, shown: Box) -> RgbBatch:

@@ -183,7 +183,7 @@ def _largest_logit(graph: "_Fragment", head: Head, maps: str, logits: str) -> st
 
 
 def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str, largest: str | None) -> str:
-    """Adds what both stages say; the last one, which has half as many rows and columns in a ResNet, is enlarged."""
+    """Adds what both stages say; the last one, which has half as many rows and columns, or one more, is enlarged."""
     width = len(head.kernel)
     shape = (1, -1, 1, 1)
     of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
@@ -195,7 +195,9 @@ def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, ear
         "Resize", [of_last, "", "", graph.add("Shape", [of_earlier])], mode="nearest",
         coordinate_transformation_mode="asymmetric", nearest_mode="floor",
     )  # fmt: skip
-    return graph.add("Add", [enlarged, of_earlier])
+    # Where it has not exactly half as many, some are repeated more often: the mean is to stay what it was.
+    shift = graph.add("Sub", [graph.add("GlobalAveragePool", [of_last]), graph.add("GlobalAveragePool", [enlarged])])
+    return graph.add("Add", [graph.add("Add", [enlarged, shift]), of_earlier])
 
 
 def _squared_score(graph: "_Fragment", directions: _Floats, offset: _Floats, head: Head, earlier: str) -> str:

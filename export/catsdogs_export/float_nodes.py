@@ -11,17 +11,19 @@ from catsdogs_edge.model.contract import Contract
 def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[str]:
     """Returns the names of the nodes, in topological order, that stay in float32 whatever the precision.
 
-    They are the softmax, whose small values would be rounded away; all from the input to the first convolution: pixels
-    minus a mean, which would be rounded for nothing; and what is there for familiarity alone: a few small sums. Not the
-    pooling before them: to change its large input back into floats would take longer than all the rest of it.
+    They are the softmax and the division by the temperature before it, where small differences would be rounded away;
+    all from the input to the first convolution: pixels minus a mean, which would be rounded for nothing; and what is
+    there for familiarity alone: a few small sums. Not the pooling before them: to change its large input back into
+    floats would take longer than all the rest of it.
     """
     names = []
+    behind = values_behind(nodes, contract.probabilities_name) - values_behind(nodes, contract.logits_name)
     reached = {contract.input_name}
     for node in nodes:
         first = node.op_type not in {"Conv", "QuantizeLinear"} and reached & set(node.input)
         if first:
             reached |= set(node.output)
-        if first or contract.probabilities_name in node.output:
+        if first or behind & set(node.output):
             names.append(node.name)
     if contract.familiarity:
         both = [values_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]

@@ -1,6 +1,7 @@
 """Refuses a model that is worse than the one that it is to replace, on any kind of images."""
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -87,7 +88,7 @@ class Predecessor:
         found = {}
         for precision, candidate in candidates.items():
             found[precision] = [
-                SourceDifference(**structs.asdict(change), allowed=int(change.images * max_drop / 100))
+                SourceDifference(**structs.asdict(change), allowed=math.floor(change.images * max_drop / 100 + 1e-9))
                 for change in by_source(before, _right(candidate, images), sources)
             ]
             if any(item.is_worse for item in found[precision]):

@@ -19,7 +19,7 @@ def accuracy_interval(hits: int, count: int) -> tuple[float, float]:
     spread = _Z**2 / count
     centre = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return centre - half, centre + half
+    return max(centre - half, 0.0), min(centre + half, 1.0)
 
 
 def drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:

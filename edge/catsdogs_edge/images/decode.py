@@ -10,7 +10,8 @@ Everything after uint8 RGB is inside the model.
 import os
 import stat
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, TypeAlias
 
@@ -58,8 +59,18 @@ def load_bytes(data: bytes, size: int) -> RgbImage:
 
     Threads that do so at the same time wait for each other where their images together are too large.
     """
+    with decoded(data) as image:
+        return resize(image, size)
+
+
+@contextmanager
+def decoded(data: bytes) -> Iterator[RgbImage]:
+    """Decodes a whole file, as `decode` does, and counts its pixels among those in memory as long as the block lasts.
+
+    Threads that do so at the same time wait for each other where their images together are too large.
+    """
     with _BUDGET.spend(jpeg.count_pixels(data) if data.startswith(jpeg.START) else headers.count_pixels(data)):
-        return resize(decode(data), size)
+        yield decode(data)
 
 
 def read(path: str | Path) -> RgbImage:

@@ -51,3 +51,9 @@ def test_calibration_error() -> None:
     probabilities = np.tile(np.array([0.9, 0.1], np.float32), (4, 1))
     assert calibration_error(probabilities, np.array([0, 0, 1, 1])) == pytest.approx(0.4, abs=1e-6)
     assert calibration_error(probabilities[:1] * 0 + np.array([1, 0], np.float32), np.array([0])) == 0
+
+
+def test_an_interval_is_of_shares() -> None:
+    assert all(
+        accuracy_interval(0, count)[0] == 0 and accuracy_interval(count, count)[1] == 1 for count in range(1, 50)
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.images.drawings import draw, write_folder
-from catsdogs_train.data.audit import examine, near_groups
+from catsdogs_train.data.audit import NEAR, Finding, examine, near_groups
 
 
 @pytest.fixture
@@ -87,3 +87,15 @@ def test_scaled_and_saved_anew_is_nearly_the_same_and_other_drawings_are_not(tmp
             paths[-1].write_bytes(data.tobytes())
     groups = near_groups(examine(paths, tmp_path / "a.sqlite"))
     assert groups == [3 * number for number in range(8) for _ in range(3)]
+
+
+def test_an_image_that_is_near_two_groups_joins_them(tmp_path: Path) -> None:
+    """All are compared with those before, and the last one alone is near both."""
+    colours = bytes(192)
+
+    def finding(bits: int) -> Finding:
+        return Finding(str(bits), bits, colours, "")
+
+    apart = (1 << (2 * NEAR)) - 1  # twice as many bits differ as may
+    half = (1 << NEAR) - 1
+    assert near_groups([finding(bits) for bits in (0, apart, apart << 40, half)]) == [0, 0, 2, 0]

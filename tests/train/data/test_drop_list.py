@@ -53,3 +53,18 @@ def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
         DropList.read(tmp_path / "list.csv")
     with pytest.raises(DataError, match="cannot be read: Is a directory"):
         DropList.read(tmp_path)
+
+
+def test_lines_that_name_nothing_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    write_folder(tmp_path / "pets", per_class=6)
+    listed = tmp_path / "worst.csv"
+    listed.write_text(f"path\n{tmp_path}/pets/cat/0.png\nC:\\pets\\cat\\1.png\n{tmp_path}/none.png\n")
+    used, _ = split(tmp_path / "pets", DropList.read(listed))
+    assert len(used) == 11
+    assert f"2 more lines of {listed} name no image of DATA" in caplog.text
+
+
+def test_a_list_as_programs_on_windows_write_it_is_read(tmp_path: Path) -> None:
+    listed = tmp_path / "worst.csv"
+    listed.write_text("path,sha256\nküche.png,ABC\n", encoding="utf-16")
+    assert DropList.read(listed).hashes == {"abc"}

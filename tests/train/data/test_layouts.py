@@ -269,3 +269,21 @@ def test_a_colon_in_a_name_in_a_zip_is_a_name(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "colon.zip", "w") as archive:
         archive.writestr("cat/12:30.jpg", b"x")
     assert [path.name for path in unpack(tmp_path / "colon.zip", tmp_path / "into").rglob("*.jpg")] == ["12:30.jpg"]
+
+
+def test_a_folder_beside_that_of_a_run_is_still_gone_into(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders, tmp_path / "data" / "PetImages")
+    for name in ("run", "@eaDir"):
+        (tmp_path / "data" / name).mkdir()
+    (tmp_path / "data" / "run" / "run.json").write_text("{}")
+    assert names(*find_all([tmp_path / "data"])) == EXPECTED
+
+
+def test_a_zip_without_images_is_named_and_not_a_folder_of_ours(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("no image")
+    archive = Path(shutil.make_archive(str(tmp_path / "empty"), "zip", tmp_path / "notes"))
+    with pytest.raises(DataError) as caught:
+        find_all([archive])
+    assert str(archive) in str(caught.value)
+    assert "cache" not in str(caught.value)

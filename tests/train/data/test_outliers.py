@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.data.outliers import FEWEST, HELD_OUT, choose_exposed, exclude_held_out, find_outliers
 from catsdogs_train.data.split import Sample
 
@@ -43,3 +44,15 @@ def test_a_network_sees_all_but_a_part_often_enough(rooms: Path) -> None:
     everything = choose_exposed(outliers, train_count=60, all_of_them=True)
     assert {sample.path for sample in everything} == {sample.path for sample in exclude_held_out(outliers)}
     assert len(choose_exposed(outliers, train_count=500, all_of_them=True)) == max(50, len(everything))
+
+
+@pytest.mark.parametrize(("sizes", "by_folder"), [([30, 25, 20, 5, 5, 5, 5, 5], True), ([70, 5, 5, 5, 5, 5], False)])
+def test_the_part_that_judges_is_about_a_fifth(sizes: list[int], by_folder: bool, tmp_path: Path) -> None:
+    for number, size in enumerate(sizes):
+        write_folder(tmp_path / str(number), per_class=size, first_seed=100 * number, kinds=["room"])
+    outliers, _ = find_outliers([tmp_path], [], 0)
+    judges = [sample for sample in outliers if sample.label == HELD_OUT]
+    assert 0.15 <= len(judges) / len(outliers) <= 0.25
+    folders = {sample.path.parent for sample in judges}
+    others = {sample.path.parent for sample in exclude_held_out(outliers)}
+    assert folders.isdisjoint(others) == by_folder

@@ -186,3 +186,15 @@ def test_what_is_nearly_an_image_that_judged_before_is_not_learned(
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
     assert len(split.judged) == len(earlier.val) - 2
     assert not [sample.path for sample in split.train if sample.path.name.startswith("twin")]
+
+
+def test_another_label_of_an_image_that_is_known_is_said(
+    tmp_path: Path, earlier: Split, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500)
+    known = next(sample for sample in earlier.train if sample.label == 0)
+    shutil.copy(known.path, copy := tmp_path / "new" / "dog" / "mended.png")
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    reasons = {item.path: item.reason for item in split.quarantine}
+    assert reasons[copy] == "the earlier run has it as cat: --drop it to learn the new label"
+    assert "1 images of DATA keep the label of the earlier run" in caplog.text

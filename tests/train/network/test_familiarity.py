@@ -129,3 +129,11 @@ def test_the_target_recall_is_kept_for_other_images_also_with_few(count: int) ->
         detector = detector.with_threshold_for(0.95, scores)
         kept.append((detector.score(drawn(200, 0, 3 * seed + 2)) >= 0).mean())
     assert np.mean(kept) >= 0.94
+
+
+def test_copies_of_one_image_at_the_threshold_stay_together() -> None:
+    detector = Detector(method="", weights=np.ones(1), bias=0.0)
+    scores = np.concatenate([np.arange(3.0), np.full(7, 5.0), np.arange(10.0, 100.0)])
+    moved = detector.with_threshold_for(0.95, scores)  # the fifth lowest of 100, a copy, decides
+    assert int((moved.score(scores[:, np.newaxis]) >= 0).sum()) == 97
+    assert float(np.abs(moved.score(scores[:, np.newaxis])).min()) > 0.01  # away from each: float32 decides the same

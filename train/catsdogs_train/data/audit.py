@@ -14,11 +14,9 @@ import imagehash
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.images.decode import decode, read_bytes, resize
+from catsdogs_edge.images.decode import decoded, read_bytes, resize
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.cache import cache_folder
@@ -88,12 +86,14 @@ def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int 
 def near_groups(images: Sequence[Finding]) -> list[int]:
     """Returns for each image the smallest index of those that are nearly the same (its own, if it is alone)."""
     bits, colours = _arrays(images)
-    close = [_close(bits[n + 1 :], colours[n + 1 :], bits[n], colours[n]) + n + 1 for n in range(len(images))]
-    ones = np.repeat(np.arange(len(images)), [len(others) for others in close])
-    pairs = np.ones(len(ones)), (ones, np.concatenate([*close, np.zeros(0, int)]))
-    _, groups = connected_components(coo_array(pairs, shape=(len(images), len(images))), directed=False)
-    _, first = np.unique(groups, return_index=True)
-    return [int(first[group]) for group in groups]
+    groups = np.arange(len(images))
+    for n in range(1, len(images)):  # a list of all pairs would take gigabytes, of the frames of a still camera
+        near = np.unique(groups[_close(bits[:n], colours[:n], bits[n], colours[n])])
+        if len(near):
+            groups[n] = near[0]
+        if len(near) > 1:  # this one joins them
+            groups[np.isin(groups, near)] = near[0]
+    return [int(group) for group in groups]
 
 
 def _close(
@@ -120,11 +120,11 @@ def _examine(path: Path, known: dict[str, Finding]) -> Finding:
     if sha256 in known:
         return known[sha256]
     try:
-        rgb = decode(data)
+        with decoded(data) as rgb:
+            small, colours = resize(rgb, _HASHED_SIZE), resize(rgb, _GRID)
     except ImageError as error:
         return Finding(sha256, 0, b"", str(error))
-    small = Image.fromarray(resize(rgb, _HASHED_SIZE))
-    return Finding(sha256, int(str(imagehash.phash(small)), 16), resize(rgb, _GRID).tobytes(), "")
+    return Finding(sha256, int(str(imagehash.phash(Image.fromarray(small))), 16), colours.tobytes(), "")
 
 
 class _Memory:

@@ -1,6 +1,8 @@
 """Reads which images shall be left out: a `worst.csv` that somebody has looked through."""
 
+import codecs
 import csv
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +28,10 @@ class DropList:
         """
         hashes, paths = set(), set()
         try:
-            with file.open(newline="", encoding="utf-8-sig", errors="surrogateescape") as stream:
+            with file.open("rb") as start:
+                is_utf16 = start.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}  # as programs on Windows write
+            encoding = "utf-16" if is_utf16 else "utf-8-sig"
+            with file.open(newline="", encoding=encoding, errors="surrogateescape") as stream:
                 reader = csv.DictReader(stream)
                 if not {"sha256", "path"} & set(reader.fieldnames or ()):
                     found = ", ".join(reader.fieldnames or ["none"])
@@ -41,6 +46,12 @@ class DropList:
                 raise
             raise DataError(f"--drop {file} cannot be read: {getattr(error, 'strerror', None) or error}") from error
         return cls(file, frozenset(hashes), frozenset(paths))
+
+    def count_missing(self, images: Iterable[tuple[Path, str]]) -> int:
+        """Returns how many entries name none of the images, each a path and its SHA-256."""
+        images = list(images)
+        there = {path.resolve() for path, _ in images} if self.paths else set()
+        return len(self.hashes.difference(sha256 for _, sha256 in images)) + len(self.paths - there)
 
     def has(self, path: Path, sha256: str) -> bool:
         """Returns whether an image is listed."""

@@ -56,11 +56,14 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
 
 
 def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+    folder = root
     try:
         folder = unpack(root) if root.is_file() else root
         if not folder.is_dir():
             raise DataError(f"{root}: no such folder or zip file (expected one with a folder of images for each class)")
         return _labelled(_inner(folder), root)
+    except DataError as error:
+        raise DataError(str(error).replace(str(folder), str(root))) from error  # where the user has it
     except CatsDogsError:
         raise
     except OSError as error:
@@ -106,7 +109,7 @@ def _inner(folder: Path) -> Path:
     """Goes into a folder that lies alone: `PetImages` in Microsoft's zip, `train` in Kaggle's."""
     while True:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-        inside = [entry for entry in entries if entry.is_dir()]
+        inside = class_folders(folder)
         if len(inside) != 1 or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
             return folder
         folder = inside[0]

@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ FOLDS = 5
 HELD_OUT = 0
 """The part that a network never sees while it learns, where it sees the others: it judges, then."""
 
+_LARGEST = 0.4  # share of all images, of a folder that is no kind among others
 _SHARE, _MOST_REPEATS = 0.1, 8  # of the training images; and how often each is shown in an epoch, to get there
 
 
@@ -100,8 +102,18 @@ def _draw(folders: Sequence[Path], seed: int) -> Iterator[Path]:
 
 
 def _folds(paths: Sequence[Path]) -> list[int]:
-    """Returns a fold for each image: its folder's, so that what is alike is together, or, with few folders, its own."""
-    folders = sorted({path.parent for path in paths})
-    if len(folders) < FOLDS:
+    """Returns a fold for each image: its folder's, so that what is alike is together, or its own.
+
+    Its own with few folders, or where one holds most of all. Folders fill the folds evenly, and the fold that judges is
+    the one that is nearest to a fifth of all.
+    """
+    sizes = Counter(path.parent for path in paths)
+    if len(sizes) < FOLDS or max(sizes.values()) > _LARGEST * len(paths):
         return [index % FOLDS for index in range(len(paths))]
-    return [folders.index(path.parent) % FOLDS for path in paths]
+    filled, fold_of = [0] * FOLDS, {}
+    for folder, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):
+        fold_of[folder] = fold = filled.index(min(filled))
+        filled[fold] += count
+    judging = min(range(FOLDS), key=lambda fold: abs(filled[fold] - len(paths) / FOLDS))
+    names = {judging: HELD_OUT, HELD_OUT: judging}
+    return [names.get(fold_of[path.parent], fold_of[path.parent]) for path in paths]

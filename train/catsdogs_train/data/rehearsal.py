@@ -1,7 +1,7 @@
 """Puts new images beside those of an earlier run: so that what is new is learned, and what was known is kept."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,15 +68,13 @@ def extend_split(
     (learned, more), (judged, rest) = _read(old.train, old.learned), _read(old.val, old.judged)
     anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
     quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
-    known = {item.sample.sha256 for item in (*learned, *judged)}
-    quarantine += [
-        Quarantined(item.sample.path, "the earlier run has it") for item in new if item.sample.sha256 in known
-    ]
+    known = {item.sample.sha256: item.sample.label for item in (*learned, *judged)}
+    quarantine += _known_ones(new, known, classes)
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
     new = [_named(item, origins) for item in new if item.sample.sha256 not in known]
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
-    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known
+    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known.keys()
     train, val, more = divide([item for item in new if item.sample.sha256 not in seen], None, None, seed)
     train += [item for item in new if item.sample.sha256 in seen]  # such as those that were dropped, with another label
     quarantine += more
@@ -101,6 +99,21 @@ def extend_split(
         learned,
         judged,
     )
+
+
+def _known_ones(new: Sequence[Candidate], known: Mapping[str, int], classes: Sequence[str]) -> Iterator[Quarantined]:
+    """Says which of the new images the earlier run has, and warns where it has them with another label."""
+    others = 0
+    for item in new:
+        if (label := known.get(item.sample.sha256)) is None:
+            continue
+        reason = "the earlier run has it"
+        if label != item.sample.label:
+            reason += f" as {classes[label]}: --drop it to learn the new label"
+            others += 1
+        yield Quarantined(item.sample.path, reason)
+    if others:
+        _log.warning("%d images of DATA keep the label of the earlier run; quarantine.csv says which", others)
 
 
 def _join(split: Split, learned: Sequence[Candidate], judged: Sequence[Candidate]) -> Split:

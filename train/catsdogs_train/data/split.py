@@ -153,6 +153,7 @@ def sort_out(
     """
     readable, quarantine = read_candidates(labelled)
     if drop:
+        missing = drop.count_missing((item.sample.path, item.sample.sha256) for item in readable)
         readable, listed = leave_out(readable, drop)
         if not listed:
             raise DataError(
@@ -160,6 +161,8 @@ def sort_out(
             )
         quarantine += listed
         _log.info("%d images left out, as %s lists them", len(listed), drop.file)
+        if missing:
+            _log.warning("%d more lines of %s name no image of DATA (a --val stays as it is)", missing, drop.file)
     same: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in readable:
         same[candidate.finding.sha256].append(candidate)

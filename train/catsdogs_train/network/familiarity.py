@@ -74,7 +74,8 @@ def _threshold(target_recall: float, judges: Values, deviation: float) -> float:
     scores = np.sort(judges)
     rank = math.floor((len(scores) + 1) * (1 - target_recall) + 1e-9)  # of the lowest that is kept; 0: too few
     index = max(rank - 1, 0)
-    below = scores[index - 1] if index else scores[0] - (0.1 if rank else 1.0) * deviation
+    lower = scores[scores < scores[index]]  # not just the one before, of which this may be a copy
+    below = lower[-1] if len(lower) else scores[index] - (0.1 if rank else 1.0) * deviation
     return float(scores[index] + below) / 2
 
 

@@ -46,11 +46,11 @@ class SourceDifference(SourceChange, frozen=True, kw_only=True):
 class WorseError(ParityError):
     """The new model is worse; `differences` tells where."""
 
-    def __init__(self, differences: Sequence[SourceDifference], model: Path) -> None:
+    def __init__(self, differences: Sequence[SourceDifference], model: Path, precision: Precision) -> None:
         worse = [item for item in differences if item.is_worse]
         super().__init__(
-            f"worse than {model} on {'; '.join(item.describe() for item in worse)}. Nothing is published. Look at the "
-            "labels of the new images (changes.csv of the run), or collect more of them"
+            f"{precision.value} is worse than {model} on {'; '.join(item.describe() for item in worse)}. Nothing is "
+            "published. Look at the labels of the new images (changes.csv of the run), or collect more of them"
         )
         self.differences = tuple(differences)
 
@@ -92,7 +92,7 @@ class Predecessor:
                 for change in by_source(before, _right(candidate, images), sources)
             ]
             if any(item.is_worse for item in found[precision]):
-                raise WorseError(found[precision], self._model)
+                raise WorseError(found[precision], self._model, precision)
         return found
 
 

@@ -97,6 +97,7 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
                         _begin(results)
                     classify(finished)
                     writer.flush()
+                    watch.forget(path for path in finished if not os.path.lexists(path))
             else:
                 classify(found)
         except (KeyboardInterrupt, SystemExit) as end:  # SystemExit: another signal
@@ -146,7 +147,9 @@ class _Writer:
                 if path in earlier:
                     self._sorter.finish_earlier(path, earlier[path])
             except ImageError as error:
+                self._summary.stayed += 1
                 say(str(error), err=True, red=True)
+                return True
             if os.path.lexists(path) and not self._sorter.holds(path):
                 self._summary.stayed += 1
                 say(f"{path} stays: there is a row for an image of that name", err=True)

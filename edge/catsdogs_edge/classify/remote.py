@@ -39,8 +39,11 @@ class RemoteOriginal(Original):
     @property
     def name(self) -> str:
         """The address, without a password; where parameters are hidden, with a hash that tells it from others."""
-        name, query = redact(self.address), urlsplit(self.address).query
-        return f"{name}#{hashlib.sha256(query.encode()).hexdigest()[:6]}" if query and name != self.address else name
+        name, query = redact(self.address), self.address.partition("?")[2]
+        if not query or name == self.address:
+            return name
+        # Few signs, so that nobody finds out by them what is hidden; `redact` ends before them.
+        return f"{name}&#{hashlib.sha256(query.encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
 
     def read(self) -> bytes:
         """Fetches the encoded image; see `fetch`."""

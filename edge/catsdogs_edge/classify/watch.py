@@ -6,7 +6,7 @@ import queue
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from watchdog.events import (
@@ -61,7 +61,7 @@ class FolderWatch:
         self._folders = folders
         self._real = {folder.resolve(): folder for folder in folders}
         self._without = without.resolve() if without else None
-        self._events: queue.SimpleQueue[FileSystemEvent] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[FileSystemEvent, float]] = queue.SimpleQueue()
         self._waiting: dict[Path, tuple[float, Version]] = {}
         self._seen: dict[Path, Version] = {}
         self._old: dict[Path, Version] = {}
@@ -78,6 +78,13 @@ class FolderWatch:
     def was_there(self, path: Path) -> bool:
         """Returns whether an image that was yielded was there at the start, as it is now."""
         return path in self._old and self._old[path] == self._seen.get(path)
+
+    def forget(self, paths: Iterable[Path]) -> None:
+        """Takes what comes under these names for new, as they were moved away."""
+        for path in paths:
+            for known in (self._seen, self._old):
+                known.pop(path, None)
+            del self._away[path]
 
     def close(self) -> None:
         """Ends the watch."""
@@ -112,12 +119,11 @@ class FolderWatch:
         for path in list(self._seen):  # the folder may be away for a moment, such as that of a file server
             self._away[path] = 0 if path in there else self._away[path] + 1
             if self._away[path] >= _FORGET:
-                del self._seen[path], self._away[path]
-                self._old.pop(path, None)
+                self.forget([path])
 
     def _take_events(self) -> None:
         while not self._events.empty():
-            event = self._events.get()
+            event, arrived = self._events.get()
             path = self._as_given(Path(os.fsdecode(event.dest_path or event.src_path)))
             if event.is_directory:
                 if path.is_dir() and self._is_searched(path):
@@ -127,7 +133,7 @@ class FolderWatch:
                 if isinstance(event, FileClosedEvent | FileMovedEvent):
                     self._expect(path, SETTLED)
                 else:  # nobody will close what was moved here: files of a folder, or one that is old already
-                    is_whole = event.is_synthetic or _is_old(_version(path))
+                    is_whole = event.is_synthetic or _is_old(_version(path), arrived)
                     self._expect(path, QUIET if is_whole else UNCLOSED)
 
     def _as_given(self, path: Path) -> Path:
@@ -155,7 +161,7 @@ class FolderWatch:
         if version is None or self._seen.get(path) == version:
             self._waiting.pop(path, None)
             return
-        is_done = may_be_old and _is_old(version)
+        is_done = may_be_old and _is_old(version, time.time())
         self._waiting[path] = time.monotonic() + (0.0 if is_done else seconds), version
 
     def _ready(self, now: float) -> list[Path]:
@@ -175,17 +181,17 @@ class FolderWatch:
 
 
 class _Handler(FileSystemEventHandler):
-    def __init__(self, put: Callable[[FileSystemEvent], None]) -> None:
+    def __init__(self, put: Callable[[tuple[FileSystemEvent, float]], None]) -> None:
         self._put = put
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Passes an event on, to the thread that asks."""
-        self._put(event)
+        self._put((event, time.time()))
 
 
-def _is_old(version: Version | None) -> bool:
-    """Returns whether nobody writes to it, by its time."""
-    return version is not None and time.time() - version[0] / 1e9 > QUIET
+def _is_old(version: Version | None, moment: float) -> bool:
+    """Returns whether nobody wrote to it then, by its time."""
+    return version is not None and moment - version[0] / 1e9 > QUIET
 
 
 def _version(path: Path) -> Version | None:

@@ -47,7 +47,8 @@ def find_images(
     - A folder: searched with the folders in it. Hidden entries and files without an image's ending are left out;
       links to folders are not followed (they may form a loop). A folder that cannot be opened, or that is named
       like an image, is given back itself, so that it becomes a row with an error.
-    - A pattern such as `holiday/**/*.jpg`, unless a file has that very name.
+    - A pattern such as `holiday/**/*.jpg`, unless a file has that very name. Folders that match are searched, and what
+      is in them is found with them.
     - `@names.txt`: a file with a path in each line (with `null`, NUL bytes end them); `-`: the same on standard input.
     - Anything else is given back as it is, whatever its name: it was asked for by name. `without` is left out.
 
@@ -56,9 +57,8 @@ def find_images(
     Raises `DataError` for a list that cannot be read.
     """
     without = without.resolve() if without else None
-    here = Path.cwd()
-    # What is named is taken, though it lies in that folder, where we are in it, too
-    unless_named = None if without in (here, *here.parents) else without
+    # What is named is taken, though it lies in that folder, where we are in it, too.
+    unless_named = None if without and Path.cwd().is_relative_to(without) else without
     for source in map(str, sources):
         if is_list(source):
             for name in read_list(source, null=null):

@@ -9,7 +9,7 @@ AVIF_STARTS = (b"ftypavif", b"ftypavis")
 
 _WIDTH, _HEIGHT = 0x0100, 0x0101  # tags of TIFF 6.0
 _SHORT, _LONG = 3, 4
-_OS2_HEADER, _WINDOWS_HEADERS = 12, range(40, 125)  # bytes of the second header of a BMP
+_OS2_HEADER, _OTHER_HEADERS = 12, range(16, 256)  # bytes of the second header of a BMP; a text has letters there
 
 
 def count_pixels(data: bytes) -> int | None:
@@ -20,7 +20,7 @@ def count_pixels(data: bytes) -> int | None:
         width, height = _little(data[6:8]), _little(data[8:10])
     elif data.startswith(b"BM") and _little(data[14:18]) == _OS2_HEADER:
         width, height = _little(data[18:20]), _little(data[20:22])
-    elif data.startswith(b"BM") and _little(data[14:18]) in _WINDOWS_HEADERS:
+    elif data.startswith(b"BM") and _little(data[14:18]) in _OTHER_HEADERS:
         width, height = (abs(_little(data[start : start + 4], signed=True)) for start in (18, 22))
     elif data[8:16] == b"WEBPVP8X":
         width, height = _little(data[24:27]) + 1, _little(data[27:30]) + 1

@@ -3,6 +3,7 @@
 import filecmp
 import os
 import shutil
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -65,12 +66,16 @@ def install(new: Path, place: Path) -> Path | None:
 
 
 def _keep_access(place: Path, new: Path) -> None:
-    """Gives a file the mode and, where that is allowed, the owner of the one that it replaces."""
-    shutil.copymode(place, new)
+    """Gives a file the mode and, where that is allowed, the owner and the group of the one that it replaces."""
+    before = place.stat()
     if hasattr(os, "chown"):  # not on Windows
-        status = place.stat()
-        with suppress(PermissionError):
-            os.chown(new, status.st_uid, status.st_gid)
+        for user, group in ((-1, before.st_gid), (before.st_uid, -1)):
+            with suppress(OSError):  # another user's, or a disk that has none
+                os.chown(new, user, group)
+    mode = stat.S_IMODE(before.st_mode)
+    if new.stat().st_gid != before.st_gid:  # who read it as the group does so as others
+        mode |= (mode & stat.S_IRGRP) >> 3
+    new.chmod(mode)
 
 
 def _link_or_copy(file: Path, name: Path) -> None:

@@ -33,8 +33,9 @@ LARGEST_BODY = 20 * 2**20
 """Most bytes of a request."""
 
 BODY_SECONDS = 30.0
-_SECONDS_TO_SEND = 2.0  # that a client may go on with a body that is too large
 """That a request has to arrive in."""
+
+_SECONDS_TO_SEND = 2.0  # that a client may go on with a body that is too large
 
 Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
 
@@ -199,7 +200,8 @@ async def read_body(request: Request) -> bytes:
     """Reads a body, and decompresses it; raises a 413 for one that is too large, a 408, 415, or 400."""
     promised = request.headers.get("content-length", "0")
     if promised.isdecimal() and int(promised) > LARGEST_BODY:
-        await _throw_away(request)
+        if "expect" not in request.headers:  # else it waits for our word before it sends anything
+            await _throw_away(request)
         raise _too_large()
     chunks, size = [], 0
     try:
@@ -288,16 +290,20 @@ async def _parse_form(request: Request, body: bytes) -> FormData:
 async def explain(request: Request, error: Exception) -> Response:
     """Answers an HTTPException as JSON."""
     assert isinstance(error, HTTPException)  # noqa: S101 - for mypy
-    of_deepstack = {"success": False} if request.url.path.startswith("/v1/vision/") else {}
-    return Json({**of_deepstack, "error": error.detail}, error.status_code, error.headers)
+    return _refusal(request, error.detail, error.status_code, error.headers)
 
 
 async def explain_error(request: Request, error: Exception) -> Response:
     """Answers what a user can mend, such as a GPU whose memory is full."""
-    return Json({"error": str(error)}, 503, {"retry-after": "10"})
+    return _refusal(request, str(error), 503, {"retry-after": "10"})
 
 
 async def explain_bug(request: Request, error: Exception) -> Response:
     """Answers what should not be, and says it in the log, where a bug keeps its traceback."""
     _log.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    return Json({"error": "this is a bug in catsdogs: its log says more"}, 500)
+    return _refusal(request, "this is a bug in catsdogs: its log says more", 500)
+
+
+def _refusal(request: Request, error: str, status: int, headers: Mapping[str, str] | None = None) -> Response:
+    of_deepstack = {"success": False} if request.url.path.startswith("/v1/vision/") else {}
+    return Json({**of_deepstack, "error": error}, status, headers)

@@ -13,6 +13,7 @@ from catsdogs_edge.classify import remote
 from catsdogs_edge.classify.options import is_address
 from catsdogs_edge.classify.remote import RemoteOriginal, fetch
 from catsdogs_edge.errors import ImageError
+from catsdogs_edge.output.terminal import redact
 from tests.edge.conftest import RED, encode, plain
 
 IMAGE = encode(plain(RED))
@@ -180,6 +181,8 @@ def test_videos_in_a_folder_are_named_in_the_summary(scripts: Path, tiny: Path, 
 
 def test_addresses_that_differ_in_what_is_hidden_have_names_that_differ() -> None:
     one, two, plain_one = (RemoteOriginal.from_address(f"http://h/i{query}").name for query in ("?id=1", "?id=2", ""))
-    assert one.startswith("http://h/i?id=***#")
+    assert one.startswith("http://h/i?id=***&#")
+    assert redact(one) == one
+    assert RemoteOriginal.from_address("http://[::1/x").name == "http://[::1/x"
     assert one != two
     assert plain_one == "http://h/i"

@@ -197,4 +197,24 @@ def test_another_label_of_an_image_that_is_known_is_said(
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
     reasons = {item.path: item.reason for item in split.quarantine}
     assert reasons[copy] == "the earlier run has it as cat: --drop it to learn the new label"
-    assert "1 images of DATA keep the label of the earlier run" in caplog.text
+    assert "images of DATA that keep the label of the earlier run: 1" in caplog.text
+
+    listed = tmp_path / "worst.csv"
+    listed.write_text(f"sha256\n{known.sha256}\n")
+    again = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
+    assert [sample.label for sample in again.train if sample.sha256 == known.sha256] == [1]
+
+
+def test_what_judged_and_is_elsewhere_now_still_judges(
+    tmp_path: Path, earlier: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rehearsal, "MOST_VAL", 2)
+    write_folder(tmp_path / "new", per_class=12, first_seed=500)
+    write_split(tmp_path, first := extend_split(CLASSES, earlier, [tmp_path / "new"], 0))
+    for sample in first.judged:
+        (tmp_path / "moved" / CLASSES[sample.label]).mkdir(parents=True, exist_ok=True)
+        sample.path.rename(tmp_path / "moved" / CLASSES[sample.label] / sample.path.name)
+    write_folder(tmp_path / "moved", per_class=12, first_seed=900)
+    for seed in range(5):
+        split = extend_split(CLASSES, read_split(tmp_path, CLASSES), [tmp_path / "moved"], seed)
+        assert not {sample.sha256 for sample in split.train} & {sample.sha256 for sample in first.judged}

@@ -2,6 +2,7 @@
 
 import codecs
 import csv
+import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,10 +29,10 @@ class DropList:
         """
         hashes, paths = set(), set()
         try:
-            with file.open("rb") as start:
-                is_utf16 = start.read(2) in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE}  # as programs on Windows write
-            encoding = "utf-16" if is_utf16 else "utf-8-sig"
-            with file.open(newline="", encoding=encoding, errors="surrogateescape") as stream:
+            data = file.read_bytes()
+            is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as programs on Windows write it
+            text = data.decode("utf-16") if is_utf16 else data.decode("utf-8-sig", "surrogateescape")
+            with io.StringIO(text, newline="") as stream:
                 reader = csv.DictReader(stream)
                 if not {"sha256", "path"} & set(reader.fieldnames or ()):
                     found = ", ".join(reader.fieldnames or ["none"])

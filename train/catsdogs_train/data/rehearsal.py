@@ -51,16 +51,11 @@ def extend_split(
 
     Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
     """
-    names, labelled = find_all(data)
-    if unknown := set(names) - set(classes):
-        raise DataError(
-            f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
-        )
-    labelled = [(path, classes.index(names[label])) for path, label in labelled]
+    labelled = _find_new(classes, data)
     old, dropped = _without_dropped(earlier, drop)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
     if drop:
-        new, listed = leave_out(new, drop)
+        new, listed = _without_dropped_ones(new, earlier, drop)
         dropped += listed
         if not dropped:
             raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
@@ -68,15 +63,18 @@ def extend_split(
     (learned, more), (judged, rest) = _read(old.train, old.learned), _read(old.val, old.judged)
     anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
     quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
-    known = {item.sample.sha256: item.sample.label for item in (*learned, *judged)}
-    quarantine += _known_ones(new, known, classes)
+    quarantine += _known_ones(new, learned, judged, classes)
+    known = {item.sample.sha256 for item in (*learned, *judged)}
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
     new = [_named(item, origins) for item in new if item.sample.sha256 not in known]
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
-    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known.keys()
-    train, val, more = divide([item for item in new if item.sample.sha256 not in seen], None, None, seed)
-    train += [item for item in new if item.sample.sha256 in seen]  # such as those that were dropped, with another label
+    # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
+    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known
+    judging = {sample.sha256 for sample in (*earlier.val, *earlier.judged)} - known
+    train, val, more = divide([item for item in new if item.sample.sha256 not in seen | judging], None, None, seed)
+    train += [item for item in new if item.sample.sha256 in seen]
+    val += [item for item in new if item.sample.sha256 in judging]
     quarantine += more
     val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
     quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
@@ -88,43 +86,59 @@ def extend_split(
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
     weight = min(max(LEAST_SHARE / (1 - LEAST_SHARE) * len(old_train) / len(train), 1.0), _MOST_WEIGHT)
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
-    return _join(
-        Split(
-            tuple(classes),
-            (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train)),
-            tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val)),
-            tuple(quarantine),
-            seen=seen,
-        ),
-        learned,
-        judged,
+    all_train = (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train))
+    all_val = tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val))
+    taken = {sample.sha256 for sample in (*all_train, *all_val)}
+    return Split(
+        tuple(classes),
+        all_train,
+        all_val,
+        tuple(quarantine),
+        learned=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
+        judged=tuple(sample for sample in (*old.val, *old.judged) if sample.sha256 not in taken),
+        seen=seen - taken,
     )
 
 
-def _known_ones(new: Sequence[Candidate], known: Mapping[str, int], classes: Sequence[str]) -> Iterator[Quarantined]:
+def _find_new(classes: Sequence[str], data: Sequence[Path]) -> list[tuple[Path, int]]:
+    """Finds the images of DATA, each with the index of its class in the earlier run."""
+    names, labelled = find_all(data)
+    if unknown := set(names) - set(classes):
+        raise DataError(
+            f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
+        )
+    return [(path, classes.index(names[label])) for path, label in labelled]
+
+
+def _without_dropped_ones(
+    new: Sequence[Candidate], earlier: Split, drop: DropList
+) -> tuple[list[Candidate], list[Quarantined]]:
+    """Leaves out what a list names of DATA, but not what has another label there: that is why the old one is listed."""
+    before = {sample.sha256: sample.label for sample in (*earlier.train, *earlier.learned)}
+    mended = {
+        item.sample.sha256 for item in new if before.get(item.sample.sha256, item.sample.label) != item.sample.label
+    }
+    kept, listed = leave_out([item for item in new if item.sample.sha256 not in mended], drop)
+    return [*kept, *(item for item in new if item.sample.sha256 in mended)], listed
+
+
+def _known_ones(
+    new: Sequence[Candidate], learned: Sequence[Candidate], judged: Sequence[Candidate], classes: Sequence[str]
+) -> Iterator[Quarantined]:
     """Says which of the new images the earlier run has, and warns where it has them with another label."""
     others = 0
-    for item in new:
-        if (label := known.get(item.sample.sha256)) is None:
-            continue
-        reason = "the earlier run has it"
-        if label != item.sample.label:
-            reason += f" as {classes[label]}: --drop it to learn the new label"
-            others += 1
-        yield Quarantined(item.sample.path, reason)
+    for side, way_out in ((learned, "--drop it to learn the new label"), (judged, "it judges, and keeps that")):
+        labels = {item.sample.sha256: item.sample.label for item in side}
+        for item in new:
+            if (label := labels.get(item.sample.sha256)) is None:
+                continue
+            reason = "the earlier run has it"
+            if label != item.sample.label:
+                reason += f" as {classes[label]}: {way_out}"
+                others += 1
+            yield Quarantined(item.sample.path, reason)
     if others:
-        _log.warning("%d images of DATA keep the label of the earlier run; quarantine.csv says which", others)
-
-
-def _join(split: Split, learned: Sequence[Candidate], judged: Sequence[Candidate]) -> Split:
-    """Puts the old images aside that are not taken along."""
-    taken = {sample.sha256 for sample in (*split.train, *split.val)}
-    return replace(
-        split,
-        learned=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
-        judged=tuple(item.sample for item in judged if item.sample.sha256 not in taken),
-        seen=split.seen - taken,
-    )
+        _log.warning("images of DATA that keep the label of the earlier run: %d; quarantine.csv says which", others)
 
 
 def _named(item: Candidate, origins: Mapping[Path, str]) -> Candidate:

@@ -46,7 +46,7 @@ def _write_samples(
 def read_split(folder: Path, classes: tuple[str, ...]) -> Split:
     """Reads what `write_split` wrote; raises `DataError` where it is damaged."""
     own, aside = _read_rows(folder / _SPLIT), _read_rows(folder / _ASIDE)
-    if unknown := next((row for row in (*own, *aside) if row["label"] not in {*classes, ""}), None):
+    if unknown := next((row for row in (*own, *aside) if row["set"] != _SEEN and row["label"] not in classes), None):
         raise DataError(f"{folder} has an image of another class, {unknown['label']}: train anew")
 
     def samples(rows: Sequence[dict[str, str]], part: str) -> tuple[Sample, ...]:

@@ -1,5 +1,6 @@
 """Routes that classify an image: ours, and the one of DeepStack, which home automation knows."""
 
+import math
 import time
 from typing import Any
 
@@ -38,13 +39,14 @@ async def deepstack(request: Request) -> Response:
         raise HTTPException(404, f"there is no model '{request.path_params['name'][:40]}', only '{MODEL_NAME}'")
     with shown.inference.place():
         data, _ = await read_image(request, ("image", "file"))
+        least = _least_confidence(request)
         answer = await shown.inference.run(shown.inference.classify, data)
     milliseconds = round(1000 * (time.perf_counter() - started))
     prediction = answer.prediction
     if prediction is None:
         return Json({"success": False, "error": answer.error, "duration": milliseconds}, 422)
     found: list[dict[str, Any]] = []
-    if prediction.label != NEITHER and prediction.probability >= _least_confidence(request):
+    if prediction.label != NEITHER and prediction.probability >= least:
         edges = {"x_min": 0, "y_min": 0, "x_max": answer.width, "y_max": answer.height}
         found = [{"label": prediction.label, "confidence": round(prediction.probability, 6), **edges}]
     return Json(
@@ -63,9 +65,12 @@ def _least_confidence(request: Request) -> float:
     """Returns the `min_confidence` of a form, 0 to 1; 0 where it has none."""
     given = getattr(request.state, "fields", {}).get("min_confidence", "0")
     try:
-        return float(given)
-    except ValueError as error:
-        raise HTTPException(400, f"min_confidence is '{given[:20]}', expected a number from 0 to 1") from error
+        least = float(given or 0)
+    except ValueError:
+        least = math.nan
+    if math.isnan(least):
+        raise HTTPException(400, f"min_confidence is '{given[:20]}', expected a number from 0 to 1")
+    return least
 
 
 async def deepstack_models(request: Request) -> Response:

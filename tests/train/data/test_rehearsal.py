@@ -9,7 +9,7 @@ from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.data import rehearsal
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.rehearsal import EARLIER, LEAST_SHARE, extend_split
-from catsdogs_train.data.split import Split, make_split
+from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.run.tables import read_split, write_split
 
 CLASSES = ("cat", "dog")
@@ -19,6 +19,15 @@ CLASSES = ("cat", "dog")
 def earlier(tmp_path: Path) -> Split:
     write_folder(tmp_path / "old", per_class=20)
     return make_split([tmp_path / "old"], val=None, train_size=None, val_size=None, seed=0)
+
+
+def write_twin(sample: Sample, folder: Path) -> Path:
+    """Writes nearly the same image as a sample, a little smaller, and returns where it is."""
+    image = cv2.imread(str(sample.path))
+    assert image is not None
+    twin = folder / CLASSES[sample.label] / f"twin-{sample.path.name}"
+    assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+    return twin
 
 
 def test_old_images_stay_on_their_side_and_new_ones_are_divided(tmp_path: Path, earlier: Split) -> None:
@@ -49,11 +58,7 @@ def test_one_class_alone_may_be_new(tmp_path: Path, earlier: Split) -> None:
 
 def test_what_is_nearly_an_image_that_judges_is_not_learned(tmp_path: Path, earlier: Split) -> None:
     write_folder(tmp_path / "new", per_class=6, first_seed=500)
-    judge = earlier.val[0]
-    image = cv2.imread(str(judge.path))
-    assert image is not None
-    twin = tmp_path / "new" / CLASSES[judge.label] / "twin.png"
-    assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+    twin = write_twin(earlier.val[0], tmp_path / "new")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
     assert twin not in {sample.path for sample in split.train}
 
@@ -112,10 +117,7 @@ def test_what_was_learned_before_does_not_judge(
     monkeypatch.setattr(rehearsal, "MOST_TRAIN", 4)
     write_folder(tmp_path / "new", per_class=20, first_seed=500)
     for sample in earlier.train:
-        image = cv2.imread(str(sample.path))
-        assert image is not None
-        twin = tmp_path / "new" / CLASSES[sample.label] / f"twin-{sample.path.name}"
-        assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+        write_twin(sample, tmp_path / "new")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
     assert len(split.learned) == len(earlier.train) - 4
     assert not [sample.path for sample in split.val if sample.path.name.startswith("twin")]
@@ -179,10 +181,7 @@ def test_what_is_nearly_an_image_that_judged_before_is_not_learned(
     monkeypatch.setattr(rehearsal, "MOST_VAL", 2)
     write_folder(tmp_path / "new", per_class=12, first_seed=500)
     for sample in earlier.val:
-        image = cv2.imread(str(sample.path))
-        assert image is not None
-        twin = tmp_path / "new" / CLASSES[sample.label] / f"twin-{sample.path.name}"
-        assert cv2.imwrite(str(twin), cv2.resize(image, None, fx=0.95, fy=0.95))
+        write_twin(sample, tmp_path / "new")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
     assert len(split.judged) == len(earlier.val) - 2
     assert not [sample.path for sample in split.train if sample.path.name.startswith("twin")]

@@ -27,7 +27,7 @@ def plot_curves(history: Sequence[Epoch], best: int, path: Path) -> None:
     last_of_head = max((epoch.epoch for epoch in history if epoch.stage is Stage.HEAD), default=0)
     entropy = "cross-entropy (nats)"
     if history[best].stage is Stage.DISTILLATION:
-        entropy += "; of training, with the distance from the teacher"
+        entropy += "\ntraining: and distance from the teacher"
     for axes, name, unit, form in (
         (accuracy, "accuracy", "right answers", ".2%"),
         (loss, "loss", entropy, ".4f"),

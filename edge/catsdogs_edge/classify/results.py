@@ -2,7 +2,8 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -44,10 +45,14 @@ class Results(Protocol):
 class FileResults:
     """CSV (`path,label,probability,familiarity,<each class>,error`) or JSON Lines, one row an image."""
 
-    def __init__(self, rows: Rows, done: Done, info: ModelInfo, *, constant: Mapping[str, Any]) -> None:
-        self.done = done
-        self.begin, self.close, self.sync = rows.begin, rows.close, rows.sync
-        self._rows = rows
+    def __init__(
+        self, rows: Rows, read: Callable[[], Done] | None, info: ModelInfo, *, constant: Mapping[str, Any]
+    ) -> None:
+        """Takes the open rows, and what reads those of before, if they are to be gone on with."""
+        self.done = read() if read else NOTHING
+        self.begin, self.sync = rows.begin, rows.sync
+        self._rows, self._read = rows, read
+        self._has_retried = False
         self._classes = info.classes
         self._constant = constant
 
@@ -59,15 +64,16 @@ class FileResults:
         """
         columns = ["path", *prediction_columns(info.classes), "error", *(["sorted_to"] if sorting else [])]
         rows = CsvRows(path, columns, append=resume)  # from here on no other process writes it
-        done = resume_csv(rows, columns) if resume else NOTHING
-        return cls(rows, done, info, constant={})
+        return cls(rows, partial(resume_csv, rows, columns) if resume else None, info, constant={})
 
     @classmethod
     def open_jsonl(cls, path: Path, info: ModelInfo, *, resume: bool) -> "FileResults":
         """Opens a file for JSON Lines, with schema, provider and model in each; see `open_csv`."""
         rows = JsonRows(path, fields=JSON_FIELDS, known=ALL_JSON_FIELDS, append=resume)
-        done = resume_jsonl(rows, info.row_fields()["model"]) if resume else NOTHING
-        return cls(rows, done, info, constant={"schema": SCHEMA} | info.row_fields())
+        constant = {"schema": SCHEMA} | info.row_fields()
+        return cls(
+            rows, partial(resume_jsonl, rows, str(constant["model"])) if resume else None, info, constant=constant
+        )
 
     def write(self, row: ImageResult[str], target: Path | None) -> None:
         """Writes a row; see `Results.write`."""
@@ -75,6 +81,15 @@ class FileResults:
         fields = file_fields(path, row.prediction, row.error, self._classes)
         sorted_to = {} if target is None else {"sorted_to": str(target)}
         self._rows.write({**fields, **sorted_to, **self._constant})
+        self._has_retried |= self.done.has_failed(path)
+
+    def close(self) -> None:
+        """Takes out the rows with an error that have another one now, and closes the file."""
+        try:
+            if self._read and self._has_retried:
+                self._read()
+        finally:
+            self._rows.close()
 
 
 class Lines(Results):

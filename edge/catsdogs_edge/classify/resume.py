@@ -7,7 +7,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
@@ -27,20 +27,27 @@ TAIL = 64
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """The images that an output file holds already, but those with an error: they are tried again, unless they kill."""
+    """The images that an output file holds already, but those with an error: they are tried again, unless they kill.
+
+    Rows with an error stay until there is another one for their image, which may not be among those of this run.
+    """
 
     hashes: NDArray[np.uint64]
     """Hashes of paths, sorted, shape (N,): 8 bytes each, where a million paths would take 100 MB."""
     moved: Sequence[tuple[Path, Path]] = ()
     """Where the last of them were, and where they have been sorted to; `TAIL` at most."""
+    failed: NDArray[np.uint64] = field(default_factory=lambda: np.zeros(0, np.uint64))
+    """Hashes of the paths of rows with an error, sorted."""
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def __contains__(self, path: Path | str) -> bool:
-        key = _hash(str(path))
-        index = int(np.searchsorted(self.hashes, key))
-        return index < len(self.hashes) and bool(self.hashes[index] == key)
+        return _is_among(str(path), self.hashes)
+
+    def has_failed(self, path: str) -> bool:
+        """Returns whether there is a row with an error for an image."""
+        return _is_among(path, self.failed)
 
 
 NOTHING = Done(np.zeros(0, np.uint64))
@@ -55,7 +62,7 @@ _JSON_START = b'{"path": "'
 
 
 def resume_csv(rows: RowFile, columns: Sequence[str]) -> Done:
-    """Reads an open CSV file, and takes out its rows with an error and a last one that is not whole.
+    """Reads an open CSV file; takes out rows with an error that have another one, and a last one that is not whole.
 
     Raises `OutputError` where it has other columns, or is damaged elsewhere than at its end; it is left as it is then.
     """
@@ -93,7 +100,8 @@ def _resume(
         raise OutputError("--resume needs a file, not standard output")
     hashes: list[np.uint64] = []
     moved: deque[tuple[Path, Path]] = deque(maxlen=TAIL)
-    failed: set[int] = set()
+    failed: dict[np.uint64, int] = {}
+    stale: set[int] = set()
     number, end, ending = 0, 0, b""
     with write_errors(path), path.open("r+b") as stream:
         try:
@@ -106,10 +114,12 @@ def _resume(
                         break
                     ending = b"\n"  # which an editor has taken away
                 row = read(number, record)
+                if row is not None and (key := _hash(row["path"])) in failed:
+                    stale.add(failed.pop(key))
                 if row is not None and row["error"] not in {"", KILLED_TWICE}:
-                    failed.add(number)
+                    failed[key] = number
                 elif row is not None:
-                    hashes.append(_hash(row["path"]))
+                    hashes.append(key)
                     moved += [(Path(row["path"]), Path(row["sorted_to"]))] if row.get("sorted_to") else []
                 end += len(record)
         except (csv.Error, KeyError, RecursionError, TypeError, ValueError) as error:
@@ -120,15 +130,16 @@ def _resume(
         stream.truncate(end)
         stream.seek(end)
         stream.write(ending)
-    if failed:
-        rows.replace(_others(path, failed, quoted=quoted))
-    return Done(np.sort(np.array(hashes, np.uint64)), tuple(moved))
+    if stale:
+        rows.replace(_others(path, stale, quoted=quoted))
+    done, tried_again = (np.sort(np.array(keys, np.uint64)) for keys in (hashes, [*failed]))
+    return Done(done, tuple(moved), tried_again)
 
 
-def _others(path: Path, failed: Set[int], *, quoted: bool) -> Iterator[bytes]:
+def _others(path: Path, stale: Set[int], *, quoted: bool) -> Iterator[bytes]:
     """Yields the records of a file but for some, by number."""
     with write_errors(path), path.open("rb") as stream:
-        yield from (record for number, record in enumerate(_records(stream, quoted=quoted)) if number not in failed)
+        yield from (record for number, record in enumerate(_records(stream, quoted=quoted)) if number not in stale)
 
 
 def _is_whole(record: bytes, read: Callable[[int, bytes], Mapping[str, str] | None], number: int) -> bool:
@@ -158,6 +169,12 @@ def _records(stream: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
             record = b""
     if record:
         yield record
+
+
+def _is_among(path: str, hashes: NDArray[np.uint64]) -> bool:
+    key = _hash(path)
+    index = int(np.searchsorted(hashes, key))
+    return index < len(hashes) and bool(hashes[index] == key)
 
 
 def _hash(path: str) -> np.uint64:

@@ -1,6 +1,7 @@
 import contextlib
 import csv
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -117,26 +118,34 @@ def test_other_lines_are_refused_and_left_alone(content: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", ["rows.csv", "rows.jsonl"])
-def test_rows_with_an_error_are_taken_out_and_tried_again(name: str, tmp_path: Path) -> None:
+def test_rows_with_an_error_are_tried_again_and_go_when_there_is_another(name: str, tmp_path: Path) -> None:
     path = tmp_path / name
     columns = [*COLUMNS, "sorted_to"]
-    rows = open_rows(path, columns=columns)
-    rows.begin()
-    for number in range(TAIL + 10):
-        failed = number % 10 == 3
-        good = {"label": "cat", "error": None, "sorted_to": f"cat/{number}.jpg"}
-        row = {"label": None, "error": "has\ngone"} if failed else good
-        rows.write({"path": f"{number}.jpg", "probability": 1, "schema": 1, **row})
-    rows.close()
+
+    def add(numbers: Iterable[int], failed: set[int], *, append: bool) -> None:
+        rows = open_rows(path, columns=columns, append=append)
+        rows.begin()
+        for number in numbers:
+            good = {"label": "cat", "error": None, "sorted_to": f"cat/{number}.jpg"}
+            row = {"label": None, "error": "has\ngone"} if number in failed else good
+            rows.write({"path": f"{number}.jpg", "probability": 1, "schema": 1, **row})
+        rows.close()
+
+    add(range(TAIL + 10), set(range(3, TAIL + 10, 10)), append=False)
     path.chmod(0o640)
     done = resume(path, columns)
     assert Path("12.jpg") in done
     assert Path("13.jpg") not in done
+    assert done.has_failed("13.jpg")
     assert len(done) == TAIL + 10 - 8
     assert done.moved[-1] == (Path(f"{TAIL + 8}.jpg"), Path(f"cat/{TAIL + 8}.jpg"))
-    assert b"gone" not in path.read_bytes()
+    assert path.read_bytes().count(b"gone") == 8  # their images may not be among those of this run
+    add([13, 23, 33], {33}, append=True)
+    again = resume(path, columns)
+    assert len(again) == len(done) + 2
+    assert again.has_failed("33.jpg")
+    assert path.read_bytes().count(b"gone") == 6
     assert path.stat().st_mode & 0o777 == 0o640
-    assert len(resume(path, columns)) == len(done)
 
 
 def test_an_image_that_killed_two_runs_is_not_tried_again(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ NOT_RUN = {
     r"catsdogs-train .*--fine-tune-epochs 32": "takes hours on two cores; each option has its test",
     r"catsdogs-train .*--drop": "needs a run on the same images; tests/train/data/test_drop_list.py",
     r"(catsdogs-train .*--teacher|catsdogs-export small)": "needs a ResNet: train/stages/test_distillation.py",
-    r"catsdogs-export run --int8": "the fixture `published` is this command; the options have tests",
+    r"catsdogs-export run --(int8|fp16)": "the fixture `published` is this command; the options have tests",
 }
 """Commands that are only looked at, by how they begin, and why."""
 

@@ -12,13 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.images.decode import MOST_PIXELS, RgbImage
 
 BgrImage: TypeAlias = NDArray[np.uint8]
 """One frame as OpenCV captures, draws and shows it: uint8, shape (H, W, 3), BGR."""
-
-
-_MOST_PIXELS = 2**26  # of a frame, as of an image
 
 
 class State(StrEnum):
@@ -44,8 +41,8 @@ class Size:
         if not (match := re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,4})", text)):
             raise ValueError(f"'{text}' is no size, expected WIDTHxHEIGHT in pixels, such as 640x480")
         size = cls(int(match[1]), int(match[2]))
-        if size.width * size.height > _MOST_PIXELS:
-            raise ValueError(f"'{text}' has {size.width * size.height} pixels, expected {_MOST_PIXELS} at most")
+        if size.width * size.height > MOST_PIXELS:
+            raise ValueError(f"'{text}' has {size.width * size.height} pixels, expected {MOST_PIXELS} at most")
         return size
 
 

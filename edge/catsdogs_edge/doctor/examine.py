@@ -60,9 +60,8 @@ class Report:
         found = {"passed": self.passed} | asdict(self)
         if self.model:
             outcome = self.model.outcome
-            found["model"] |= {"passed": outcome.passed, "largest_difference": outcome.largest}
-            if not math.isfinite(outcome.largest):
-                found["model"]["largest_difference"] = None
+            largest = outcome.largest if math.isfinite(outcome.largest) else None  # JSON has no other number
+            found["model"] |= {"passed": outcome.passed, "largest_difference": largest}
         return json.dumps(found, indent=2, allow_nan=False)
 
     def describe(self) -> str:

@@ -62,16 +62,15 @@ def find_images(
     for source in map(str, sources):
         if is_list(source):
             for name in read_list(source, null=null):
-                yield from expand(Path(name), without if os.path.isdir(name) else unless_named, left_out)
+                yield from expand(Path(name), without, left_out, file_without=unless_named)
         elif is_pattern(source):
             folders: set[Path] = set()  # what is in them is found with them
             for path in map(Path, sorted(glob.iglob(_pattern(source), recursive=True)) or [source]):  # noqa: PTH207 - `**` as a shell has it
                 if folders.isdisjoint(path.parents):
-                    is_folder = os.path.isdir(path)
-                    folders.update([path] if is_folder else [])
-                    yield from expand(path, without if is_folder else unless_named, left_out)
+                    folders.update([path] if os.path.isdir(path) else [])
+                    yield from expand(path, without, left_out, file_without=unless_named)
         else:
-            yield from expand(Path(source), without if os.path.isdir(source) else None, left_out)
+            yield from expand(Path(source), without, left_out)
 
 
 def is_list(source: str) -> bool:
@@ -92,11 +91,19 @@ def _pattern(source: str) -> str:
 
 
 def expand(
-    path: Path, without: Path | None = None, left_out: Counter[str] | None = None, *, is_quiet: bool = False
+    path: Path,
+    without: Path | None = None,
+    left_out: Counter[str] | None = None,
+    *,
+    file_without: Path | None = None,
+    is_quiet: bool = False,
 ) -> Iterator[Path]:
-    """Returns the images in a folder, or what is no folder as it is; see `find_images`. `is_quiet` names no links."""
+    """Returns the images in a folder, or what is no folder as it is; see `find_images`.
+
+    A search leaves out the folder `without`; a single file is left out in `file_without`. `is_quiet` names no links.
+    """
     if not os.path.isdir(path):
-        if without is None or without not in path.absolute().parents:
+        if file_without is None or file_without not in path.absolute().parents:
             yield path
         return
     closed: list[OSError] = []

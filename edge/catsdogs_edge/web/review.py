@@ -13,7 +13,8 @@ from catsdogs_edge.collection.folder import Collected
 from catsdogs_edge.collection.review import DELETE, UNSURE, Review
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.model.contract import NEITHER
-from catsdogs_edge.web.endpoint import Endpoint, Json, box, read_body
+from catsdogs_edge.web.body import read_body
+from catsdogs_edge.web.endpoint import Endpoint, Json, box
 
 _REFUSED = dict.fromkeys((400, 413, 503), "application/json")
 _MOST_NAMES = 10_000

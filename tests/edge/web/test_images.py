@@ -85,7 +85,7 @@ def test_a_body_of_unknown_length_is_cut(plain_client: httpx.Client) -> None:
 
 
 def test_a_body_that_does_not_arrive_is_given_up(plain_client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("catsdogs_edge.web.endpoint.BODY_SECONDS", 0.2)
+    monkeypatch.setattr("catsdogs_edge.web.body.BODY_SECONDS", 0.2)
     with connect(plain_client) as stream:
         stream.sendall(b"POST /api/v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx")
         assert b" 408 " in stream.recv(4096).splitlines()[0]
@@ -146,7 +146,7 @@ def test_a_compressed_body_is_decompressed(
     assert plain_client.post("api/v1/classify", content=packed, headers=head).json()["label"] == "cat"
     assert plain_client.post("api/v1/classify", content=packed[:-9], headers=head).status_code == 400
     assert plain_client.post("api/v1/classify", content=b"no", headers=head).status_code == 400
-    monkeypatch.setattr("catsdogs_edge.web.endpoint.LARGEST_BODY", 1000)
+    monkeypatch.setattr("catsdogs_edge.web.body.LARGEST_BODY", 1000)
     assert plain_client.post("api/v1/classify", content=pack(bytes(10**6)), headers=head).status_code == 413
 
 

@@ -11,7 +11,8 @@ from starlette.responses import Response
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import file_fields
 from catsdogs_edge.output.rows import SCHEMA
-from catsdogs_edge.web.endpoint import Endpoint, Json, box, read_image
+from catsdogs_edge.web.body import read_image
+from catsdogs_edge.web.endpoint import Endpoint, Json, box
 
 MODEL_NAME = "catsdogs"
 

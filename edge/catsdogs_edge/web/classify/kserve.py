@@ -23,9 +23,10 @@ from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbBatch, load_bytes
 from catsdogs_edge.model.scores import Outputs
 from catsdogs_edge.output.json_text import from_json
+from catsdogs_edge.web.body import read_body
 from catsdogs_edge.web.camera.events import state_word
 from catsdogs_edge.web.classify.images import MODEL_NAME
-from catsdogs_edge.web.endpoint import Box, Endpoint, Json, box, read_body
+from catsdogs_edge.web.endpoint import Box, Endpoint, Json, box
 
 MOST_IMAGES = 64
 """In one request."""

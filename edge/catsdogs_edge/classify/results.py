@@ -80,8 +80,8 @@ class FileResults:
         path = row.path if row.prediction else redact(row.path)  # the address of a stream is an error
         fields = file_fields(path, row.prediction, row.error, self._classes)
         sorted_to = {} if target is None else {"sorted_to": str(target)}
+        self._has_retried = self._has_retried or self.done.has_failed(path)
         self._rows.write({**fields, **sorted_to, **self._constant})
-        self._has_retried |= self.done.has_failed(path)
 
     def close(self) -> None:
         """Takes out the rows with an error that have another one now, and closes the file."""

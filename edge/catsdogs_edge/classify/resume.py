@@ -172,6 +172,8 @@ def _records(stream: IO[bytes], *, quoted: bool) -> Iterator[bytes]:
 
 
 def _is_among(path: str, hashes: NDArray[np.uint64]) -> bool:
+    if not len(hashes):
+        return False
     key = _hash(path)
     index = int(np.searchsorted(hashes, key))
     return index < len(hashes) and bool(hashes[index] == key)

@@ -60,10 +60,6 @@ class Dataset(StrEnum):
     """Microsoft's copy of Kaggle's 25,000 images; those that are damaged are left out, as always."""
 
 
-USUAL_SIZE = 224
-"""Edge length of the input, in pixels, where nobody says anything."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The options of `catsdogs-train`, each declared once."""
@@ -102,8 +98,15 @@ class Settings:
         ),
     ] = None
     image_size: Annotated[
-        int, typer.Option(min=32, metavar="S", callback=_check_size, help="Edge length of the input, a multiple of 8.")
-    ] = USUAL_SIZE
+        int | None,
+        typer.Option(
+            min=32,
+            metavar="S",
+            callback=_check_size,
+            show_default="224, or that of an earlier RUN",
+            help="Edge length of the input, a multiple of 8.",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         typer.Option(
@@ -242,6 +245,11 @@ class Settings:
     ] = False
 
     @property
+    def input_size(self) -> int:
+        """Edge length of the input, in pixels."""
+        return self.image_size or 224
+
+    @property
     def head_epochs(self) -> int:
         """Most epochs of the output layer alone: on features that were computed once, they cost next to nothing."""
         return self.epochs or (300 if self.views else 10)
@@ -274,11 +282,11 @@ class Settings:
         are as large in it as in the whole image at full size, or smaller, and it takes half of the time (Touvron et
         al., "Fixing the train-test resolution discrepancy", 2019).
         """
-        return self.fine_tune_size or max(round(0.7 * self.image_size / 32), 1) * 32
+        return self.fine_tune_size or max(round(0.7 * self.input_size / 32), 1) * 32
 
     def decisive(self) -> dict[str, Any]:
         """Returns what decides how a training ends, by option, but for what is in files."""
         in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled", "from_run"}
         free = in_files | {"max_drop", "precision", "devices", "views_on", "tensorboard", "resume"}
-        values = asdict(self) | {"faster": self.speedup}
+        values = asdict(self) | {"faster": self.speedup, "image_size": self.input_size}
         return {f"--{name.replace('_', '-')}": value for name, value in values.items() if name not in free}

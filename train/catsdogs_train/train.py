@@ -33,7 +33,7 @@ from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
 from catsdogs_train.run.run_folder import RunFolderWriter
 from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned
-from catsdogs_train.settings import USUAL_SIZE, Settings
+from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import Prepared, TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
 from catsdogs_train.stages.error_messages import readable_errors
@@ -54,12 +54,7 @@ def train(settings: Settings) -> Epoch:
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
         MemoryShortageError: A batch does not fit into memory.
     """
-    if settings.from_run:
-        earlier = read_earlier(settings.from_run, "--from")
-        if settings.image_size not in {earlier.image_size, USUAL_SIZE}:
-            found, stays = settings.image_size, earlier.image_size
-            raise DataError(f"--image-size {found}, but {settings.from_run} has {stays} pixels, which stay")
-        settings = replace(settings, weights=str(earlier.model), image_size=earlier.image_size)
+    settings = _take_over(settings)
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
         check_weights(settings.weights)
@@ -74,6 +69,20 @@ def train(settings: Settings) -> Epoch:
             raise DataError(
                 "another host has ended, or cannot be reached: see what it says, and start all again with --resume"
             ) from error
+
+
+def _take_over(settings: Settings) -> Settings:
+    """Returns settings with what an earlier run decides: the image size, if none is asked for, and the network of --from."""
+    run = settings.from_run or settings.teacher
+    if not run:
+        return settings
+    earlier = read_earlier(run, "--from" if settings.from_run else "--teacher")
+    size = settings.image_size or earlier.image_size
+    if not settings.from_run:
+        return replace(settings, image_size=size)
+    if size != earlier.image_size:
+        raise DataError(f"--image-size {size}, but {run} has {earlier.image_size} pixels, which stay: leave it out")
+    return replace(settings, image_size=size, weights=str(earlier.model))
 
 
 def _train(settings: Settings, distribution: Distribution) -> Epoch:

@@ -46,7 +46,7 @@ def choose_views_on(settings: Settings, images: int, devices: int, begun: str | 
     if wanted is ViewsOn.DEVICE and settings.mixup and devices > 1:  # each has a part of a batch, mixes need all of it
         raise DataError("several devices do not mix what they draw themselves: use --views-on host, or --mixup 0")
     if wanted is ViewsOn.AUTO:
-        needed = images * 3 * settings.image_size**2
+        needed = images * 3 * settings.input_size**2
         has_room = needed <= _MOST_OF_DISK * shutil.disk_usage(existing_folder(settings.out)).free
         return ViewsOn.DEVICE if has_gpu() and has_room and not settings.mixup else ViewsOn.HOST
     return wanted

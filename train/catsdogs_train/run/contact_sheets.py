@@ -39,13 +39,13 @@ def plot_views(settings: Settings, split: Split, path: Path) -> None:
     stages: list[tuple[str, Recipe, int, int, int]] = []
     if not settings.teacher:
         views = min(settings.views or settings.head_epochs, settings.head_epochs)
-        stages.append(("head", PUBLISHED, settings.image_size, 0, views))
+        stages.append(("head", PUBLISHED, settings.input_size, 0, views))
     if settings.tuning_epochs:
         name, start = ("distillation", 0) if settings.teacher else ("fine-tuning", settings.head_epochs)
         stages.append((name, STRONG, settings.view_size, start, settings.tuning_epochs))
     rows = []
     for label, index in sorted(first.items())[:4]:
-        image = _load(split.train[index], settings.image_size)
+        image = _load(split.train[index], settings.input_size)
         if image is not None:
             rows += [
                 [(f"{split.classes[label]}, as it is", image), *_views(image, index, settings.seed, *stage)]

@@ -70,7 +70,7 @@ class RunFolderWriter:
             "version": RUN_VERSION,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": split.classes,
-            "image_size": self._settings.image_size,
+            "image_size": self._settings.input_size,
             "temperature": self._temperature(state),
             "familiarity": _describe_familiarity(outcome.familiarity),
             "blocks": self._blocks,
@@ -126,7 +126,7 @@ class RunFolderWriter:
             for item in wrong
         ]
         write_csv(folder / "worst.csv", ("path", "label", "answer", "probability", "set", "sha256"), rows)
-        plot_worst(wrong, network, classes, self._settings.image_size, folder / "worst.png")
+        plot_worst(wrong, network, classes, self._settings.input_size, folder / "worst.png")
         if familiarity := outcome.familiarity:
             plot_familiarity(familiarity.val_scores, familiarity.outlier_scores, folder / "familiarity.png")
         if outcome.comparison:

@@ -39,7 +39,7 @@ def make_batches(
     settings: Settings, samples: Sequence[Sample], recipe: Recipe | None = None, image_size: int | None = None
 ) -> ImageBatches:
     """Makes batches of images to ask a network about, in their order; of another size than the settings' if asked."""
-    viewing = Viewing(image_size=image_size or settings.image_size, recipe=recipe, seed=settings.seed)
+    viewing = Viewing(image_size=image_size or settings.input_size, recipe=recipe, seed=settings.seed)
     return ImageBatches(samples, viewing, settings.batch_size)
 
 
@@ -125,7 +125,7 @@ class TrainingContext:
             _log.info("decoding %d images once (%s)", len(samples), name)
             self.batches[1:] = [make_batches(self.settings, samples)]
             if self.distribution.is_chief:
-                decode_once(self.batches[1], self.settings.image_size, file)
+                decode_once(self.batches[1], self.settings.input_size, file)
         self.distribution.barrier(f"{file.name} is written")
         return read_array(file)
 
@@ -155,7 +155,7 @@ class TrainingContext:
         """
         settings, of_neither = self.settings, self._exposed if exposed else []
         more = len(of_neither)
-        viewing = Viewing(image_size=settings.image_size, recipe=recipe, size=size, seed=settings.seed, view=view)
+        viewing = Viewing(image_size=settings.input_size, recipe=recipe, size=size, seed=settings.seed, view=view)
         make = self._device_images.batches if self._device_images else ImageBatches
         batches = make(
             [*self._shown, *of_neither],
@@ -184,7 +184,7 @@ class TrainingContext:
 
     def to_inference_model(self) -> keras.Model:
         """Returns the network as it is now, as it is saved."""
-        return to_inference_model(self.network, self.settings.image_size)
+        return to_inference_model(self.network, self.settings.input_size)
 
     def write_run(self, network: keras.Model | None) -> None:
         """Writes the run folder as it is now; `network` is None where its file is there already."""

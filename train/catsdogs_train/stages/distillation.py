@@ -42,7 +42,7 @@ def prepare_student(
             yield load_batch(chosen[start : start + _AT_ONCE], teacher.image_size)
 
     return make_student(
-        teacher.model, teacher.image_size, settings.image_size, batches(), settings.speedup, settings.seed, precision
+        teacher.model, teacher.image_size, settings.input_size, batches(), settings.speedup, settings.seed, precision
     )
 
 
@@ -51,12 +51,12 @@ def distill(context: TrainingContext, student: Student) -> None:
     settings = context.settings
     unfreeze(student.network, Unfreeze.ALL)
     if not context.state.history and context.distribution.is_chief:
-        student.save(context.checkpoint.folder, settings.image_size)
+        student.save(context.checkpoint.folder, settings.input_size)
     learner = context.add_views(make_learner(student))
     large = settings.tuning_epochs - int(_FULL_SIZE * settings.tuning_epochs)  # the first epoch of whole images
 
     def batches(epoch: int) -> ImageBatches:
-        size = settings.view_size if epoch < large else settings.image_size
+        size = settings.view_size if epoch < large else settings.input_size
         return context.make_views(epoch, STRONG, size=size, mixup=settings.mixup, exposed=True)
 
     optimizer = make_optimizer(settings.tuning_rate, settings.tuning_epochs * len(batches(0)))
@@ -75,7 +75,7 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
     (logits,) = context.distribution.predict(student.teacher, batches, [bar])
     costs = [
         estimate_cost(rebuild(get_backbone(network), (size, size, 3)))
-        for network, size in ((student.teacher, student.teacher_size), (student.network, settings.image_size))
+        for network, size in ((student.teacher, student.teacher_size), (student.network, settings.input_size))
     ]
     comparison = Comparison(
         teacher=logits,

@@ -110,8 +110,8 @@ def fit_familiarity(
         val_features = layer.add_largest(val_features) if is_tuned else val_features
         halves = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
         features = np.concatenate([look(half) for half in halves])
-        blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.image_size)
-        blank = look(draw_blank_frames(_BLANK, settings.image_size, settings.seed, list(blurred)))
+        blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.input_size)
+        blank = look(draw_blank_frames(_BLANK, settings.input_size, settings.seed, list(blurred)))
         views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
 
         every = np.concatenate([blank, *views])

@@ -1,0 +1,36 @@
+"""What a training takes over from an earlier run."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from catsdogs_edge.errors import DataError
+from catsdogs_train.settings import Settings
+from catsdogs_train.train import _take_over
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run folder of a network for images of 192 pixels, as far as it is read."""
+    (tmp_path / "run.json").write_text(json.dumps({"version": 1, "classes": ["cat", "dog"], "image_size": 192}))
+    (tmp_path / "model.keras").touch()
+    return tmp_path
+
+
+def test_the_image_size_is_that_of_the_earlier_run_if_none_is_asked_for(run: Path) -> None:
+    plain = Settings(data=[Path("pets")], out=Path("new"))
+    for asked in (plain, replace(plain, from_run=run), replace(plain, teacher=run)):
+        expected = 192 if asked.from_run or asked.teacher else 224
+        assert _take_over(asked).input_size == expected
+    student = replace(plain, teacher=run, image_size=160)
+    assert _take_over(student).input_size == 160
+    assert _take_over(student).weights == plain.weights
+    assert _take_over(replace(plain, from_run=run)).weights == str(run / "model.keras")
+
+
+def test_a_network_that_learns_on_keeps_its_image_size(run: Path) -> None:
+    asked = Settings(data=[Path("pets")], out=Path("new"), from_run=run, image_size=224)
+    with pytest.raises(DataError, match=r"^--image-size 224, but .* has 192 pixels, which stay: leave it out$"):
+        _take_over(asked)

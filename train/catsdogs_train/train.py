@@ -72,7 +72,7 @@ def train(settings: Settings) -> Epoch:
 
 
 def _take_over(settings: Settings) -> Settings:
-    """Returns settings with what an earlier run decides: the image size, if none is asked for, and the network of --from."""
+    """Returns settings with what an earlier run decides: the image size, if none is asked for; of --from, the network."""
     run = settings.from_run or settings.teacher
     if not run:
         return settings

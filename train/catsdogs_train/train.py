@@ -72,7 +72,7 @@ def train(settings: Settings) -> Epoch:
 
 
 def _take_over(settings: Settings) -> Settings:
-    """Returns settings with what an earlier run decides: the image size, if none is asked for; of --from, the network."""
+    """Returns settings with what an earlier run decides: the image size, unless one is given; with --from, the weights."""
     run = settings.from_run or settings.teacher
     if not run:
         return settings

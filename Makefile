@@ -18,7 +18,7 @@ INSTALL = UV_PROJECT_ENVIRONMENT=$(@D) $(UV) sync --quiet --frozen --inexact $(E
 .PHONY: help demo pipeline docs test test-slow test-all test-arm64 test-lowest fuzz lint format lock wheel release-check clean
 
 help: ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/'
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /  make \1\t/'
 
 demo: $(EDGE)/stamp ## Test the model that comes along, and classify images with it: no TensorFlow
 	rm -rf $(DEMO)

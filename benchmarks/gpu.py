@@ -49,7 +49,8 @@ def measure(
         table.add_row("labels as on the CPU", f"{agreement:.2%}", ">= 99.9 %")
         figures = _bench(folder, model, provider)
     table.add_row("the same, once it runs", f"{figures['pictures a second']:.0f}", "")
-    table.add_row("share of time in which the device works", f"{figures.get(DEVICE_SHARE, 1.0):.0%}", "")
+    if (share := figures.get(DEVICE_SHARE)) is not None:  # on a CPU it is not measured
+        table.add_row("share of time in which the device works", f"{share:.0%}", "")
     table.add_row("first answer, s", f"{figures['first answer s']:.2f}", "<= 2.5")
     table.add_row("inference of one frame, ms", f"{figures['inference p50']:.2f}", "<= 3")
     Console(width=120).print(table)

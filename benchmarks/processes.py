@@ -71,7 +71,7 @@ def machine() -> str:
 
 
 def _run(command: Sequence[str | Path]) -> Cost:
-    start = os.times().elapsed
+    start = time.perf_counter()
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr  # noqa: S101 - for mypy; it is a pipe
     said = process.stderr.read()
@@ -80,4 +80,4 @@ def _run(command: Sequence[str | Path]) -> Cost:
     if process.returncode:
         raise RuntimeError(f"{command} failed: {said.decode(errors='replace')}")
     scale = 2**20 if sys.platform == "darwin" else 2**10
-    return Cost(os.times().elapsed - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale)
+    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / scale)

@@ -163,8 +163,9 @@ def describe(model: Path, here: dict[str, Any], there: dict[str, Any]) -> tuple[
     """Returns a row of the table, and whether all is as it should be."""
     ours, theirs = here["rows"], there["rows"]
     images = [name for name, row in ours.items() if isinstance(row, list)]
-    difference = max(float(np.abs(np.subtract(ours[name][1], theirs[name][1])).max()) for name in images)
-    same = sum(ours[name][0] == theirs[name][0] for name in images)
+    both = [name for name in images if isinstance(theirs[name], list)]  # else it could not be read there
+    difference = float(np.max([np.abs(np.subtract(ours[name][1], theirs[name][1])).max() for name in both]))
+    same = sum(ours[name][0] == theirs[name][0] for name in both)
     odd = [name for name in ours if name not in images]
     alike = sum(ours[name] == theirs[name] for name in odd)
     allowed = there["tolerance"]

@@ -25,8 +25,10 @@ from catsdogs_edge.model import class_maps
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
 from catsdogs_export.float_nodes import values_behind
+from catsdogs_export.parity import largest_difference
 from catsdogs_export.predictors import load_batches
 from catsdogs_export.run_folder import LabelledImage
+from catsdogs_export.seal import FAMILIARITY_TOLERANCE
 
 _Floats = NDArray[np.float32]
 
@@ -73,7 +75,7 @@ class Head:
 MEAN_LIMIT = 1e-3
 """Largest difference of a logit and the mean of its map: sums of the same float32 numbers in another order."""
 
-LIKE_LIMIT = 0.9
+CORRELATION_LIMIT = 0.9
 """Least correlation of the maps of a smaller precision with those of fp32. Seen: 0.99 and more."""
 
 _MAPS = class_maps.CLASS_MAPS
@@ -114,16 +116,20 @@ class MapParity(Struct, frozen=True, kw_only=True):
     images: int
     mean_difference: float
     """Largest absolute difference of a logit and the mean of its map."""
-    agreement: float | None
-    """Correlation with the maps of fp32, of what speaks for the first class against the others; None for fp32."""
+    familiarity_difference: float | None
+    """The same of familiarity and the sigmoid of the mean of its map; None where the model has no such score."""
+    correlation: float | None
+    """With the maps of fp32, of what speaks for the first class against the others; None for fp32."""
     limit: float = MEAN_LIMIT
 
     def describe(self) -> str:
         """Describes it in one line."""
-        like = "" if self.agreement is None else f"; like those of fp32: {self.agreement:.3f} (limit {LIKE_LIMIT:g})"
+        familiarity = self.familiarity_difference
+        of_familiarity = "" if familiarity is None else f", of familiarity {familiarity:.2g}"
+        as_fp32 = "" if self.correlation is None else f"; correlation with those of fp32 {self.correlation:.3f}"
         return (
-            f"the mean of a map is the logit on {self.images} images: largest difference {self.mean_difference:.2g} "
-            f"(limit {self.limit:g}){like}"
+            f"the mean of a map is the answer on {self.images} images: largest difference of a logit "
+            f"{self.mean_difference:.2g} (limit {self.limit:g}){of_familiarity}{as_fp32}"
         )
 
 
@@ -132,27 +138,36 @@ def compare_maps(candidate: Classifier, images: Sequence[LabelledImage], fp32: C
 
     Raises `ParityError` where they differ beyond a limit.
     """
-    difference, found, expected = 0.0, [], []
+    logits, familiarity, found, expected = 0.0, None, [], []
     for batch in load_batches(images, candidate.contract.image_size):
         outputs = candidate.predict(batch, maps=True)
         assert outputs.maps is not None  # noqa: S101 - for mypy
-        means = outputs.maps.classes.mean(axis=(2, 3))
-        difference = max(difference, float(np.abs(means - outputs.logits).max()))
+        logits = max(logits, largest_difference(outputs.logits, outputs.maps.classes.mean(axis=(2, 3))))
+        if outputs.familiarity is not None and outputs.maps.familiarity is not None:
+            means = 1 / (1 + np.exp(-outputs.maps.familiarity.mean(axis=(1, 2))))
+            familiarity = max(familiarity or 0.0, largest_difference(outputs.familiarity, means))
         found.append(_evidence(outputs.maps))
         if fp32 is not None:
             reference = fp32.predict(batch, maps=True).maps
             assert reference is not None  # noqa: S101 - for mypy
             expected.append(_evidence(reference))
-    name = candidate.contract.precision.value
-    if not difference <= MEAN_LIMIT:
+    precision = candidate.contract.precision
+    limits = (("a logit", logits, MEAN_LIMIT), ("familiarity", familiarity or 0.0, FAMILIARITY_TOLERANCE[precision]))
+    for name, difference, limit in limits:
+        if difference > limit:
+            raise ParityError(
+                f"maps of {precision.value}: {name} and the mean of its map differ by {difference:.3g}, expected "
+                f"at most {limit:g}"
+            )
+    correlation = float(np.corrcoef(np.concatenate(found), np.concatenate(expected))[0, 1]) if expected else None
+    if correlation is not None and not correlation >= CORRELATION_LIMIT:
         raise ParityError(
-            f"maps of {name}: a logit and the mean of its map differ by {difference:.3g}, expected {MEAN_LIMIT:g} at "
-            "most"
+            f"maps of {precision.value} and of fp32 have a correlation of {correlation:.3f}, expected at least "
+            f"{CORRELATION_LIMIT:g}"
         )
-    agreement = float(np.corrcoef(np.concatenate(found), np.concatenate(expected))[0, 1]) if expected else None
-    if agreement is not None and not agreement >= LIKE_LIMIT:
-        raise ParityError(f"maps of {name} are like those of fp32 to {agreement:.3f}, expected {LIKE_LIMIT:g} at least")
-    return MapParity(images=len(images), mean_difference=difference, agreement=agreement)
+    return MapParity(
+        images=len(images), mean_difference=logits, familiarity_difference=familiarity, correlation=correlation
+    )
 
 
 def _evidence(maps: class_maps.BatchMaps) -> _Floats:

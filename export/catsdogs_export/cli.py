@@ -19,6 +19,7 @@ from catsdogs_export.options import ExportOptions
 
 if TYPE_CHECKING:
     from catsdogs_export.evaluate import Evaluation
+    from catsdogs_export.export import Published
     from catsdogs_export.int8_search import Trial
     from catsdogs_export.parity import FileParity, LabelParity, TensorParity
 
@@ -59,7 +60,9 @@ def _export(options: ExportOptions) -> None:
     if options.check is not None and options.against is not None:
         parity = verify(options.check, options.against, max_drop=options.max_drop)
         typer.echo(f"{options.check}:")
-        _print_parity(parity.tensors, parity.files, parity.labels)
+        _print_levels_a_and_b(parity.tensors, parity.files)
+        if parity.labels is not None:
+            _print_level_c(parity.labels, "this file")
     elif options.run is not None:
         folder = options.out or options.run / "onnx"
         try:
@@ -71,18 +74,23 @@ def _export(options: ExportOptions) -> None:
             for difference in error.differences:
                 typer.echo(difference.describe(), err=True)
             raise
-        _print_parity(published.same_tensors, published.same_files, published.fp16, "fp16")
-        if published.int8 is not None:
-            _print_trials(published.int8.trials)
-            chosen = published.int8.chosen
-            name = f"INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms)"
-            _print_parity(None, None, chosen.loss, name)
-        for precision, differences in published.not_worse.items():
-            for difference in differences:
-                typer.echo(f"{precision.value} against {options.not_worse_than}: {difference.describe()}")
-        for precision, parity_of_maps in published.maps.items():
-            typer.echo(f"maps of {precision.value}: {parity_of_maps.describe()}")
+        _print_published(published, options)
         typer.echo(f"Published in {folder}")
+
+
+def _print_published(published: "Published", options: ExportOptions) -> None:
+    _print_levels_a_and_b(published.same_tensors, published.same_files)
+    if published.fp16 is not None:
+        _print_level_c(published.fp16, "fp16")
+    if published.int8 is not None:
+        _print_trials(published.int8.trials)
+        chosen = published.int8.chosen
+        _print_level_c(chosen.loss, f"INT8 ({chosen.setting.describe()}, {chosen.latency_ms:.1f} ms)")
+    for precision, differences in published.not_worse.items():
+        for difference in differences:
+            typer.echo(f"{precision.value} against {options.not_worse_than}: {difference.describe()}")
+    for precision, maps in published.maps.items():
+        typer.echo(f"maps of {precision.value}: {maps.describe()}")
 
 
 def _check_usage(options: ExportOptions) -> None:
@@ -91,10 +99,14 @@ def _check_usage(options: ExportOptions) -> None:
         raise typer.BadParameter("expected one of RUN, --describe FILE, --check FILE --against RUN")
     if (options.check is None) != (options.against is None):
         raise typer.BadParameter("--check and --against go together")
+    of_export = ("out", "int8", "fp16", "calibrate", "target", "not_worse_than", "seed")
+    default = ExportOptions()
+    if options.run is None and (
+        given := [name for name in of_export if getattr(options, name) != getattr(default, name)]
+    ):
+        raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with RUN, which is exported")
     if not options.int8 and (options.calibrate is not None or options.target is not None):
         raise typer.BadParameter("--calibrate and --target only go with --int8")
-    if options.not_worse_than is not None and options.run is None:
-        raise typer.BadParameter("--not-worse-than goes with RUN")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,25 +158,16 @@ def _evaluate(options: EvalOptions) -> None:
         _print_evaluation(result)
 
 
-def _print_parity(
-    tensors: "TensorParity | None", files: "FileParity | None", labels: "LabelParity | None", name: str = "this file"
-) -> None:
-    if tensors is not None:
-        difference = tensors.max_familiarity_difference
-        familiarity = "" if difference is None else f", of familiarity {difference:.2g}"
-        typer.echo(
-            f"level A, fp32 against Keras on {tensors.tensors} tensors: largest difference of logits "
-            f"{tensors.max_logit_difference:.2g}{familiarity} (limit {tensors.limit:g})"
-        )
-    if files is not None:
-        typer.echo(
-            f"level B, the same on {files.files} files: {files.agreement:.2%} of the labels agree, largest difference "
-            f"of probabilities {files.max_probability_difference:.2g} (limit {files.limit:g})"
-        )
-    if labels is not None:
-        typer.echo(f"level C, {name} against fp32: {labels.describe()}")
-        if labels.kept is not None:
-            typer.echo(f"level C, familiarity of {name.split(maxsplit=1)[0]} against fp32: {labels.kept.describe()}")
+def _print_levels_a_and_b(tensors: "TensorParity | None", files: "FileParity | None") -> None:
+    for found in (tensors, files):
+        if found is not None:
+            typer.echo(found.describe())
+
+
+def _print_level_c(loss: "LabelParity", name: str) -> None:
+    typer.echo(f"level C, {name} against fp32: {loss.describe()}")
+    if loss.kept is not None:
+        typer.echo(f"level C, what is neither, {name} against fp32: {loss.kept.describe()}")
 
 
 def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
@@ -172,7 +175,7 @@ def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("INT8 setting", "latency", "accuracy", "lost", "same label", "verdict", box=SIMPLE_HEAD)
+    table = Table("INT8 setting", "latency", "accuracy", "lost", "same label", "neither", "verdict", box=SIMPLE_HEAD)
     for trial in trials:
         loss = trial.loss
         table.add_row(
@@ -181,6 +184,7 @@ def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
             f"{loss.accuracy:.2%}",
             f"{loss.drop:+.2f}",
             f"{loss.agreement:.2%}",
+            "" if loss.kept is None else f"{loss.kept.agreement:.2%}",
             "over a limit" if loss.why_not else "good enough",
         )
     Console(stderr=stderr, width=None if (sys.stderr if stderr else sys.stdout).isatty() else 120).print(table)

@@ -67,6 +67,9 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
         OutputError: `out` cannot be written, or holds something else.
     """
     run = RunFolder.load(run_folder)
+    target = options.target or Target.detect()
+    if options.int8:
+        target.check_here()
     network = run.load_network()
     calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
     require_images(run.val)
@@ -92,7 +95,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             drawn["fp16"] = on_images = ModelOnImages(_write(to_fp16(model, contract), head, contract, stage), labelled)
             fp16 = run_parity(fp32, on_images, options.max_drop).labels
         if options.int8:
-            int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, options)
+            int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, target, options.max_drop)
         written = _load_all(stage)
         not_worse = old.compare(written, run.val, options.max_drop) if old else {}
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
@@ -117,17 +120,22 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
 
 
 def _make_int8(
-    stage: Path, fp32: ModelOnImages[Classifier], head: Head, calibration: Sequence[Path], options: ExportOptions
+    stage: Path,
+    fp32: ModelOnImages[Classifier],
+    head: Head,
+    calibration: Sequence[Path],
+    target: Target,
+    max_drop: float,
 ) -> tuple[Search, ModelOnImages[Classifier]]:
     """Writes the INT8 file of the best setting; returns what was tried, and the chosen one's outputs."""
-    contract, target = fp32.model.contract, options.target or Target.detect()
+    contract = fp32.model.contract
     _log.info("quantizing to INT8 for %s, calibrated on %d images", target.value, len(calibration))
     if target is not Target.detect():
         _log.info("this CPU is %s: its latencies say little about %s", Target.detect().value, target.value)
     with tempfile.TemporaryDirectory(dir=stage) as scratch:
         quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
         best = Path(scratch, "best.onnx")
-        result, chosen = search(quantizer, best, target, fp32, options.max_drop)
+        result, chosen = search(quantizer, best, target, fp32, max_drop)
         model = onnx.load(best)
     _write(model, head, replace(contract, precision=Precision.INT8), stage)
     return result, chosen

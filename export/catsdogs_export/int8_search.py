@@ -3,19 +3,18 @@
 import logging
 import statistics
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from msgspec import Struct
 
 from catsdogs_edge.errors import ParityError
-from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_export.int8 import Calibration, Quantizer, Setting
 from catsdogs_export.options import Target
 from catsdogs_export.parity import LabelParity, compare_labels, extremes
-from catsdogs_export.predictors import ModelOnImages, Predictor, open_graph
+from catsdogs_export.predictors import ModelOnImages, open_graph
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +33,10 @@ class Trial(Struct, frozen=True, kw_only=True):
     loss: LabelParity
     """Parity against fp32 on labelled images."""
     latency_ms: float
-    """Inference of single images on this CPU, in milliseconds: the smallest of several medians."""
+    """Inference of single images on this CPU, in milliseconds: the smallest of several medians.
+
+    It is measured once for settings that have the same layers in float, which are equally fast.
+    """
 
 
 class Search(Struct, frozen=True, kw_only=True):
@@ -69,29 +71,44 @@ def search(
     Raises:
         BudgetError: No setting is within the budget.
     """
-    contract = fp32.model.contract
-    models: dict[Setting, ModelOnImages[Classifier]] = {}
-    losses: dict[Setting, LabelParity] = {}
-    files: dict[Setting, Path] = {}
-    for setting in _settings(quantizer, target, losses, files):
-        files[setting] = path.with_name(f"trial-{len(files)}.onnx")
-        quantizer.quantize(setting, files[setting])
-        models[setting] = ModelOnImages(open_graph(files[setting], contract), fp32.images)
-        losses[setting] = compare_labels(fp32, models[setting], max_drop)
-        _log.info("tried %s: %s", setting.describe(), losses[setting].why_not or "good enough")
-    # Settings that share their layers in float are equally fast.
-    sessions = {setting.float_layers: item.model for setting, item in models.items()}
-    latencies = _measure_latencies(sessions, extremes(contract.image_size)[-1:])
+    attempts: list[_Attempt] = []
+
+    def attempt(setting: Setting) -> LabelParity:
+        file = path.with_name(f"trial-{len(attempts)}.onnx")
+        quantizer.quantize(setting, file)
+        model = ModelOnImages(open_graph(file, fp32.model.contract), fp32.images)
+        loss = compare_labels(fp32, model, max_drop)
+        _log.info("tried %s: %s", setting.describe(), loss.why_not or "good enough")
+        attempts.append(_Attempt(setting, file, model, loss))
+        return loss
+
+    for calibration in Calibration:
+        attempt(Setting(calibration, target))
+    if all(item.loss.why_not for item in attempts):
+        best = min(attempts, key=lambda item: _distance(item.loss))
+        worst_first = quantizer.rank_layers(best.file)
+        for count in sorted({max(1, int(share * len(worst_first))) for share in FLOAT_SHARES}):
+            if not attempt(replace(best.setting, float_layers=tuple(worst_first[:count]))).why_not:
+                break
+    latencies = _measure_latencies(attempts)
     trials = [
-        Trial(setting=setting, loss=loss, latency_ms=latencies[setting.float_layers])
-        for setting, loss in losses.items()
+        Trial(setting=item.setting, loss=item.loss, latency_ms=latencies[item.setting.float_layers])
+        for item in attempts
     ]
-    good = [trial for trial in trials if not trial.loss.why_not]
+    good = [index for index, trial in enumerate(trials) if not trial.loss.why_not]
     if not good:
         raise BudgetError(trials, max_drop)
-    chosen = min(good, key=lambda trial: _distance(trial.loss))
-    files[chosen.setting].replace(path)
-    return Search(trials=tuple(trials), chosen=chosen), models[chosen.setting]
+    chosen = min(good, key=lambda index: _distance(trials[index].loss))
+    attempts[chosen].file.replace(path)
+    return Search(trials=tuple(trials), chosen=trials[chosen]), attempts[chosen].model
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    setting: Setting
+    file: Path
+    model: ModelOnImages[Classifier]
+    loss: LabelParity
 
 
 def _distance(loss: LabelParity) -> tuple[float, float]:
@@ -99,28 +116,16 @@ def _distance(loss: LabelParity) -> tuple[float, float]:
     return -loss.agreement, loss.mean_logit_difference
 
 
-def _settings(
-    quantizer: Quantizer, target: Target, losses: Mapping[Setting, LabelParity], files: Mapping[Setting, Path]
-) -> Iterator[Setting]:
-    """Yields what to try next, knowing what came of it so far."""
-    for calibration in Calibration:
-        yield Setting(calibration, target)
-    if any(not loss.why_not for loss in losses.values()):
-        return
-    best = min(losses, key=lambda setting: _distance(losses[setting]))
-    worst_first = quantizer.rank_layers(files[best])
-    for count in sorted({max(1, int(share * len(worst_first))) for share in FLOAT_SHARES}):
-        setting = replace(best, float_layers=tuple(worst_first[:count]))
-        yield setting
-        if not losses[setting].why_not:
-            return
+def _measure_latencies(attempts: Sequence[_Attempt]) -> dict[tuple[str, ...], float]:
+    """Times one model for each choice of layers in float, in turns; the others of that choice are equally fast.
 
-
-def _measure_latencies(models: Mapping[tuple[str, ...], Predictor], image: RgbBatch) -> dict[tuple[str, ...], float]:
-    """Times the models in turns; returns the smallest of the rounds' medians for each, in milliseconds."""
+    Returns the smallest of the rounds' medians for each, in milliseconds.
+    """
+    models = {item.setting.float_layers: item.model.model for item in attempts}
     medians: dict[tuple[str, ...], list[float]] = {layers: [] for layers in models}
     for _ in range(_ROUNDS):
         for layers, model in models.items():
+            image = extremes(model.contract.image_size)[-1:]
             seconds = []
             for _ in range(_RUNS):
                 start = time.perf_counter()

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.runtime.cpu import Cpu
 
 
@@ -27,6 +28,16 @@ class Target(StrEnum):
         if cpu.machine == "arm64":
             return cls.ARM64
         return cls.X86_VNNI if cpu.has_vnni else cls.X86
+
+    def check_here(self) -> None:
+        """Raises `DataError` where this CPU is known to compute otherwise: nothing could be proven of a file for it."""
+        cpu = Cpu.detect()
+        if self is Target.X86_VNNI and cpu.machine != "arm64" and cpu.features and not cpu.has_vnni:
+            raise DataError(
+                "--target x86-vnni on a CPU without VNNI: sums of its products overflow here, so what the export would "
+                "measure, and record as the file's own test, is not what the other CPU answers. Export on a CPU with "
+                "VNNI, or take --target x86, which is right on both"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,15 @@ class TensorParity(Struct, frozen=True, kw_only=True):
     """The same of familiarity; None where the model has no such score."""
     limit: float = LOGIT_LIMIT
 
+    def describe(self) -> str:
+        """Describes it in one line."""
+        difference = self.max_familiarity_difference
+        familiarity = "" if difference is None else f", of familiarity {difference:.2g}"
+        return (
+            f"level A, fp32 against Keras on {self.tensors} tensors: largest difference of logits "
+            f"{self.max_logit_difference:.2g}{familiarity} (limit {self.limit:g})"
+        )
+
 
 class FileParity(Struct, frozen=True, kw_only=True):
     """Level B."""
@@ -62,6 +71,13 @@ class FileParity(Struct, frozen=True, kw_only=True):
     max_probability_difference: float
     """Largest absolute difference of two probabilities, or of familiarity."""
     limit: float = PROBABILITY_LIMIT
+
+    def describe(self) -> str:
+        """Describes it in one line."""
+        return (
+            f"level B, the same on {self.files} files: {self.agreement:.2%} of the labels agree, largest difference of "
+            f"probabilities {self.max_probability_difference:.2g} (limit {self.limit:g})"
+        )
 
 
 class FamiliarityParity(Struct, frozen=True, kw_only=True):
@@ -117,8 +133,6 @@ class LabelParity(Struct, frozen=True, kw_only=True):
     """Images whose probabilities differ most, the worst first."""
     max_drop: float
     """Limit of `drop`, in percentage points."""
-    agreement_limit: str
-    """What is asked of `agreement`, in words: on few images, one may always differ."""
     kept: FamiliarityParity | None
     """Parity of familiarity; None where the model has no such score."""
 
@@ -126,7 +140,7 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         """Describes it in one line."""
         low, high = self.drop_interval
         return (
-            f"same label on {self.agreement:.2%} of {self.images} images ({self.agreement_limit}); "
+            f"same label on {self.agreement:.2%} of {self.images} images ({_agreement_limit(self.images)}); "
             f"accuracy {self.accuracy:.2%}, before "
             f"{self.accuracy_fp32:.2%}: {self.drop:+.2f} points lost (95 %: {low:+.2f} to {high:+.2f}; limit "
             f"{self.max_drop:g})"
@@ -144,7 +158,10 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         if kept and round(self.images * (1 - kept.agreement)) > allowed:
             return f"agrees with fp32 on what is familiar on {kept.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
         if kept and round(self.images * (kept.fp32 - kept.candidate)) > max(1, self.images * KEPT_LIMIT / 100):
-            return f"takes {kept.candidate:.2%} of the images for familiar, fp32 {kept.fp32:.2%}"
+            return (
+                f"takes {kept.candidate:.2%} of the images for familiar, fp32 {kept.fp32:.2%}, expected at most "
+                f"{KEPT_LIMIT:g} points less"
+            )
         return ""
 
 
@@ -208,11 +225,11 @@ def compare_tensors(reference: ModelOnImages[Predictor], candidate: ModelOnImage
     logits, familiarity, count = 0.0, [0.0], 0
     for batch in (extremes(size), *load_batches(reference.images, size)):
         expected, found = reference.model.predict(batch), candidate.model.predict(batch)
-        logits = max(logits, _difference(expected.logits, found.logits))
+        logits = max(logits, largest_difference(expected.logits, found.logits))
         if (expected.familiarity is None) != (found.familiarity is None):
             raise ParityError("level A: one of Keras and ONNX has no familiarity score")
         if expected.familiarity is not None and found.familiarity is not None:
-            familiarity.append(_difference(expected.familiarity, found.familiarity))
+            familiarity.append(largest_difference(expected.familiarity, found.familiarity))
         count += len(batch)
     for name, difference in (("logits", logits), ("familiarity", max(familiarity))):
         if difference > LOGIT_LIMIT:
@@ -224,7 +241,7 @@ def compare_tensors(reference: ModelOnImages[Predictor], candidate: ModelOnImage
     return TensorParity(tensors=count, max_logit_difference=logits, max_familiarity_difference=largest)
 
 
-def _difference(expected: Scores, found: Scores) -> float:
+def largest_difference(expected: Scores, found: Scores) -> float:
     """Returns the largest absolute difference; infinite where a value is not finite."""
     difference = float(np.abs(expected - found).max())
     return difference if np.isfinite(difference) else float("inf")
@@ -241,10 +258,12 @@ def compare_files(reference: ModelOnImages[Predictor], candidate: ModelOnImages[
     classes = reference.model.contract.classes
     labels = [classes[best] for best in outputs.logits.argmax(axis=1)]
     agreement = float(np.mean([found.label == label for found, label in zip(predictions, labels, strict=True)]))
-    worst = _difference(outputs.probabilities, np.array([[*found.probabilities.values()] for found in predictions]))
+    worst = largest_difference(
+        outputs.probabilities, np.array([[*found.probabilities.values()] for found in predictions])
+    )
     if outputs.familiarity is not None:
         familiarity = np.array([found.familiarity for found in predictions], np.float32)
-        worst = max(worst, _difference(outputs.familiarity, familiarity))
+        worst = max(worst, largest_difference(outputs.familiarity, familiarity))
     if agreement < 1 or worst > PROBABILITY_LIMIT:
         raise ParityError(
             f"level B: Keras and the edge runner disagree on the same files: {agreement:.1%} of the labels agree, "
@@ -267,7 +286,6 @@ def compare_labels(
     worst = np.argsort(-np.abs(sure_fp32 - sure), kind="stable")[:_WORST]
     return LabelParity(
         images=len(images),
-        agreement_limit=_agreement_limit(len(images)),
         agreement=float((fp32.argmax(axis=1) == found.argmax(axis=1)).mean()),
         accuracy_fp32=float(right_fp32.mean()),
         accuracy=float(right.mean()),

@@ -40,7 +40,7 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
     the folder is a validation image of the run.
     """
     if folder is None:
-        require_images(run.train)
+        require_images(run.train, "calibrate on others, with --calibrate DIR")
         candidates = [image.path for image in run.train]
     else:
         if not folder.is_dir():
@@ -71,12 +71,12 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
     return chosen
 
 
-def require_images(images: Sequence[LabelledImage]) -> None:
+def require_images(images: Sequence[LabelledImage], way_out: str = "train again") -> None:
     """Refuses to work on a part of the run's images without saying so: raises `DataError` where some are gone."""
-    missing = [image.path for image in images if not image.path.is_file()]
-    if missing or not images:
+    if not images:
+        raise DataError(f"the run's split.csv names no image for this: {way_out}")
+    if missing := [image.path for image in images if not image.path.is_file()]:
         raise DataError(
-            f"{len(missing)} of the run's {len(images)} images in split.csv are gone"
-            + (f", such as {missing[0]}" if missing else "")
-            + ": put them back, or train again"
+            f"{len(missing)} of the run's {len(images)} images in split.csv are gone, such as {missing[0]}: put them "
+            f"back, or {way_out}"
         )

@@ -13,7 +13,7 @@ from catsdogs_export.convert import convert
 from catsdogs_export.parity import Parity, run_parity
 from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor, open_graph
 from catsdogs_export.run_folder import RunFolder
-from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, spread
+from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, require_images, spread
 
 
 def verify(file: Path, run_folder: Path, *, max_drop: float) -> Parity:
@@ -22,20 +22,23 @@ def verify(file: Path, run_folder: Path, *, max_drop: float) -> Parity:
     A smaller precision is compared with its fp32, converted anew.
 
     Raises:
-        DataError: The run folder cannot be used.
+        DataError: The run folder cannot be used, or images of it are gone.
         ModelError: The file is not one of ours.
         ParityError: The file was changed, comes from another run, or does not answer like it.
     """
     classifier = Classifier.load(file, Provider.CPU, accept_all=True, allow_changed=True)
     run = RunFolder.load(run_folder)
-    if not classifier.intact:
+    require_images(run.val)
+    if classifier.intact is False:
         raise ParityError(f"{file} was changed after it was published: its hash is another")
     found = classifier.contract
-    expected = replace(run.contract, precision=found.precision, tools=found.tools)
+    expected = replace(run.contract, precision=found.precision, tools=found.tools, version=found.version)
     if expected.keras_sha256 != found.keras_sha256:
         raise ParityError(f"{file} was made from another Keras model than {run.model}")
-    if found != expected:
-        raise ParityError(f"{file} says {found}, expected {expected}")
+    if other := [name for name in found.__struct_fields__ if getattr(found, name) != getattr(expected, name)]:
+        raise ParityError(
+            f"{file} and {run_folder} differ in {', '.join(other)}: check it against the run that it was made from"
+        )
     outcome = selftest.run(classifier, file)
     if not outcome.passed:
         raise ParityError(f"{file} does not pass its own test: {outcome}")

@@ -1,3 +1,4 @@
+import dataclasses
 from pathlib import Path
 
 import keras
@@ -8,6 +9,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from catsdogs_edge.errors import ParityError
+from catsdogs_edge.images.decode import load
 from catsdogs_edge.images.drawings import draw, write_folder
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, FamiliarityRule, Precision
@@ -116,6 +118,28 @@ def draw_images(tmp_path: Path) -> list[LabelledImage]:
     return [LabelledImage(path, 0) for path in sorted((tmp_path / "images").rglob("*.png"))]
 
 
+def test_a_map_of_another_familiarity_is_found(
+    network: keras.Model, contract: Contract, model: onnx.ModelProto, tmp_path: Path
+) -> None:
+    head, shown = Head.from_network(network), draw_images(tmp_path)
+    right = write(network, contract, model, tmp_path / "right.onnx")
+    found = compare_maps(right, shown)
+    if contract.familiarity is None:
+        assert found.familiarity_difference is None
+        return
+    assert found.familiarity_difference is not None
+    assert found.familiarity_difference < 1e-4
+    maps = right.predict(load(shown[0].path, SIZE)[np.newaxis], maps=True).maps
+    assert maps is not None
+    assert maps.familiarity is not None
+    score = float(maps.familiarity.mean())
+    shifted = dataclasses.replace(
+        head, score_bias=head.score_bias - score - np.copysign(1, score)
+    )  # visible in a sigmoid
+    with pytest.raises(ParityError, match="maps of fp32: familiarity and the mean of its map differ by [01]"):
+        compare_maps(write(network, contract, model, tmp_path / "shifted.onnx", shifted), shown)
+
+
 def test_maps_of_another_head_are_found(tmp_path: Path) -> None:
     network = to_inference_model(build_small_resnet(3), SIZE)
     contract = replace(CONTRACT, classes=("cat", "dog", "fox"), image_size=SIZE)
@@ -128,6 +152,8 @@ def test_maps_of_another_head_are_found(tmp_path: Path) -> None:
         compare_maps(write(network, contract, model, tmp_path / "shifted.onnx", shifted), shown)
     half = replace(contract, precision=Precision.FP16)
     turned = Head(kernel=np.ascontiguousarray(head.kernel[:, ::-1]), bias=head.bias)
-    with pytest.raises(ParityError, match=r"maps of fp16 are like those of fp32 to -?0\.\d+, expected 0\.9"):
+    with pytest.raises(
+        ParityError, match=r"maps of fp16 and of fp32 have a correlation of -?0\.\d+, expected at least 0\.9"
+    ):
         compare_maps(write(network, half, model, tmp_path / "turned.onnx", turned), shown, right)
     assert Classifier.load(tmp_path / "right.onnx", Provider.CPU).has_maps

@@ -102,6 +102,8 @@ def test_describe_prints_the_contract(call: Call, published: Path) -> None:
         ["RUN", "--target", "arm64"],
         ["RUN", "--int8", "--target", "z80"],
         ["RUN", "--max-drop", "-1"],
+        ["--check", "x.onnx", "--against", "RUN", "--int8"],
+        ["--describe", "x.onnx", "--out", "x"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(arguments: list[str], call: Call, small_run: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from random import Random
 
@@ -22,6 +23,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract
 from catsdogs_edge.model.selftest import run as run_selftest
 from catsdogs_edge.output.files import sha256
+from catsdogs_edge.runtime.cpu import Cpu
 from catsdogs_export import export as publish
 from catsdogs_export.cli import _export_app
 from catsdogs_export.convert import convert
@@ -220,8 +222,48 @@ def test_a_check_finds_classes_in_another_order(small_run: Path, exported: Path,
     shutil.copy(exported / "model.onnx", path)
     contract = Classifier.load(path).contract
     write_sealed(onnx.load(path), replace(contract, classes=contract.classes[::-1]), path)
-    with pytest.raises(ParityError, match=r"classes=\('dog', 'cat'\)"):
+    with pytest.raises(
+        ParityError, match=r"model\.onnx and .* differ in classes: check it against the run that it was"
+    ):
         verify(path, small_run, max_drop=3)
+
+
+def test_a_file_of_an_earlier_contract_can_be_checked(small_run: Path, exported: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    shutil.copy(exported / "model.onnx", path)
+    write_sealed(onnx.load(path), replace(Classifier.load(path).contract, version="1.1"), path)
+    assert verify(path, small_run, max_drop=3).files is not None
+
+
+def test_a_check_without_the_images_of_the_run_says_which_are_gone(
+    small_run: Path, exported: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    lines = (run / "split.csv").read_text().splitlines(keepends=True)
+    (run / "split.csv").write_text("".join(lines).replace("/dog/", "/gone/"))
+    with pytest.raises(
+        DataError, match=r"of the run's \d+ images in split.csv are gone, such as .*: put them back, or"
+    ):
+        verify(exported / "model.onnx", run, max_drop=3)
+
+
+@pytest.mark.parametrize(
+    ("cpu", "is_refused"),
+    [
+        (Cpu("x86_64", frozenset({"avx2"})), True),
+        (Cpu("x86_64", frozenset({"avx2", "avx_vnni"})), False),
+        (Cpu("x86_64", frozenset()), False),
+        (Cpu("arm64", frozenset({"asimddp"})), False),
+    ],
+)
+def test_a_file_for_vnni_is_made_where_its_sums_are_right(
+    cpu: Cpu, is_refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Cpu, "detect", lambda: cpu)
+    with pytest.raises(DataError, match="take --target x86, which is right on both") if is_refused else nullcontext():
+        Target.X86_VNNI.check_here()
+    Target.X86.check_here()
 
 
 def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -> None:

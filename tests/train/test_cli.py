@@ -106,7 +106,7 @@ def test_a_run_is_never_overwritten(call: Call, drawings: Path, run_folder: Path
     [
         (["missing"], "missing: no such folder"),
         (["DATA", "--weights", "missing.h5"], "missing.h5: No such file"),
-        (["DATA", "--train-size", "1000"], "1000 images to train with were asked for"),
+        (["DATA", "--train-size", "1000"], "--train-size 1000, but there are 28 images for it"),
     ],
 )
 def test_bad_input_fails_with_one_line_and_leaves_nothing(
@@ -198,3 +198,21 @@ def test_a_size_is_a_multiple_of_eight(option: str, call: Call, drawings: Path, 
     done = call(_app, "catsdogs-train", drawings, "--out", tmp_path / "run", option, "100")
     assert done.returncode == 2
     assert "100 is not a multiple of 8: take 96" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--unfreeze", "all"], "--unfreeze goes with --fine-tune-epochs: without them, only the output layer learns"),
+        (["--mixup", "0.2", "--fine-tune-epochs", "0"], "--mixup goes with --fine-tune-epochs"),
+        (["--fine-tune-size", "64"], "--fine-tune-size goes with --fine-tune-epochs"),
+        (["--teacher", "run", "--unfreeze", "all"], "--unfreeze does not go with --teacher"),
+    ],
+)
+def test_options_that_would_do_nothing_are_refused(
+    options: list[str], message: str, call: Call, drawings: Path, tmp_path: Path
+) -> None:
+    done = call(_app, "catsdogs-train", drawings, "--out", tmp_path / "run", *options)
+    assert done.returncode == 2
+    assert message in " ".join(done.stderr.replace("│", "").split())
+    assert not (tmp_path / "run").exists()

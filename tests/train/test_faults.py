@@ -107,7 +107,7 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(train: Train, dis
     other = train(tmp_path / "images", "--out", disk / "run", "--resume")
     assert other.returncode == 1
     assert other.stderr.splitlines()[-1].startswith(
-        f"catsdogs-train: the training in {disk / 'run'} has images of the hash"
+        f"catsdogs-train: the images are not those that the training in {disk / 'run'} was begun with"
     )
 
 

@@ -34,3 +34,10 @@ def test_a_network_that_learns_on_keeps_its_image_size(run: Path) -> None:
     asked = Settings(data=[Path("pets")], out=Path("new"), from_run=run, image_size=224)
     with pytest.raises(DataError, match=r"^--image-size 224, but .* has 192 pixels, which stay: leave it out$"):
         _take_over(asked)
+
+
+def test_a_default_that_is_spelled_out_is_no_other_training(run: Path) -> None:
+    plain = Settings(data=[Path("pets")], out=Path("new"), teacher=run)
+    spelled = replace(plain, fine_tune_epochs=30, fine_tune_rate=3e-4, fine_tune_size=160, epochs=300, image_size=224)
+    assert spelled.decisive() == plain.decisive()
+    assert replace(plain, fine_tune_epochs=31).decisive() != plain.decisive()

@@ -59,6 +59,18 @@ def _train(settings: Settings) -> None:
     OUT gets model.keras of the best epoch, report.md with images of how it went, and what they were made from.
     Files that are no images, or are there twice, are left out and named in quarantine.csv; none is deleted.
     """
+    _check_usage(settings)
+    choose_backend()
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
+    with importing_tensorflow():
+        from catsdogs_train.train import train  # noqa: PLC0415
+
+    best = train(settings)
+    typer.echo(f"{settings.out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")
+
+
+def _check_usage(settings: Settings) -> None:
+    """Refuses options that contradict each other, or would do nothing."""
     if not (settings.data or settings.dataset):
         raise typer.BadParameter("name folders or zip files with images, or --dataset cats-vs-dogs")
     if settings.teacher and settings.weights != "imagenet":
@@ -68,14 +80,10 @@ def _train(settings: Settings) -> None:
     own = (settings.teacher, settings.val, settings.train_size, settings.val_size)
     if settings.from_run and (any(own) or settings.weights != "imagenet"):
         raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
-    if not settings.teacher:
-        given = {"--faster": settings.faster, "--max-drop": settings.max_drop, "--unlabelled": settings.unlabelled}
-        if names := [name for name, value in given.items() if value is not None]:
-            raise typer.BadParameter(f"{names[0]} goes with --teacher RUN, the network that is made smaller")
-    choose_backend()
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of functions that it compiles twice
-    with importing_tensorflow():
-        from catsdogs_train.train import train  # noqa: PLC0415
-
-    best = train(settings)
-    typer.echo(f"{settings.out}: validation accuracy {best.val_accuracy:.2%} after epoch {best.epoch}")
+    if not settings.teacher and (name := settings.first_given("faster", "max_drop", "unlabelled")):
+        raise typer.BadParameter(f"{name} goes with --teacher RUN, the network that is made smaller")
+    if settings.teacher and (name := settings.first_given("unfreeze")):
+        raise typer.BadParameter(f"{name} does not go with --teacher: all of a smaller network learns")
+    tuning = ("fine_tune_size", "fine_tune_rate", "unfreeze", "label_smoothing", "mixup")
+    if not settings.tuning_epochs and (name := settings.first_given(*tuning)):
+        raise typer.BadParameter(f"{name} goes with --fine-tune-epochs: without them, only the output layer learns")

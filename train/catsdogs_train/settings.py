@@ -53,6 +53,10 @@ def _check_size(size: int | None) -> int | None:
     return size
 
 
+def _option(field: str) -> str:
+    return f"--{field.replace('_', '-')}"
+
+
 class Dataset(StrEnum):
     """A public set of images that `--dataset` names."""
 
@@ -284,9 +288,21 @@ class Settings:
         """
         return self.fine_tune_size or max(round(0.7 * self.input_size / 32), 1) * 32
 
+    def first_given(self, *names: str) -> str | None:
+        """Returns the first of these fields that is not at its default, as an option."""
+        default = Settings(out=self.out)
+        return next((_option(name) for name in names if getattr(self, name) != getattr(default, name)), None)
+
     def decisive(self) -> dict[str, Any]:
-        """Returns what decides how a training ends, by option, but for what is in files."""
+        """Returns what decides how a training ends, by option, but for what is in files; defaults are spelled out."""
         in_files = {"data", "dataset", "val", "drop", "other", "out", "weights", "teacher", "unlabelled", "from_run"}
         free = in_files | {"max_drop", "precision", "devices", "views_on", "tensorboard", "resume"}
-        values = asdict(self) | {"faster": self.speedup, "image_size": self.input_size}
-        return {f"--{name.replace('_', '-')}": value for name, value in values.items() if name not in free}
+        values = asdict(self) | {
+            "faster": self.speedup,
+            "image_size": self.input_size,
+            "epochs": self.head_epochs,
+            "fine_tune_epochs": self.tuning_epochs,
+            "fine_tune_rate": self.tuning_rate,
+            "fine_tune_size": self.view_size,
+        }
+        return {_option(name): value for name, value in values.items() if name not in free}

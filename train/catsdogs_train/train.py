@@ -33,6 +33,7 @@ from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
 from catsdogs_train.run.run_folder import RunFolderWriter
 from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned
+from catsdogs_train.run.tensorboard import check_tensorboard
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import Prepared, TrainingContext
 from catsdogs_train.stages.distillation import prepare_student
@@ -58,6 +59,8 @@ def train(settings: Settings) -> Epoch:
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
         check_weights(settings.weights)
+    if settings.tensorboard:
+        check_tensorboard()
     set_up_keras(settings.seed)
     distribution = assemble(settings.devices)
     with lock_run_folder(settings.out) if distribution.is_chief else nullcontext():
@@ -72,7 +75,7 @@ def train(settings: Settings) -> Epoch:
 
 
 def _take_over(settings: Settings) -> Settings:
-    """Returns settings with what an earlier run decides: the image size, unless one is given; with --from, the weights."""
+    """Takes over from an earlier run its image size, unless one is given, and for --from its network."""
     run = settings.from_run or settings.teacher
     if not run:
         return settings
@@ -243,9 +246,9 @@ def _make_fingerprint(settings: Settings, prepared: Prepared) -> dict[str, Any]:
         "--views-on": prepared.views_on.value,
         "--teacher" if settings.teacher else "--from" if settings.from_run else "--weights": start,
         "classes": list(prepared.split.classes),
-        "images of the hash": _hash([*prepared.split.train, *prepared.split.val]),
-        "images of neither of the hash": _hash(prepared.outliers),
-        **({"images without a label of the hash": _hash(prepared.unlabelled)} if prepared.unlabelled else {}),
+        "images": _hash([*prepared.split.train, *prepared.split.val]),
+        "images of neither": _hash(prepared.outliers),
+        **({"images without a label": _hash(prepared.unlabelled)} if prepared.unlabelled else {}),
         "the backend": keras.backend.backend(),
         **{f"the version of {name}": version(name) for name in ("catsdogs", "keras")},
     }

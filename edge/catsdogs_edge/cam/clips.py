@@ -233,7 +233,7 @@ class _Video:
         self._pace = Pace()
         self._size = (0, 0)
         self._written = 0
-        self._growth = Growth(quota, self._temporary)
+        self._growth = Growth(quota)
 
     def write(self, shot: _Shot) -> None:
         """Adds a frame for as long as it lasts: a video has a steady rate, and a camera has not."""
@@ -255,7 +255,7 @@ class _Video:
             self._writer.write(bgr)
             self._written += 1
             if self._written % _FRAMES_BETWEEN_LOOKS == 1:
-                self._growth.look()
+                self._growth.check(self._temporary)
 
     def finish(self, snapshot: bytes) -> bool:
         """Gives the video its name once it is whole; raises `OutputError` where it is not.

@@ -52,6 +52,9 @@ class Recorder:
 
     A video has a steady frame rate and a camera has not: a frame is repeated or left out, so that the video
     lasts as long as what it shows. Of a recording every frame is written once.
+
+    Attributes:
+        path: The file; where that was there before the first frame, one of another name from then on.
     """
 
     def __init__(self, path: Path, annotator: Annotator, fps: float, *, live: bool) -> None:
@@ -68,7 +71,7 @@ class Recorder:
             raise OutputError(f"{path}: OpenCV takes no name that is not UTF-8: take another one")
         make_folder(path.parent)
         check_writable(path.parent)
-        self._path = path.absolute()
+        self.path = path.absolute()
         self._annotator = annotator
         self._fps = fps or _FPS
         self._live = live
@@ -94,8 +97,8 @@ class Recorder:
             assert self._writer is not None  # noqa: S101 - for mypy; opened above
             self._writer.write(image)
             self._written += 1
-        if shutil.disk_usage(self._path.parent).free < _ROOM:
-            raise OutputError(f"{self._path}: the disk is nearly full; the video ends here, and can be played")
+        if shutil.disk_usage(self.path.parent).free < _ROOM:
+            raise OutputError(f"{self.path}: the disk is nearly full; the video ends here, and can be played")
         self._check_growth()
         return True
 
@@ -107,28 +110,28 @@ class Recorder:
         now = time.monotonic()
         if now < self._next_look:
             return
-        if not self._path.exists():
-            raise OutputError(f"{self._path} is gone: the recording ends")
-        size = self._path.stat().st_size
+        if not self.path.exists():
+            raise OutputError(f"{self.path} is gone: the recording ends")
+        size = self.path.stat().st_size
         if size > self._size_before:
             self._size_before, self._written_before = size, self._written
-        elif reason := _why_no_more(self._path.parent, size):
-            raise OutputError(f"{self._path} does not grow any more ({size} bytes): {reason}")
+        elif reason := _why_no_more(self.path.parent, size):
+            raise OutputError(f"{self.path} does not grow any more ({size} bytes): {reason}")
         elif self._written - self._written_before > _MOST_UNWRITTEN:
-            raise OutputError(f"{self._path} does not grow any more ({size} bytes): FFmpeg writes nothing")
+            raise OutputError(f"{self.path} does not grow any more ({size} bytes): FFmpeg writes nothing")
         self._next_look = now + _SECONDS_TO_GROW
 
     def _open(self, width: int, height: int) -> None:
         self._size = (width, height)
-        wanted = self._path
+        wanted = self.path
         with write_errors(wanted):
-            self._path = reserve(FreeNames().candidates(wanted))
-        if self._path != wanted:
-            _log.info("%s is there already: the video goes to %s.", wanted, self._path.name)
-        codec = cv2.VideoWriter.fourcc(*_CODECS[self._path.suffix.lower()])
-        self._writer = cv2.VideoWriter(str(self._path), cv2.CAP_FFMPEG, codec, self._fps, self._size)
+            self.path = reserve(FreeNames().candidates(wanted))
+        if self.path != wanted:
+            _log.info("%s is there already: the video goes to %s.", wanted, self.path.name)
+        codec = cv2.VideoWriter.fourcc(*_CODECS[self.path.suffix.lower()])
+        self._writer = cv2.VideoWriter(str(self.path), cv2.CAP_FFMPEG, codec, self._fps, self._size)
         if not self._writer.isOpened():
-            raise OutputError(f"{self._path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
+            raise OutputError(f"{self.path}: OpenCV cannot write a video of {self._size[0]}x{self._size[1]} there")
         self._last = time.monotonic()
         self._next_look = self._last + _SECONDS_TO_GROW
         self._owed = 1.0
@@ -152,14 +155,14 @@ class Recorder:
         self._writer.release()
         self._writer = None
         with OPENING:
-            capture = cv2.VideoCapture(str(self._path), cv2.CAP_FFMPEG)
+            capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
         late = max(int(_LEAST_SHARE * self._written) - 2, 0)  # its header promises all of them, whatever has arrived
         capture.set(cv2.CAP_PROP_POS_FRAMES, late)
         is_whole = capture.read()[0] and capture.get(cv2.CAP_PROP_POS_FRAMES) > late
         capture.release()
         if not is_whole:
             frames = f"the {self._written} frames that were written"
-            raise OutputError(f"{self._path} does not hold {frames}: is there a quota, or a limit on files?")
+            raise OutputError(f"{self.path} does not hold {frames}: is there a quota, or a limit on files?")
 
 
 def _why_no_more(folder: Path, size: int) -> str:
@@ -188,7 +191,7 @@ class Segments:
         self._quota = quota
         self._open_file = partial(Recorder, annotator=annotator, fps=fps, live=live)
         self._recorder: Recorder | None = None
-        self._growth = Growth(quota, Path())
+        self._growth = Growth(quota)
         self._begun = self._next_look = 0.0
 
     def write(self, result: FrameResult) -> bool:
@@ -199,10 +202,10 @@ class Segments:
             self._recorder = None
         if self._recorder is None:
             path = self._quota.folder / f"{timed_name(result.frame.time, 'record')}.mkv"
-            self._recorder, self._growth = self._open_file(path), Growth(self._quota, path)
+            self._recorder, self._growth = self._open_file(path), Growth(self._quota)
             self._begun = now
         if time.monotonic() >= self._next_look:
-            self._growth.look()
+            self._growth.check(self._recorder.path)
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
         return self._recorder.write(result)
 

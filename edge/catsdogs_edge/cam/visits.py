@@ -23,7 +23,7 @@ COLUMNS = ("label", "start", "end", "seconds", "start_s", "end_s", "best_probabi
 """Of a CSV of visits. `start` and `end`: ISO 8601, UTC, of a camera; `start_s` and `end_s`: position in a video;
 `best_probability`: of any frame of the visit; `frames`: that were classified."""
 
-_MOST_KEPT = 1000  # visits that are shown at the end; a file has all of them
+_MOST_KEPT = 1000  # visits that may be shown at the end
 _MOST_SHOWN = 20
 _MOST_IN_JSON = 10_000  # visits: it is written anew with each
 
@@ -111,7 +111,7 @@ class Visits:
     """
 
     def __init__(self, source: str, path: Path | None = None) -> None:
-        """Opens a `.csv` to add rows to, or a `.json` that holds the visits of this run, written anew after each.
+        """Opens a `.csv` to add rows to, or a `.json` with the last 10,000 visits of this run, written anew after each.
 
         `source` is the name of the only source. Raises `DataError` for another ending, `OutputError` where it cannot be
         written, or holds something else.
@@ -245,7 +245,7 @@ class Visits:
         yield from _table(("label", "from", "to", "best", *where), visits_table)
         more = self.count - len(shown)
         if more:
-            yield f"and {more} before these; --visits FILE has all"
+            yield f"and {more} before these{'' if self._rows else '; --visits FILE.csv would have all'}"
 
 
 def _table(names: Iterable[str], rows: list[tuple[str, ...]]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """A window with the frames and what they were taken for."""
 
+import logging
 import time
 from datetime import datetime
 from pathlib import Path
@@ -9,8 +10,11 @@ import cv2
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.cam.recorder import save_image
 from catsdogs_edge.capture.frames import BgrImage, Frame, to_bgr
+from catsdogs_edge.errors import OutputError
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult
+
+_log = logging.getLogger(__name__)
 
 _TITLE = "catsdogs"
 _STOP = {ord("q"), 27}
@@ -95,7 +99,10 @@ class Window:
             self._explains = not self._explains
         elif key == ord("s") and frame.rgb is not None:
             name = f"catsdogs-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{frame.number}.png"
-            save_image(to_bgr(frame.rgb), self._snapshots / name)
+            try:
+                save_image(to_bgr(frame.rgb), self._snapshots / name)
+            except OutputError as error:  # a recording beside it goes on
+                _log.warning("The frame is not saved: %s", error)
         return key
 
     def _open(self) -> bool:

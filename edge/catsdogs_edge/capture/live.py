@@ -21,6 +21,8 @@ from catsdogs_edge.errors import SourceError
 HANGING = "hangs in its driver"
 """In the error of a frame: nothing but the end of the process helps."""
 
+_NO_FRAME = "opens, but delivers no frame"
+
 _MAX_HANGING = 2  # threads that hang in a driver: each may hold the device open, so more attempts are useless
 
 
@@ -98,7 +100,11 @@ class LiveSource:
         """Waits for the first frame; raises `SourceError` where the device cannot be opened, or none comes."""
         if not self._grabber.wait(0, self._timing.first):
             self.close()
-            raise SourceError(self._grabber.ended or f"{self.name} delivers no frame in {self._timing.first:.0f} s")
+            ended = self._grabber.ended
+            if ended == _NO_FRAME:
+                advice = "another program may use it, or the USB bus is full (catsdogs-cam --list tries each camera)"
+                raise SourceError(f"{self.name} {_NO_FRAME}: {advice}")
+            raise SourceError(ended or f"{self.name} delivers no frame in {self._timing.first:.0f} s")
         return self
 
     def close(self) -> None:
@@ -210,7 +216,7 @@ class _Grabber(threading.Thread):
             while not self._stopping:
                 delivered, bgr = capture.read()
                 if not delivered or bgr is None:
-                    return f"it stopped delivering after {count} frames"
+                    return f"it stopped delivering after {count} frames" if count else _NO_FRAME
                 count += 1
                 now = time.monotonic()
                 with self._changed:

@@ -264,11 +264,11 @@ class ImageFiles(Source):
     """Image files as frames; one that cannot be read is a frame without an image that says why."""
 
     def __init__(self, source: str) -> None:
-        self.name = source
+        self.name = self._source = source
 
     def __iter__(self) -> Iterator[Frame]:
         number = -1
-        for number, path in enumerate(find_images([self.name])):
+        for number, path in enumerate(find_images([self._source])):
             rgb, error = None, ""
             try:
                 rgb = read(path)

@@ -4,11 +4,9 @@ Workers that do all of it, each on one core, leave no core idle: sharing each in
 wait for each other in every layer.
 """
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +17,6 @@ from catsdogs_edge.images.decode import RgbImage, load
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.runtime.cpu import usable_cpus
-from catsdogs_edge.runtime.providers import ON_CORES
 
 BATCH_SIZE = 4
 """Images in one inference: a core gains 5 % over one at a time, and with more only needs more memory. A GPU takes more
@@ -67,17 +64,14 @@ def classify_all(
         classifier: The model; for several workers, loaded with `threads=1`.
         sources: Of the images; consumed as needed, so there may be millions.
         load: Returns an image of a size S, uint8 RGB (S, S, 3), or raises `ImageError`.
-        workers: Batches in work at a time, such as one for each core. Off its cores they decode at the same time, but
-            run the model one after the other: DirectML allows no more, and a GPU's memory might not hold it.
+        workers: Batches in work at a time, such as one for each core; see `Classifier` on how a device takes them.
         maps: Predictions also say where in the images they come from.
     """
-    turn = nullcontext() if classifier.provider in ON_CORES else threading.Lock()
 
     def classify(chunk: Sequence[Source]) -> list[ImageResult[Source]]:
         loaded = [_load(source, load, classifier.contract.image_size) for source in chunk]
         images = [item for item in loaded if not isinstance(item, ImageError)]
-        with turn:
-            predictions = iter(classifier.classify(images, maps=maps))
+        predictions = iter(classifier.classify(images, maps=maps))
         rows = []
         for source, item in zip(chunk, loaded, strict=True):
             prediction = None if isinstance(item, ImageError) else next(predictions)

@@ -4,20 +4,20 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from catsdogs_edge.classify.attempts import Attempts
 from catsdogs_edge.classify.batching import ImageResult, classify_all
 from catsdogs_edge.classify.maps import MapFolder
-from catsdogs_edge.classify.options import ClassifyOptions
+from catsdogs_edge.classify.options import ClassifyOptions, is_address
 from catsdogs_edge.classify.remote import RemoteOriginal
 from catsdogs_edge.classify.results import ClassifySummary, FileResults, Lines, Results
-from catsdogs_edge.classify.resume import NOTHING, TAIL, Done
+from catsdogs_edge.classify.resume import NOTHING, TAIL
 from catsdogs_edge.classify.sorter import FileMode, Original, Placed, Sorter
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.decode import RgbImage, load_bytes
@@ -42,68 +42,84 @@ def run_job(classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -
     is there; the rows before are complete. The arguments of a `KeyboardInterrupt` or `SystemExit` hold the summary.
     """
     with ExitStack() as stack:
-        summary = ClassifySummary(waits=options.watch)
-        watch = _open_watch(stack, options) if options.watch else None
-        found = iter(()) if watch else _first_that_exists(_find(options, summary.left_out), options)
-        written = _last_written(options)
-        results = _open_results(options, info)
-        for result in results:
+        job = _Job(stack, classifier, info, options)
+        try:
+            job.run()
+        except (KeyboardInterrupt, SystemExit) as end:  # SystemExit: another signal
+            end.args = (job.summary,)
+            raise
+    return job.summary
+
+
+class _Job:
+    """What is open for one run of the command."""
+
+    def __init__(self, stack: ExitStack, classifier: Classifier, info: ModelInfo, options: ClassifyOptions) -> None:
+        """Opens it all, and looks at what there is to do; `stack` closes it."""
+        self._classifier = classifier
+        self._options = options
+        self.summary = ClassifySummary(waits=options.watch)
+        self._watch = _open_watch(stack, options) if options.watch else None
+        self._found = iter(()) if self._watch else _first_that_exists(_find(options, self.summary.left_out), options)
+        self._last_written = _last_written(options)
+        self._results = _open_results(options, info)
+        for result in self._results:
             stack.callback(result.close)
-        done = results[0].done if options.resume else NOTHING
+        self._done = self._results[0].done if options.resume else NOTHING
         mode = FileMode.MOVE if options.move else FileMode.COPY
         sorter = Sorter(options.sort_to, mode, info.labels) if options.sort_to else None
-        attempts = _open_attempts(options)
-        if attempts:
-            stack.callback(attempts.close)
-        if not watch:
-            _begin(results)
-        earlier = dict(done.moved)
+        self._attempts = _open_attempts(options)
+        if self._attempts:
+            stack.callback(self._attempts.close)
+        if not self._watch:  # which replaces rows of before when there are others
+            self._begin()
+        self._moved_before = dict(self._done.moved)
         if sorter and sorter.moves:
-            sorter.tidy(done.moved)
+            sorter.tidy(self._done.moved)
         # What comes through a pipe cannot be found twice, so not be counted first; what is still to come, never.
         can_count = all(os.path.isfile(source[1:]) for source in options.sources if is_list(source))
-        can_count = can_count and not options.watch
-        step = stack.enter_context(progress(_find(options) if can_count else None, done=len(done)))
-        summary.resumed = len(done)
-        writer = _Writer(results, sorter, summary, MapFolder(options.maps) if options.maps else None)
-        stack.callback(writer.flush)
-        addresses = options.addresses
-        workers = options.threads or usable_cpus()
+        to_count = _find(options, is_quiet=True) if can_count and not self._watch else None
+        self._step = stack.enter_context(progress(to_count, done=len(self._done)))
+        self.summary.resumed = len(self._done)
+        self._writer = _Writer(self._results, sorter, self.summary, MapFolder(options.maps) if options.maps else None)
+        stack.callback(self._writer.flush)
 
-        def is_left(path: Path) -> bool:
-            if path in addresses:
-                return RemoteOriginal.from_address(addresses[path]).name not in done
-            if watch and (not watch.was_there(path) or _changed(path) > written):
-                return True  # a camera may give the next image the name of the one before
-            return not writer.is_done(path, done, earlier)
+    def run(self) -> None:
+        """Classifies what there is; with a watch, what comes as well, without an end."""
+        if self._watch is None:
+            self._classify(self._found)
+            return
+        say("Waiting for images; Ctrl-C ends", err=True)
+        for number, finished in enumerate(self._watch):
+            if not number:
+                self._begin()
+            self._classify(map(Original, finished))
+            self._writer.flush()
+            self._watch.forget(path for path in finished if not os.path.lexists(path))
 
-        def classify(paths: Iterable[Path]) -> None:
-            originals = (
-                RemoteOriginal.from_address(addresses[path]) if path in addresses else Original(path)
-                for path in paths
-                if is_left(path)
-            )
-            load = partial(_load, attempts)
-            maps = options.maps is not None
-            for row in classify_all(classifier, originals, load, workers=workers, maps=maps):
-                writer.add(row)
-                step(1)
+    def _begin(self) -> None:
+        for result in self._results:
+            result.begin()
 
-        try:
-            if watch:
-                say("Waiting for images; Ctrl-C ends", err=True)
-                for number, finished in enumerate(watch):
-                    if not number:  # rows of before are replaced when there are others
-                        _begin(results)
-                    classify(finished)
-                    writer.flush()
-                    watch.forget(path for path in finished if not os.path.lexists(path))
-            else:
-                classify(found)
-        except (KeyboardInterrupt, SystemExit) as end:  # SystemExit: another signal
-            end.args = (summary,)
-            raise
-    return summary
+    def _classify(self, originals: Iterable[Original]) -> None:
+        load = partial(_load, self._attempts)
+        workers, maps = self._options.threads or usable_cpus(), self._options.maps is not None
+        left = filter(self._is_left, originals)
+        for row in classify_all(self._classifier, left, load, workers=workers, maps=maps):
+            self._writer.add(row)
+            self._step(1)
+
+    def _is_left(self, original: Original) -> bool:
+        """Returns whether an image has no row yet; one that a run was killed over may still have to go."""
+        if original.name not in self._done:
+            return True
+        path = original.path
+        if isinstance(original, RemoteOriginal):
+            return False
+        if self._watch and (not self._watch.was_there(path) or _changed(path) > self._last_written):
+            return True  # a camera may give the next image the name of the one before
+        self._writer.settle_earlier(path, self._moved_before.get(path))
+        return False
 
 
 class _Writer:
@@ -138,22 +154,20 @@ class _Writer:
         if not self._sorter or len(self._waiting) == TAIL or time.monotonic() - self._begun > _LONGEST_WAIT:
             self.flush()
 
-    def is_done(self, path: Path, done: Done, earlier: Mapping[Path, Path]) -> bool:
-        """Returns whether an image has its row; one that a run was killed over may still have to go."""
-        if path not in done:
-            return False
-        if self._sorter and self._sorter.moves:
-            try:
-                if path in earlier:
-                    self._sorter.finish_earlier(path, earlier[path])
-            except ImageError as error:
-                self._summary.stayed += 1
-                say(str(error), err=True, red=True)
-                return True
-            if os.path.lexists(path) and not self._sorter.holds(path):
-                self._summary.stayed += 1
-                say(f"{path} stays: there is a row for an image of that name", err=True)
-        return True
+    def settle_earlier(self, path: Path, target: Path | None) -> None:
+        """Lets an image go that a run was killed over, after it had written its row; says which ones stay."""
+        if not self._sorter or not self._sorter.moves:
+            return
+        try:
+            if target:
+                self._sorter.finish_earlier(path, target)
+        except ImageError as error:
+            self._summary.stayed += 1
+            say(str(error), err=True, red=True)
+            return
+        if os.path.lexists(path) and not self._sorter.holds(path):
+            self._summary.stayed += 1
+            say(f"{path} stays: there is a row for an image of that name", err=True)
 
     def flush(self) -> None:
         """Writes the rows of what waits, and lets the originals go."""
@@ -180,32 +194,37 @@ class _Writer:
             say(str(error), err=True, red=True)
 
 
-def _first_that_exists(paths: Iterator[Path], options: ClassifyOptions) -> Iterator[Path]:
+def _first_that_exists(originals: Iterator[Original], options: ClassifyOptions) -> Iterator[Original]:
     """Raises `DataError` where files with rows would be emptied for images none of which is there."""
     outputs = [path for path in (options.csv, options.jsonl) if path and is_filled(path)]
     if options.resume or not outputs:
-        return paths
-    missing: list[Path] = []
-    for path in paths:
-        if os.path.lexists(path) or path in options.addresses:
-            return chain(missing, [path], paths)
-        missing.append(path)
-    raise DataError(f"{missing[0]}: no such image or folder" if missing else "no images found")
+        return originals
+    missing: list[Original] = []
+    for original in originals:
+        if isinstance(original, RemoteOriginal) or os.path.lexists(original.path):
+            return chain(missing, [original], originals)
+        missing.append(original)
+    raise DataError(f"{missing[0].path}: no such image or folder" if missing else "no images found")
 
 
-def _find(options: ClassifyOptions, left_out: Counter[str] | None = None) -> Iterator[Path]:
-    return find_images(options.sources, null=options.null, without=options.sort_to, left_out=left_out)
+def _find(
+    options: ClassifyOptions, left_out: Counter[str] | None = None, *, is_quiet: bool = False
+) -> Iterator[Original]:
+    """Finds what is named, in that order: files, and addresses, which a list may not hold."""
+    for are_remote, sources in groupby(options.sources, is_address):
+        if are_remote:
+            yield from (RemoteOriginal.from_address(each, keeps=options.maps is not None) for each in sources)
+        else:
+            found = find_images(
+                sources, null=options.null, without=options.sort_to, left_out=left_out, is_quiet=is_quiet
+            )
+            yield from map(Original, found)
 
 
 def _last_written(options: ClassifyOptions) -> float:
     """Returns when the rows of before were last added to, in seconds since 1970; 0 where there are none."""
     files = [path for path in (options.csv, options.jsonl) if path and os.path.isfile(path)]
     return max((path.stat().st_mtime for path in files), default=0.0)
-
-
-def _begin(results: Sequence[Results]) -> None:
-    for result in results:
-        result.begin()
 
 
 def _changed(path: Path) -> float:

@@ -82,11 +82,6 @@ class ClassifyOptions:
     ] = 0
 
     @property
-    def addresses(self) -> dict[Path, str]:
-        """The sources that lie on a web server, by what a path makes of them: a list may not hold any."""
-        return {Path(source): source for source in self.sources if is_address(source)}
-
-    @property
     def sort_to(self) -> Path | None:
         """The folder to sort images into, if any."""
         return self.copy or self.move

@@ -8,7 +8,7 @@ from http.client import HTTPException, HTTPMessage, HTTPResponse
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from catsdogs_edge.classify.options import is_address
@@ -23,6 +23,7 @@ SECONDS = 30.0
 """That a server may be silent, and that the image may take to arrive once it begins."""
 
 _CHUNK = 2**16
+_AS_THEY_ARE = "/%:@!$&'()*+,;=~"  # signs that a path and its parameters may have
 
 
 @dataclass(slots=True)
@@ -30,11 +31,14 @@ class RemoteOriginal(Original):
     """An image on a web server."""
 
     address: str = ""
+    keeps: bool = False
+    """Whether it keeps what was fetched, for `read_again`: a camera would send another image."""
+    data: bytes = b""
 
     @classmethod
-    def from_address(cls, address: str) -> "RemoteOriginal":
+    def from_address(cls, address: str, *, keeps: bool = False) -> "RemoteOriginal":
         """Names an image that is not fetched yet."""
-        return cls(Path(address), address=address)
+        return cls(Path(address), address=address, keeps=keeps)
 
     @property
     def name(self) -> str:
@@ -47,11 +51,14 @@ class RemoteOriginal(Original):
 
     def read(self) -> bytes:
         """Fetches the encoded image; see `fetch`."""
-        return fetch(self.address)
+        data = fetch(self.address)
+        if self.keeps:
+            self.data = data
+        return data
 
     def read_again(self) -> bytes:
-        """Fetches it once more."""
-        return self.read()
+        """Returns what was fetched, if it was kept; else fetches it once more."""
+        return self.data or self.read()
 
 
 def fetch(address: str) -> bytes:
@@ -59,9 +66,9 @@ def fetch(address: str) -> bytes:
 
     A name and a password in the address go to that server alone, not to where it may send us on.
     """
-    end = time.monotonic() + SECONDS
     try:
         with build_opener(_WebOnly()).open(_request(address), timeout=SECONDS) as answer:
+            end = time.monotonic() + SECONDS
             kind = answer.headers.get_content_type()
             if kind.startswith(("multipart/", "video/", "audio/")):
                 raise ImageError(f"a stream ({kind}), expected an image: catsdogs-cam classifies streams")
@@ -93,10 +100,16 @@ class _WebOnly(HTTPRedirectHandler):
 
 
 def _request(address: str) -> Request:
-    """Prepares a request; takes name and password out of the address, which urllib does not."""
+    """Prepares a request: urllib takes no name and password in an address, and no letter that is not ASCII."""
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
-    request = Request(parts._replace(netloc=host, fragment="").geturl(), headers={"Accept": "image/*"})  # noqa: S310 - http and https alone
+    parts = parts._replace(
+        netloc=host if host.isascii() else host.encode("idna").decode(),
+        path=quote(parts.path, safe=_AS_THEY_ARE),
+        query=quote(parts.query, safe=_AS_THEY_ARE + "?"),
+        fragment="",
+    )
+    request = Request(parts.geturl(), headers={"Accept": "image/*"})  # noqa: S310 - http and https alone
     if at:
         known = base64.b64encode(unquote(user).encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {known}")

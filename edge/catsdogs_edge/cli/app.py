@@ -285,12 +285,24 @@ def _explain_os_error(error: OSError) -> str | None:
     if error.filename is not None:
         is_of_path = error.errno in _PATH_ERRORS
         return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}" if is_of_path else None
-    if error.errno == errno.ENOENT:
+    if error.errno == errno.ENOENT and "temporary directory" in str(error):
         return f"there is no folder for temporary files ({error.strerror}): set TMPDIR"
+    if error.errno == errno.ENOENT and not _has_current_folder():
+        return "the current folder is gone: change to one that is there"
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"the system opens no more files: {error.strerror}; raise the limit (ulimit -n)"
     if error.errno in WRITE_ERRORS:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
         return f"standard output cannot be written: {error.strerror}"
     return None
+
+
+def _has_current_folder() -> bool:
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _missing_extra(error: ImportError, extra: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import typer
 
-from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat
+from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat, is_address
 from catsdogs_edge.cli.app import command, make_app, run
 from catsdogs_edge.errors import ExitCode, ModelError, OutputError
 from catsdogs_edge.output.files import check_outputs
@@ -71,7 +71,7 @@ def _check_maps(folder: Path, sources: Sequence[str]) -> None:
 def _check_usage(options: ClassifyOptions) -> None:
     """Refuses options that do not go together."""
     to_files = options.csv or options.jsonl or options.copy or options.move or options.maps
-    if options.sort_to and options.addresses:
+    if options.sort_to and any(map(is_address, options.sources)):
         raise typer.BadParameter("--copy and --move sort files, not what lies on a web server")
     if options.copy and options.move:
         raise typer.BadParameter("either --copy or --move, not both")

@@ -177,20 +177,19 @@ class Review:
                     gone += 1
                     continue
                 remember_seen(self.folder, there[name].thumbnail)
-                try:
-                    if label == DELETE:
-                        self._delete(there[name])
-                        deleted += 1
-                    else:
-                        self._move(there[name], label)
-                        moved[label] = moved.get(label, 0) + 1
-                except FileNotFoundError:  # it had to make room for a newer one, just now
+                if label == DELETE:
+                    self._delete(there[name])
+                    deleted += 1
+                elif self._move(there[name], label):
+                    moved[label] = moved.get(label, 0) + 1
+                else:
                     gone += 1
             self._said = {name: label for name, label in self._said.items() if label == UNSURE and name in there}
             self._compact()
         return Confirmed(moved, deleted, gone)
 
-    def _move(self, item: Collected, label: str) -> None:
+    def _move(self, item: Collected, label: str) -> bool:
+        """Moves an image and its row; returns False where it had to make room for a newer one, just now."""
         for name in self.classes:
             make_folder(self.out / CLASSES / name)  # one without an image, too: training wants all of them
         folder, rows = self.out / OTHER if label == NEITHER else self.out / CLASSES / label, self.out / ROWS
@@ -198,12 +197,15 @@ class Review:
             make_folder(needed)
         with write_errors(folder):
             target = self._rename(item.path, folder, rows)
+            if target is None:
+                return False
             sync(folder)
-            row = item.path.with_suffix(".json")
-            put_in_place(row, rows / f"{target.stem}.json")
+            with contextlib.suppress(FileNotFoundError):  # the quota took it, after the image was safe
+                put_in_place(item.path.with_suffix(".json"), rows / f"{target.stem}.json")
+        return True
 
-    def _rename(self, image: Path, folder: Path, rows: Path) -> Path:
-        """Moves an image to a name that no row has yet; returns where it is."""
+    def _rename(self, image: Path, folder: Path, rows: Path) -> Path | None:
+        """Moves an image to a name that no row has yet; returns where it is, or None where it has gone."""
         for name in self._names.candidates(folder / image.name):
             if os.path.lexists(rows / f"{name.stem}.json"):
                 continue
@@ -215,7 +217,9 @@ class Review:
                 with contextlib.suppress(OSError):
                     if name.stat().st_size == 0:  # it kept the name, where that takes two steps
                         name.unlink()
-                raise
+                if os.path.lexists(image):
+                    raise
+                return None
             return name
         raise AssertionError  # names do not end
 

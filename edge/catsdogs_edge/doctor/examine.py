@@ -60,8 +60,9 @@ class Report:
         found = {"passed": self.passed} | asdict(self)
         if self.model:
             outcome = self.model.outcome
-            largest = outcome.largest if math.isfinite(outcome.largest) else None  # JSON has no other number
-            found["model"] |= {"passed": outcome.passed, "largest_difference": largest}
+            found["model"] |= {"passed": outcome.passed, "largest_difference": _finite(outcome.largest)}
+            differences = {name: _finite(value) for name, value in outcome.differences.items()}
+            found["model"]["outcome"]["differences"] = differences
         return json.dumps(found, indent=2, allow_nan=False)
 
     def describe(self) -> str:
@@ -72,6 +73,11 @@ class Report:
                 lines.append(f"note       {self.machine.int8_note}")
             lines += self.model.describe()
         return "\n".join(lines)
+
+
+def _finite(value: float) -> float | None:
+    """Returns a number as JSON may have it."""
+    return value if math.isfinite(value) else None
 
 
 def examine(model: Path | None, provider: Provider) -> Report:

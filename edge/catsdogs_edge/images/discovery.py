@@ -41,6 +41,7 @@ def find_images(
     null: bool = False,
     without: Path | None = None,
     left_out: Counter[str] | None = None,
+    is_quiet: bool = False,
 ) -> Iterator[Path]:
     """Expands what a user may name, in the order of the arguments and sorted inside each.
 
@@ -50,11 +51,17 @@ def find_images(
     - A pattern such as `holiday/**/*.jpg`, unless a file has that very name. Folders that match are searched, and what
       is in them is found with them.
     - `@names.txt`: a file with a path in each line (with `null`, NUL bytes end them); `-`: the same on standard input.
-    - Anything else is given back as it is, whatever its name: it was asked for by name. `without` is left out.
+    - Anything else is given back as it is, whatever its name: it was asked for by name.
 
-    `left_out` counts the files in folders that are no images by their endings.
+    Args:
+        sources: What is named.
+        null: NUL bytes end the names in lists.
+        without: A folder that is left out, such as the one that images are sorted into.
+        left_out: Counts the files in folders that are no images, by their endings.
+        is_quiet: Links to folders are not named.
 
-    Raises `DataError` for a list that cannot be read.
+    Raises:
+        DataError: A list cannot be read.
     """
     without = without.resolve() if without else None
     # What is named is taken, though it lies in that folder, where we are in it, too.
@@ -62,15 +69,15 @@ def find_images(
     for source in map(str, sources):
         if is_list(source):
             for name in read_list(source, null=null):
-                yield from expand(Path(name), without, left_out, file_without=unless_named)
+                yield from expand(Path(name), without, left_out, file_without=unless_named, is_quiet=is_quiet)
         elif is_pattern(source):
             folders: set[Path] = set()  # what is in them is found with them
             for path in map(Path, sorted(glob.iglob(_pattern(source), recursive=True)) or [source]):  # noqa: PTH207 - `**` as a shell has it
                 if folders.isdisjoint(path.parents):
                     folders.update([path] if os.path.isdir(path) else [])
-                    yield from expand(path, without, left_out, file_without=unless_named)
+                    yield from expand(path, without, left_out, file_without=unless_named, is_quiet=is_quiet)
         else:
-            yield from expand(Path(source), without, left_out)
+            yield from expand(Path(source), without, left_out, is_quiet=is_quiet)
 
 
 def is_list(source: str) -> bool:
@@ -100,7 +107,7 @@ def expand(
 ) -> Iterator[Path]:
     """Returns the images in a folder, or what is no folder as it is; see `find_images`.
 
-    A search leaves out the folder `without`; a single file is left out in `file_without`. `is_quiet` names no links.
+    A search leaves out the folder `without`; a single file that lies in `file_without` is left out.
     """
     if not os.path.isdir(path):
         if file_without is None or file_without not in path.absolute().parents:

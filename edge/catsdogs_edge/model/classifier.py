@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,7 +21,7 @@ from catsdogs_edge.model.contract import NEITHER, Contract, Precision
 from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
 from catsdogs_edge.model.prediction import Prediction, decide
 from catsdogs_edge.model.scores import Outputs, Scores
-from catsdogs_edge.runtime.providers import Provider
+from catsdogs_edge.runtime.providers import ON_CORES, Provider
 from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
 
 # These have no kernels for ONNX's integer operators (TensorRT and OpenVINO have)
@@ -46,7 +47,7 @@ _NO_FILE = OnnxFile({}, None)
 
 
 class Classifier:
-    """A model with its contract, ready to classify.
+    """A model with its contract, ready to classify; threads may share it.
 
     Attributes:
         contract: What the model file says about itself.
@@ -80,6 +81,8 @@ class Classifier:
         self._open_maps = open_maps
         self._map_session: ort.InferenceSession | None = None
         self._map_lock = threading.Lock()
+        # DirectML allows one inference at a time, and a GPU's memory might not hold several
+        self._turn = nullcontext() if self.provider in ON_CORES else threading.Lock()
 
     @classmethod
     def load(
@@ -184,6 +187,11 @@ class Classifier:
         return [np.concatenate(results) for results in zip(*parts, strict=True)]
 
     def _run_once(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
+        """Runs the model; off the cores of the CPU, one batch after the other."""
+        with self._turn:
+            return self._run_alone(session, names, batch)
+
+    def _run_alone(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
         options = ort.RunOptions()
         deadline = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
         deadline.daemon = True

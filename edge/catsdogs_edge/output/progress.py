@@ -6,17 +6,17 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import takewhile
-from pathlib import Path
 
 from catsdogs_edge.errors import CatsDogsError
 
 
 @contextmanager
-def progress(paths: Iterable[Path] | int | None, *, done: int = 0) -> Iterator[Callable[[int], object]]:
+def progress(images: Iterable[object] | int | None, *, done: int = 0) -> Iterator[Callable[[int], object]]:
     """Shows a bar during the block; yields a function to call with the number of images that are done now.
 
-    `paths` are what there is to do, found once more in a thread of its own to count it, because a million names are not
-    kept; or how many that is, with the `done` ones; or None where it cannot be known, as with a list on standard input.
+    `images` are what there is to do, found once more in a thread of its own to count it, because a million names are
+    not kept; or how many that is, with the `done` ones; or None where it cannot be known, as with a list on standard
+    input.
     """
     if not sys.stderr.isatty():
         yield lambda _: None
@@ -27,14 +27,14 @@ def progress(paths: Iterable[Path] | int | None, *, done: int = 0) -> Iterator[C
     columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
     stop = threading.Event()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=paths if isinstance(paths, int) else None, completed=done, rate="")
+        task = bar.add_task("", total=images if isinstance(images, int) else None, completed=done, rate="")
 
-        def count(paths: Iterable[Path]) -> None:
+        def count(images: Iterable[object]) -> None:
             with contextlib.suppress(CatsDogsError):  # who classifies them will meet it, too
-                bar.update(task, total=sum(1 for _ in takewhile(lambda _: not stop.is_set(), paths)))
+                bar.update(task, total=sum(1 for _ in takewhile(lambda _: not stop.is_set(), images)))
 
-        if paths is not None and not isinstance(paths, int):
-            threading.Thread(target=count, args=(paths,), name="catsdogs-count", daemon=True).start()
+        if images is not None and not isinstance(images, int):
+            threading.Thread(target=count, args=(images,), name="catsdogs-count", daemon=True).start()
         try:
             yield lambda count: bar.update(task, advance=count, rate=f"{bar.tasks[0].speed or 0:.0f} images/s")
         finally:

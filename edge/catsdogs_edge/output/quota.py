@@ -155,24 +155,23 @@ class Quota:
 class Growth:
     """A recording that is being written into a folder with a quota."""
 
-    def __init__(self, quota: Quota, path: Path) -> None:
+    def __init__(self, quota: Quota) -> None:
         self._quota = quota
-        self._path = path
         self._bytes = self._step = 0
 
     @property
     def is_large(self) -> bool:
-        """Whether it may take more than its part of the quota by the next look."""
+        """Whether it may take more than its part of the quota by the next check."""
         return self._quota.largest is not None and self._bytes + self._step > self._quota.largest
 
-    def look(self) -> None:
-        """Makes room for what it may grow by until the next look; raises what `make_room` raises."""
-        size = self._path.stat().st_size if self._path.is_file() else 0
+    def check(self, path: Path) -> None:
+        """Makes room for what the file may grow by until the next check; raises what `make_room` raises."""
+        size = path.stat().st_size if path.is_file() else 0
         self._bytes, self._step = size, size - self._bytes
         more = max(HEADROOM, 3 * self._step)
         if self._quota.bytes is not None:  # one that has grown as large ends early, and needs no more than its own end
             more = max(min(more, self._quota.bytes - size), 0)
-        self._quota.make_room(more, keep=self._path)
+        self._quota.make_room(more, keep=path)
 
 
 def _is_running(process: int) -> bool:

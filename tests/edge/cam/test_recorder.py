@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.cam.overlay import Annotator
-from catsdogs_edge.cam.recorder import Recorder, _why_no_more
+from catsdogs_edge.cam.recorder import Recorder, Segments, _why_no_more
 from catsdogs_edge.capture.frames import Frame
 from catsdogs_edge.errors import OutputError
+from catsdogs_edge.output.quota import Limit, Quota, timed_name
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.stream.frame_result import FrameResult
 
@@ -23,6 +24,23 @@ def test_a_still_scene_of_which_little_is_written_is_recorded(tmp_path: Path, mo
     assert (tmp_path / "still.mkv").stat().st_size == 0  # FFmpeg has it all
     recorder.close()
     assert [path.name for path in tmp_path.iterdir()] == ["still.mkv"]
+
+
+def test_a_recording_under_another_name_is_not_removed_for_its_quota(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catsdogs_edge.cam.recorder._SECONDS_BETWEEN_LOOKS", 0.0)
+    other = tmp_path / f"{timed_name(0, 'record')}.mkv"  # of another command, begun in the same second
+    other.write_bytes(b"x")
+    segments = Segments(Quota(tmp_path, Limit(bytes=5_000_000)), Annotator(Provider.CPU), 5, live=False)
+    noise = np.random.default_rng(0).integers(0, 256, (480, 640, 3), np.uint8)
+    for number in range(60):
+        noise = np.roll(noise, 7, axis=1)
+        assert segments.write(FrameResult(frame=Frame(number=number, rgb=noise, time=0), fps=5))
+        sizes = {path: path.stat().st_size for path in tmp_path.iterdir()}
+        assert set(sizes) - {other}, "the file that is being written is gone"
+        assert sum(sizes.values()) < 5_000_000
+    segments.close()
 
 
 def test_a_recording_that_cannot_grow_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

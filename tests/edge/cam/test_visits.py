@@ -137,7 +137,7 @@ def test_images_are_counted_and_only_the_last_visits_are_shown() -> None:
     for second in range(100):
         visits.write(seen("cat" if second % 2 else "neither", second))
     visits.close()
-    assert list(visits.describe())[-1] == "and 30 before these; --visits FILE has all"
+    assert list(visits.describe())[-1] == "and 30 before these; --visits FILE.csv would have all"
 
 
 def test_a_video_ends_with_who_came(scripts: Path, no_display: dict[str, str], familiar: Path, tmp_path: Path) -> None:

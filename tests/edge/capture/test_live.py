@@ -251,6 +251,11 @@ def test_a_camera_that_opens_and_delivers_nothing_is_an_error_after_a_while() ->
     never.set()
 
 
+def test_a_camera_that_opens_and_ends_at_once_is_named() -> None:
+    with pytest.raises(SourceError, match=r"^camera 3 opens, but delivers no frame: another program may use it, "):
+        LiveSource(lambda: Device(iter(())), "camera 3", timing=QUICK).wait()
+
+
 def test_a_driver_that_always_hangs_does_not_gather_threads() -> None:
     never = threading.Event()
     opened = []

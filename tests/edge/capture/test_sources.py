@@ -79,6 +79,12 @@ def test_images_folders_patterns_and_lists(album: Path, tmp_path: Path) -> None:
         assert len(list(source)) == count
 
 
+def test_another_name_to_show_does_not_change_what_is_read(album: Path) -> None:
+    source = open_source(str(album))
+    source.name += " (2)"
+    assert len(list(source)) == 4
+
+
 def test_a_bad_image_is_a_frame_that_says_why(album: Path) -> None:
     frames = {Path(frame.path).name: frame for frame in open_source(str(album))}
     assert frames["torn.jpg"].rgb is None

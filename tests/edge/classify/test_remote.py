@@ -11,7 +11,7 @@ import pytest
 
 from catsdogs_edge.classify import remote
 from catsdogs_edge.classify.options import is_address
-from catsdogs_edge.classify.remote import RemoteOriginal, fetch
+from catsdogs_edge.classify.remote import RemoteOriginal, _request, fetch
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.output.terminal import redact
 from tests.edge.conftest import RED, encode, plain
@@ -35,6 +35,12 @@ class Pages(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", target)
             self.end_headers()
+        elif name == "/late":
+            time.sleep(0.7)
+            self.send_response(200)
+            self.end_headers()
+            time.sleep(0.6)
+            self.wfile.write(IMAGE)
         elif name == "/slow":
             self.send_response(200)
             self.end_headers()
@@ -97,6 +103,26 @@ def test_what_is_no_image_is_one_error(path: str, message: str, pages: Server) -
         fetch(f"http://{pages[0]}/{path}")
 
 
+def test_letters_and_spaces_in_an_address_are_sent_as_browsers_send_them(pages: Server) -> None:
+    address, seen = pages
+    assert fetch(f"http://{address}/Kätzchen im Garten.jpg?name=größe 1&done=%20") == IMAGE
+    assert seen[0][0] == "/K%C3%A4tzchen%20im%20Garten.jpg?name=gr%C3%B6%C3%9Fe%201&done=%20"
+    assert _request("http://kätzchen.example:81/x").full_url == "http://xn--ktzchen-5wa.example:81/x"
+
+
+def test_what_is_kept_is_not_fetched_again(pages: Server) -> None:
+    for keeps, count in ((True, 1), (False, 2)):
+        pages[1].clear()
+        original = RemoteOriginal.from_address(f"http://{pages[0]}/image.png", keeps=keeps)
+        assert original.read() == original.read_again() == IMAGE
+        assert len(pages[1]) == count
+
+
+def test_the_time_of_an_image_begins_with_its_answer(pages: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(remote, "SECONDS", 1.0)
+    assert fetch(f"http://{pages[0]}/late") == IMAGE
+
+
 def test_limits_hold(pages: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SECONDS", 0.5)
     begun = time.monotonic()
@@ -133,12 +159,16 @@ def test_addresses_beside_files_are_rows_by_their_addresses(
         f"http://me:secret@{pages[0]}/image.png",
         album / "a cat.png",
         f"http://{pages[0]}/page?a=*",
+        f"http://{pages[0]}/x//i.png",
+        f"http://{pages[0]}/x/i.png",
     ]
     done = classify(scripts, *names, "--csv", out, "--model", tiny)
     assert done.returncode == 3, done.stderr
     with out.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
-    assert [row["label"] for row in rows] == ["cat", "cat", ""]
+    assert [row["label"] for row in rows] == ["cat", "cat", "", "cat", "cat"]
+    assert [row["path"] for row in rows[3:]] == names[3:]
+    assert {path for path, _ in pages[1]} == {"/image.png", "/page?a=*", "/x//i.png", "/x/i.png"}
     assert rows[0]["path"] == f"http://***@{pages[0]}/image.png"
     assert rows[2]["error"] == "not an image, or a truncated one"
     assert "secret" not in out.read_text() + done.stdout + done.stderr

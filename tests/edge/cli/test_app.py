@@ -34,6 +34,24 @@ def test_a_path_that_cannot_be_looked_at_is_one_line() -> None:
     assert (done.returncode, done.stderr) == (1, f"catsdogs-x: {'z' * 300} cannot be used: File name too long\n")
 
 
+@pytest.mark.parametrize(
+    ("body", "line"),
+    [
+        (
+            "import os, pathlib, tempfile; d = tempfile.mkdtemp(); os.chdir(d); os.rmdir(d); pathlib.Path.cwd()",
+            "the current folder is gone: change to one that is there",
+        ),
+        (
+            "import errno, os; raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))",
+            "the system opens no more files: Too many open files; raise the limit (ulimit -n)",
+        ),
+    ],
+)
+def test_what_the_system_refuses_is_told_as_it_is(body: str, line: str) -> None:
+    done = run(body)
+    assert (done.returncode, done.stderr) == (1, f"catsdogs-x: {line}\n")
+
+
 @pytest.mark.parametrize("arguments", [["", "--move", "sorted"], ["images", "--move", ""], ["images", "--move="]])
 def test_an_empty_argument_is_not_the_current_folder(
     arguments: list[str], call: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

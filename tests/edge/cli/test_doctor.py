@@ -1,19 +1,20 @@
-import dataclasses
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import catsdogs_edge.cli.doctor
-from catsdogs_edge.doctor.examine import Report
+from catsdogs_edge.doctor.examine import Report, examine
 from catsdogs_edge.doctor.machine import Machine, _int8_note
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.images.decode import decode, resize
 from catsdogs_edge.model import integrity, selftest
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.runtime.cpu import Cpu
+from catsdogs_edge.runtime.providers import Provider
 from tests.conftest import call_here
 from tests.edge.conftest import no_cuda
 
@@ -119,6 +120,15 @@ def test_an_answer_that_is_no_number_fails() -> None:
     assert not selftest.Outcome({"a": 0.5}, 1.0, intact=True, consistent=False).passed
 
 
+def test_an_answer_that_is_no_number_is_null_in_json(tiny: Path) -> None:
+    report = examine(tiny, Provider.CPU)
+    assert report.model is not None
+    outcome = replace(report.model.outcome, differences={"grow.png": float("nan"), "shrink.png": 0.5})
+    found = json.loads(replace(report, model=replace(report.model, outcome=outcome)).to_json())
+    assert found["passed"] is False
+    assert found["model"]["outcome"]["differences"] == {"grow.png": None, "shrink.png": 0.5}
+
+
 def test_the_images_become_the_pixels_that_they_always_became() -> None:
     """Pins decode and resize: every model that is out there was trained and tested with these.
 
@@ -144,7 +154,7 @@ def test_the_machine_and_the_model_in_the_package() -> None:
 
 
 def test_wheels_in_conflict_fail() -> None:
-    machine = dataclasses.replace(Machine.detect(), conflicts=["a and b overwrite each other's files"])
+    machine = replace(Machine.detect(), conflicts=["a and b overwrite each other's files"])
     report = Report(machine, None)
     assert not report.passed
     assert "CONFLICT   a and b overwrite" in report.describe()

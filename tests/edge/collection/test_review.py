@@ -120,6 +120,20 @@ def test_an_image_that_has_made_room_is_counted_and_the_rest_goes_on(tmp_path: P
     assert (done.moved, done.gone) == ({"dog": 2}, 1)
 
 
+def test_an_image_that_makes_room_meanwhile_is_counted_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = collect(tmp_path, 3)
+    review = open_review(tmp_path)
+    review.say(names, "dog")
+    there = list(find_collected(tmp_path))
+    (tmp_path / names[1]).unlink()
+    (tmp_path / names[2]).with_suffix(".json").unlink()
+    monkeypatch.setattr("catsdogs_edge.collection.review.find_collected", lambda _: there)
+    done = review.confirm()
+    assert (done.moved, done.gone) == ({"dog": 2}, 1)
+    assert {path.name for path in (tmp_path / "labelled" / "classes").rglob("*.jpg")} == {names[0], names[2]}
+    assert (tmp_path / JOURNAL).read_text() == ""
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     for _ in range(2):
         names = collect(tmp_path, 1)

@@ -1,4 +1,7 @@
 import importlib
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +48,29 @@ def test_a_model_without_the_score_does_not_make_one_up(tiny: Path) -> None:
     classifier = Classifier.load(tiny)
     assert classifier.classify([plain(GREY)])[0].familiarity is None
     assert classifier.predict(np.zeros((1, 224, 224, 3), np.uint8)).familiarity is None
+
+
+def test_a_device_runs_one_batch_at_a_time_whoever_asks(tiny: Path) -> None:
+    inside: list[None] = []
+
+    class Watched(Classifier):
+        most = 0
+
+        def _run_alone(self, session: InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
+            inside.append(None)
+            self.most = max(self.most, len(inside))
+            time.sleep(0.02)
+            inside.pop()
+            return super()._run_alone(session, names, batch)
+
+    batch = np.zeros((1, 224, 224, 3), np.uint8)
+    for is_device in (False, True):
+        classifier = Watched.load(tiny)
+        if is_device:
+            classifier._turn = threading.Lock()
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _, asked=classifier: asked.predict(batch), range(8)))
+        assert (classifier.most == 1) == is_device
 
 
 def test_a_provider_that_prepares_for_each_number_of_images_gets_one_number(familiar: Path) -> None:

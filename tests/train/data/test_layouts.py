@@ -149,6 +149,22 @@ def test_a_folder_that_is_named_twice_counts_once(folders: Path) -> None:
     assert names(*find_all([folders, folders / ".." / folders.name])) == EXPECTED
 
 
+def test_images_that_are_named_by_animals_do_not_change_what_their_folder_is(folders: Path) -> None:
+    for name in ("minka_1", "minka_2", "tom_1", "tom_2"):
+        shutil.copy(folders / "cat" / "0.png", folders / "cat" / f"{name}.png")
+    classes, labelled = find_all([folders])
+    assert classes == ("cat", "dog")
+    assert len(labelled) == 10
+
+
+def test_one_file_under_two_labels_has_both(folders: Path) -> None:
+    (folders / "dog" / "twice.png").symlink_to(folders / "cat" / "0.png")
+    _, labelled = find_all([folders])
+    labels = [label for path, label in labelled if path.resolve() == (folders / "cat" / "0.png").resolve()]
+    assert labels == [0, 1]
+    assert labelled == sorted(labelled, key=lambda item: item[1])
+
+
 def test_names_with_backslashes_are_folders(folders: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "windows.zip", "w") as archive:
         for path in sorted(folders.rglob("*.png")):

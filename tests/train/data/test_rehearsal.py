@@ -2,6 +2,7 @@ import shutil
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
@@ -11,6 +12,7 @@ from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.rehearsal import EARLIER, LEAST_SHARE, extend_split
 from catsdogs_train.data.split import Sample, Split, make_split
 from catsdogs_train.run.tables import read_split, write_split
+from catsdogs_train.views.batches import make_sample_weights
 
 CLASSES = ("cat", "dog")
 
@@ -41,12 +43,20 @@ def test_old_images_stay_on_their_side_and_new_ones_are_divided(tmp_path: Path, 
     assert split.classes == CLASSES
 
 
-def test_few_new_images_count_as_much_as_a_share_of_all(tmp_path: Path, earlier: Split) -> None:
-    write_folder(tmp_path / "new", per_class=3, first_seed=500)
+@pytest.mark.parametrize("balance", [True, False])
+@pytest.mark.parametrize("kinds", [["cat", "dog"], ["cat"]])
+def test_few_new_images_count_as_much_as_a_share_of_their_class(
+    kinds: list[str], balance: bool, tmp_path: Path, earlier: Split
+) -> None:
+    write_folder(tmp_path / "new", per_class=3, first_seed=500, kinds=kinds)
+    (tmp_path / "new" / "dog").mkdir(exist_ok=True)
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
-    new = sum(sample.weight for sample in split.train if sample.source != EARLIER)
-    every = sum(sample.weight for sample in split.train)
-    assert new / every == pytest.approx(LEAST_SHARE, abs=0.01)
+    weights = make_sample_weights(split.train, 2, balance=balance)
+    labels = np.array([sample.label for sample in split.train])
+    is_new = np.array([sample.source != EARLIER for sample in split.train])
+    for label in range(len(kinds)):
+        share = weights[(labels == label) & is_new].sum() / weights[labels == label].sum()
+        assert share == pytest.approx(LEAST_SHARE, abs=0.01)
 
 
 def test_one_class_alone_may_be_new(tmp_path: Path, earlier: Split) -> None:

@@ -20,7 +20,16 @@ def test_labels_that_others_contradict_are_found() -> None:
     np.testing.assert_array_equal(probabilities, cross_validate(features, labels, 0))
 
 
-def test_a_class_of_one_image_is_judged_by_nobody() -> None:
+def test_a_class_of_one_image_is_judged_by_nobody_and_the_others_are() -> None:
     features = np.random.default_rng(0).normal(0, 1, (5, 4)).astype(np.float32)
     labels = np.array([0, 0, 0, 0, 1])
     assert np.array_equal(cross_validate(features, labels, 0).argmax(axis=1), labels)
+    truth = np.arange(61) % 2
+    features = np.random.default_rng(0).normal(0, 1, (61, 8)).astype(np.float32)
+    features[np.arange(61), truth] += 8
+    labels = truth.copy()
+    labels[7], labels[60] = 0, 2
+    found = cross_validate(features, labels, 0)
+    assert found[7].argmax() == 1
+    assert found[60].tolist() == [0, 0, 1]
+    np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-5)

@@ -231,7 +231,7 @@ def test_without_the_images_it_was_begun_with_it_does_not_go_on(
 ) -> None:
     done = distill(call, desk, small, "--faster", "2", "--resume")
     assert done.returncode == 1
-    assert "has images without a label of the hash" in done.stderr
+    assert "the images without a label are not those that the training in" in done.stderr
 
 
 def test_a_teacher_that_is_not_done_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:

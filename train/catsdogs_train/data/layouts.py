@@ -51,8 +51,10 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
             raise DataError(f"{root} has the classes {in_words(names)}, expected {in_words(classes)} as in {roots[0]}")
         classes = names
         found += labelled
-    once = {path.resolve(): (path, label) for path, label in reversed(found)}  # folders may overlap
-    return classes, list(reversed(once.values()))
+    once: dict[tuple[Path, int], Path] = {}  # folders may overlap
+    for path, label in found:
+        once.setdefault((path.resolve(), label), path)
+    return classes, [(path, label) for (_, label), path in once.items()]
 
 
 def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
@@ -72,12 +74,13 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = class_folders(folder)
-    by_name = [inner for inner in classes if _flat(inner)]
-    others = [inner for inner in classes if inner not in by_name and any(map(_is_numbered, inner.iterdir()))]
-    if (
-        len(by_name) == 1 and len(classes) - len(others) == 1
-    ):  # Kaggle's `train` beside `test1`, whose files have no name
-        raise DataError(f"{by_name[0]} holds images of several classes by their names: did you mean it, not {root}?")
+    numbered = [inner for inner in classes if any(map(_is_numbered, inner.iterdir()))]
+    by_name = [inner for inner in classes if inner not in numbered and _flat(inner)]
+    if len(by_name) == 1 and len(classes) - len(numbered) == 1:  # Kaggle's `train` beside `test1`, without names
+        raise DataError(
+            f"{by_name[0]} holds images of several classes by their names: did you mean it, not {root}? If it is a "
+            "class, rename its images, so that they are not called by a name and a number"
+        )
     flat = [] if len(classes) >= 2 else _flat(folder)
     labels = tuple(sorted({label for _, label in flat}))
     if flat:

@@ -1,7 +1,8 @@
 """Puts new images beside those of an earlier run: so that what is new is learned, and what was known is kept."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from catsdogs_train.data.split import (
     read_candidates,
     sort_out,
     take,
+    without_near,
 )
-from catsdogs_train.data.split import without_near as leave_out_near
 
 _log = logging.getLogger(__name__)
 
@@ -30,7 +31,7 @@ MOST_TRAIN, MOST_VAL = 2000, 1000
 """Images of an earlier run that are taken along, by lot: to ask the backbone about more takes an hour, not minutes."""
 
 LEAST_SHARE = 0.25
-"""How much the new images count together, at least, where `_MOST_WEIGHT` allows it."""
+"""How much the new images of a class count together, at least, of all of that class, where `_MOST_WEIGHT` allows it."""
 
 _MOST_WEIGHT = 20.0  # of a new image beside one of the earlier run: five of them must not decide alone
 
@@ -46,20 +47,17 @@ def extend_split(
 
     Old images stay on their side, also those that are not taken along this time. New ones are divided as `make_split`
     divides; those that the earlier run had stay what they were there. Nothing to learn from is nearly the same as
-    something to judge by. Few new images count more, up to `_MOST_WEIGHT`, so that together they have their
-    `LEAST_SHARE`.
+    something to judge by. Few new images count more, up to `_MOST_WEIGHT`, so that those of a class have their
+    `LEAST_SHARE` of it together.
 
     Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
     """
     labelled = _find_new(classes, data)
-    old, dropped = _without_dropped(earlier, drop)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
+    old = earlier
     if drop:
-        new, listed = _without_dropped_ones(new, earlier, drop)
-        dropped += listed
-        if not dropped:
-            raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
-    quarantine += dropped
+        old, new, more = _drop_listed(earlier, new, drop)
+        quarantine += more
     (learned, more), (judged, rest) = _read(old.train, old.learned), _read(old.val, old.judged)
     anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
     quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
@@ -72,21 +70,18 @@ def extend_split(
     # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
     seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known
     judging = {sample.sha256 for sample in (*earlier.val, *earlier.judged)} - known
-    train, val, more = divide([item for item in new if item.sample.sha256 not in seen | judging], None, None, seed)
-    train += [item for item in new if item.sample.sha256 in seen]
-    val += [item for item in new if item.sample.sha256 in judging]
-    quarantine += more
-    val, more = leave_out_near(val, learned)  # what was learned before must not judge, though it is not rehearsed
-    quarantine += [Quarantined(item.path, item.reason.replace("which validates", "which was learned")) for item in more]
+    train, val, more = _divide_new(new, seen, judging, seed)
+    # What was learned before must not judge, though it is not rehearsed.
+    val, rest = without_near(val, learned, because="which was learned")
+    quarantine += [*more, *rest]
     judges = [*judged, *val]
-    train, more = leave_out_near(train, judges)
-    old_train, rest = leave_out_near(_draw(learned, MOST_TRAIN, seed), judges)
+    train, more = without_near(train, judges)
+    old_train, rest = without_near(_draw(learned, MOST_TRAIN, seed), judges)
     quarantine += [*more, *rest]
     if not train:
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
-    weight = min(max(LEAST_SHARE / (1 - LEAST_SHARE) * len(old_train) / len(train), 1.0), _MOST_WEIGHT)
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
-    all_train = (*(item.sample for item in old_train), *(replace(item.sample, weight=weight) for item in train))
+    all_train = (*(item.sample for item in old_train), *_weigh(train, old_train))
     all_val = tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val))
     taken = {sample.sha256 for sample in (*all_train, *all_val)}
     return Split(
@@ -100,6 +95,26 @@ def extend_split(
     )
 
 
+def _divide_new(
+    new: Sequence[Candidate], seen: Set[str], judging: Set[str], seed: int
+) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
+    """Divides new images, but for those of hashes that had a side before: they go there."""
+    free = [item for item in new if item.sample.sha256 not in seen | judging]
+    train, val, quarantine = divide(free, None, None, seed)
+    train += [item for item in new if item.sample.sha256 in seen]
+    val += [item for item in new if item.sample.sha256 in judging]
+    return train, val, quarantine
+
+
+def _weigh(new: Sequence[Candidate], old: Sequence[Candidate]) -> Iterator[Sample]:
+    """Lets new images count so much that those of a class have their `LEAST_SHARE` of it, beside the old ones."""
+    ours, theirs = (Counter(item.sample.label for item in part) for part in (new, old))
+    for item in new:
+        label = item.sample.label
+        weight = LEAST_SHARE / (1 - LEAST_SHARE) * theirs[label] / ours[label]
+        yield replace(item.sample, weight=min(max(weight, 1.0), _MOST_WEIGHT))
+
+
 def _find_new(classes: Sequence[str], data: Sequence[Path]) -> list[tuple[Path, int]]:
     """Finds the images of DATA, each with the index of its class in the earlier run."""
     names, labelled = find_all(data)
@@ -110,16 +125,31 @@ def _find_new(classes: Sequence[str], data: Sequence[Path]) -> list[tuple[Path, 
     return [(path, classes.index(names[label])) for path, label in labelled]
 
 
-def _without_dropped_ones(
-    new: Sequence[Candidate], earlier: Split, drop: DropList
-) -> tuple[list[Candidate], list[Quarantined]]:
-    """Leaves out what a list names of DATA, but not what has another label there: that is why the old one is listed."""
-    before = {sample.sha256: sample.label for sample in (*earlier.train, *earlier.learned)}
-    mended = {
-        item.sample.sha256 for item in new if before.get(item.sample.sha256, item.sample.label) != item.sample.label
-    }
-    kept, listed = leave_out([item for item in new if item.sample.sha256 not in mended], drop)
-    return [*kept, *(item for item in new if item.sample.sha256 in mended)], listed
+def _drop_listed(
+    earlier: Split, new: Sequence[Candidate], drop: DropList
+) -> tuple[Split, list[Candidate], list[Quarantined]]:
+    """Leaves out what a list of wrong labels names: of the images that were learned from, and of DATA.
+
+    What has another label in DATA stays there: that is why the old one is listed.
+    """
+    learned = (*earlier.train, *earlier.learned)
+    listed = {sample for sample in learned if drop.has(sample.path, sample.sha256)}
+    old = replace(
+        earlier,
+        train=tuple(sample for sample in earlier.train if sample not in listed),
+        learned=tuple(sample for sample in earlier.learned if sample not in listed),
+    )
+    before = {sample.sha256: sample.label for sample in learned}
+    mended: list[Candidate] = []
+    others: list[Candidate] = []
+    for item in new:
+        is_mended = before.get(item.sample.sha256, item.sample.label) != item.sample.label
+        (mended if is_mended else others).append(item)
+    kept, more = leave_out(others, drop)
+    dropped = [*(Quarantined(sample.path, f"listed in {drop.file}") for sample in learned if sample in listed), *more]
+    if not dropped:
+        raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
+    return old, [*kept, *mended], dropped
 
 
 def _known_ones(
@@ -145,19 +175,6 @@ def _named(item: Candidate, origins: Mapping[Path, str]) -> Candidate:
     """Notes which folder, or zip file, an image comes from."""
     source = next(name for root, name in origins.items() if item.sample.path.is_relative_to(root))
     return replace(item, sample=replace(item.sample, source=source))
-
-
-def _without_dropped(earlier: Split, drop: DropList | None) -> tuple[Split, list[Quarantined]]:
-    """Leaves out what a list of wrong labels names of the images to learn from."""
-    if drop is None:
-        return earlier, []
-
-    def keep(samples: Sequence[Sample]) -> tuple[Sample, ...]:
-        return tuple(sample for sample in samples if not drop.has(sample.path, sample.sha256))
-
-    gone = [item for item in (*earlier.train, *earlier.learned) if drop.has(item.path, item.sha256)]
-    listed = [Quarantined(sample.path, f"listed in {drop.file}") for sample in gone]
-    return replace(earlier, train=keep(earlier.train), learned=keep(earlier.learned)), listed
 
 
 def _read(own: Sequence[Sample], aside: Sequence[Sample]) -> tuple[list[Candidate], list[Quarantined]]:
@@ -187,4 +204,4 @@ def _read(own: Sequence[Sample], aside: Sequence[Sample]) -> tuple[list[Candidat
 
 
 def _draw(candidates: list[Candidate], most: int, seed: int) -> list[Candidate]:
-    return take(candidates, most, seed, "rehearse") if len(candidates) > most else candidates
+    return take(candidates, most, seed, "rehearsal") if len(candidates) > most else candidates

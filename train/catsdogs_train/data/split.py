@@ -110,17 +110,20 @@ def make_split(
         held_out, more = read_candidates(val_labelled)  # a folder that is given to judge by is taken as it is
         quarantine += more
         if val_size is not None:
-            held_out = take(held_out, val_size, seed, "validate")
+            held_out = take(held_out, val_size, seed, "--val-size")
         candidates, more = without_near(candidates, held_out)
         quarantine += more
-        train = candidates if train_size is None else take(candidates, train_size, seed, "train", highest=True)
-    for part, chosen in (("training", train), ("validation", held_out)):
+        train = candidates if train_size is None else take(candidates, train_size, seed, "--train-size", highest=True)
+    for option, part, other, chosen in (
+        ("--train-size", "to train on", "--val-size", train),
+        ("--val-size", "to validate on", "--train-size", held_out),
+    ):
         present = {candidate.sample.label for candidate in chosen}
         for label, name in enumerate(classes):
             if label not in present:
                 raise DataError(
-                    f"no {part} image of class '{name}' is left: add others, or ask for more (those that are nearly "
-                    "the same are on one side, and count as one)"
+                    f"no image of class '{name}' is left {part}: add others, raise {option} or lower {other} (images "
+                    "that are nearly the same are on one side, and count as one)"
                 )
     train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
     return Split(classes, train_samples, val_samples, tuple(quarantine))
@@ -201,11 +204,11 @@ def divide(
         borders = _borders(candidates, keys)
         held_out = [item for item, key in zip(candidates, keys, strict=True) if key <= borders[item.sample.label]]
     else:
-        held_out = take(candidates, val_size, seed, "validate")
+        held_out = take(candidates, val_size, seed, "--val-size")
     held = {item.sample for item in held_out}
     left, quarantine = without_near([item for item in candidates if item.sample not in held], held_out)
     if train_size is not None:
-        left = take(left, train_size, seed, "train", highest=True)
+        left = take(left, train_size, seed, "--train-size", highest=True)
     return left, held_out, quarantine
 
 
@@ -226,10 +229,10 @@ def _borders(candidates: Sequence[Candidate], keys: Sequence[float]) -> dict[int
     return borders
 
 
-def take(candidates: list[Candidate], count: int, seed: int, purpose: str, *, highest: bool = False) -> list[Candidate]:
-    """Takes so many with the lowest or highest keys, every class in its share of the whole."""
+def take(candidates: list[Candidate], count: int, seed: int, option: str, *, highest: bool = False) -> list[Candidate]:
+    """Takes as many as an option asks for, with the lowest or highest keys, every class in its share of the whole."""
     if count > len(candidates):
-        raise DataError(f"{count} images to {purpose} with were asked for, there are {len(candidates)}")
+        raise DataError(f"{option} {count}, but there are {len(candidates)} images for it: ask for fewer")
     ranked: list[tuple[float, int, int]] = []
     keys = _keys(candidates, seed)
     by_label: dict[int, list[int]] = defaultdict(list)
@@ -261,16 +264,16 @@ def _keys(candidates: Sequence[Candidate], seed: int) -> list[float]:
 
 
 def without_near(
-    candidates: list[Candidate], held_out: Sequence[Candidate]
+    candidates: list[Candidate], others: Sequence[Candidate], because: str = "which validates"
 ) -> tuple[list[Candidate], list[Quarantined]]:
-    """Leaves out training images that are nearly the same as one to validate on."""
-    twins = near_ones([item.finding for item in candidates], [item.finding for item in held_out])
+    """Leaves out what is nearly the same as one of the others, such as training images beside those to validate on."""
+    twins = near_ones([item.finding for item in candidates], [item.finding for item in others])
     kept, quarantine = [], []
     for candidate, twin in zip(candidates, twins, strict=True):
         if twin is None:
             kept.append(candidate)
         else:
-            reason = f"nearly the same image as {held_out[twin].sample.path}, which validates"
+            reason = f"nearly the same image as {others[twin].sample.path}, {because}"
             quarantine.append(Quarantined(candidate.sample.path, reason))
     return kept, quarantine
 

@@ -18,16 +18,21 @@ def cross_validate(features: Features, labels: Labels, seed: int) -> Scores:
     """Returns, for images with features (N, W), probabilities of all classes (N, C) from others than that image.
 
     Northcutt et al., "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021: out-of-sample
-    probabilities find wrong labels. A class of fewer images than folds is judged by fewer.
+    probabilities find wrong labels. With a class of fewer images than `FOLDS` there are fewer folds; the only image of
+    a class is taken for what it is.
     """
-    folds = min(FOLDS, int(np.bincount(labels).min()))
-    probabilities = np.zeros((len(labels), int(labels.max()) + 1), np.float32)
-    if folds < 2:
-        probabilities[np.arange(len(labels)), labels] = 1.0  # nobody else can tell
+    counts = np.bincount(labels)
+    probabilities = np.zeros((len(labels), len(counts)), np.float32)
+    probabilities[np.arange(len(labels)), labels] = 1.0
+    several = np.flatnonzero(counts[labels] > 1)
+    if len(np.unique(labels[several])) < 2:  # no other class to take an image for
         return probabilities
+    features, labels = features[several], labels[several]
+    folds = min(FOLDS, int(counts[counts > 1].min()))
     spread = features.std(axis=0)
     inputs = (features - features.mean(axis=0)) / (spread + 1e-3 * spread.mean() + 1e-6)
     for rest, judged in StratifiedKFold(folds, shuffle=True, random_state=seed).split(inputs, labels):
         model = LogisticRegression(C=1 / (_PENALTY * len(rest)), class_weight="balanced", max_iter=200, tol=1e-3)
-        probabilities[judged] = model.fit(inputs[rest], labels[rest]).predict_proba(inputs[judged])
+        model.fit(inputs[rest], labels[rest])
+        probabilities[np.ix_(several[judged], model.classes_)] = model.predict_proba(inputs[judged])
     return probabilities

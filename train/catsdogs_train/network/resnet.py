@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.network.precision import dtype_policy_scope
@@ -76,11 +77,12 @@ def load_network(file: Path, image_size: int | None, precision: ComputeDtype) ->
 
     Raises `DataError` for a file that is none.
     """
-    with dtype_policy_scope(precision), _run_errors(str(file)):
-        saved = keras.saving.load_model(file, compile=False)
-        kernel, bias = saved.get_layer("logits").get_weights()
-        network = add_ends(_copy_backbone(saved, (image_size, image_size, 3)), len(bias))
-        network.get_layer("logits").set_weights([kernel, bias])
+    with dtype_policy_scope(precision):
+        backbone, output_layer = _read_run(file, str(file))
+        if output_layer is None:
+            raise DataError(f"{file}: not the model.keras of a run (no layer called logits)")
+        network = add_ends(_copy(backbone, (image_size, image_size, 3)), output_layer[0].shape[1])
+        network.get_layer("logits").set_weights(output_layer)
     return network
 
 
@@ -134,8 +136,7 @@ def check_weights(weights: str) -> None:
 def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     check_weights(weights)
     if weights.endswith(".keras"):
-        with _run_errors(f"--weights {weights}"):
-            return _copy_backbone(keras.saving.load_model(weights, compile=False), shape)
+        return _copy(_read_run(Path(weights), f"--weights {weights}")[0], shape)
     resnet50 = partial(keras.applications.ResNet50, include_top=False, input_shape=shape, pooling="avg")
     if weights == "none":
         return resnet50(weights=None)
@@ -165,26 +166,29 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     return backbone
 
 
-@contextlib.contextmanager
-def _run_errors(name: str) -> Iterator[None]:
-    """Turns what a file that is no `model.keras` of ours raises into a `DataError`."""
+def _read_run(file: Path, name: str) -> tuple[keras.Model, list[NDArray[np.float32]] | None]:
+    """Reads the backbone of a `model.keras`, and kernel (W, C) and bias (C,) of its output layer, if it has one.
+
+    A second output of the backbone, which familiarity reads, stays out. Raises `DataError` for a file that is none.
+    """
     try:
-        yield
+        run = keras.saving.load_model(file, compile=False)
+        tapped = get_backbone(run)
+        backbone = keras.Model(tapped.input, tapped.outputs[0], name=tapped.name)
+        if len(backbone.output.shape) != 2:
+            raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected one row for each image")
+        for stage in (4, 5):
+            stage_output(backbone, stage)
+        return backbone, next((layer.get_weights() for layer in run.layers if layer.name == "logits"), None)
     except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{name}: not the model.keras of a run ({error})") from error
 
 
-def _copy_backbone(run: keras.Model, shape: _Shape) -> keras.Model:
-    """Copies the backbone of an earlier run, which has a second output, for familiarity, where it learned that."""
-    tapped = get_backbone(run)
-    saved = keras.Model(tapped.input, tapped.outputs[0], name=tapped.name)
-    backbone = rebuild(saved, shape)
-    if len(backbone.output.shape) != 2:
-        raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected one row for each image")
-    for stage in (4, 5):
-        stage_output(backbone, stage)
-    backbone.set_weights(saved.get_weights())
-    return backbone
+def _copy(backbone: keras.Model, shape: _Shape) -> keras.Model:
+    """Copies a backbone, in the current dtype policy, for images of another shape."""
+    copy = rebuild(backbone, shape)
+    copy.set_weights(backbone.get_weights())
+    return copy
 
 
 def rebuild(

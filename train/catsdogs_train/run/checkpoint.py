@@ -147,8 +147,14 @@ def _sweep(folder: Path) -> None:
 def check_same(begun: Mapping[str, Any], fingerprint: Mapping[str, Any], run: Path) -> None:
     """Checks that two trainings end the same way, by what decides it; raises `DataError` where they do not."""
     for name, value in {**dict.fromkeys(begun), **fingerprint}.items():
-        if begun.get(name) != value:
+        if begun.get(name) == value:
+            continue
+        if name.startswith("images"):  # a hash of them, which tells nobody anything
             raise DataError(
-                f"the training in {run} has {name} {begun.get(name)}, now it is {value}: "
-                "resume it as it was begun, or choose another --out"
+                f"the {name} are not those that the training in {run} was begun with (some were added, removed, "
+                "changed or have another label): put them back, or choose another --out"
             )
+        raise DataError(
+            f"the training in {run} has {name} {begun.get(name)}, now it is {value}: "
+            "resume it as it was begun, or choose another --out"
+        )

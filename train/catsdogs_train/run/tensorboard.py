@@ -1,22 +1,24 @@
 """Writes figures for TensorBoard, on any backend; Keras' own callback needs TensorFlow."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.run.history import Epoch
 
 
-class TensorBoardWriter:
-    """Event files in `RUN/tensorboard`, one folder for each set, so that their curves share a diagram.
+def check_tensorboard() -> None:
+    """Raises `DataError` where TensorBoard is not installed."""
+    if find_spec("tensorboard") is None:
+        raise DataError("--tensorboard needs a package that is missing: pip install tensorboard")
 
-    Raises `DataError` where TensorBoard is not installed.
-    """
+
+class TensorBoardWriter:
+    """Event files in `RUN/tensorboard`, one folder for each set, so that their curves share a diagram."""
 
     def __init__(self, run: Path) -> None:
-        try:
-            from tensorboard.summary import Writer  # noqa: PLC0415 - only for who asks for it
-        except ImportError as error:
-            raise DataError("--tensorboard needs a package that is missing: pip install tensorboard") from error
+        from tensorboard.summary import Writer  # noqa: PLC0415 - only for who asks for it
+
         self._writers = {name: Writer(str(run / "tensorboard" / name)) for name in ("training", "validation")}
 
     def add(self, epoch: Epoch) -> None:

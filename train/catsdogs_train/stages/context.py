@@ -66,9 +66,13 @@ class TrainingContext:
 
     Attributes:
         network: What is trained.
+        precision: Of its backbone while it is.
         student: The same, and its teacher; None where there is none.
         earlier: The run that it goes on from; None where there is none.
         state: How far it has come.
+        targets, sample_weights: Of what is shown, float32 (N, C) and (N,); zero where there is no label.
+        truth: Labels of the validation images, int64 (N,).
+        val_images: These, as they are.
         batches: All that images are read by now, so that one that fails can be named.
         board: For TensorBoard, if it is asked for.
     """
@@ -95,7 +99,7 @@ class TrainingContext:
         self._exposed: list[Sample] = []
         if settings.tuning_epochs:  # a teacher has something to say about each
             self._exposed = choose_exposed(prepared.outliers, len(split.train), all_of_them=student is not None)
-        self._precision, self._views_on = precision, prepared.views_on
+        self.precision, self._views_on = precision, prepared.views_on
         self._device_images: DeviceImages | None = None
         self._replica = self.network  # answers, where the network itself cannot: spread over several hosts
         if distribution.shard.hosts > 1:
@@ -131,7 +135,7 @@ class TrainingContext:
 
     def add_views(self, model: keras.Model) -> keras.Model:
         """Returns a model that learns from, or answers for, what `make_views` yields."""
-        return self._device_images.add_views(model, self._precision) if self._device_images else model
+        return self._device_images.add_views(model, self.precision) if self._device_images else model
 
     @property
     def has_exposed(self) -> bool:

@@ -15,13 +15,13 @@ from catsdogs_train.run.history import Epoch, Stage
 from catsdogs_train.run.report import Outcome
 from catsdogs_train.run.tensorboard import TensorBoardWriter
 from catsdogs_train.settings import Unfreeze
+from catsdogs_train.stages.changes import find_changes
 from catsdogs_train.stages.context import TrainingContext
 from catsdogs_train.stages.distillation import compare, distill
 from catsdogs_train.stages.error_messages import readable_errors
 from catsdogs_train.stages.familiarity import learn_familiarity
 from catsdogs_train.stages.fine_tuning import fine_tune
 from catsdogs_train.stages.head import train_head
-from catsdogs_train.stages.rehearsal import find_changes
 from catsdogs_train.views import prefetch
 
 _log = logging.getLogger(__name__)

@@ -5,7 +5,6 @@ import logging
 from catsdogs_train.network.resnet import load_network
 from catsdogs_train.run.changes import Changes
 from catsdogs_train.run.earlier_run import EarlierRun
-from catsdogs_train.settings import ComputeDtype
 from catsdogs_train.stages.context import TrainingContext
 
 _log = logging.getLogger(__name__)
@@ -13,7 +12,7 @@ _log = logging.getLogger(__name__)
 
 def find_changes(context: TrainingContext, earlier: EarlierRun) -> Changes:
     """Asks the earlier network about the validation images, too."""
-    network = load_network(earlier.model, None, ComputeDtype.FLOAT32)
+    network = load_network(earlier.model, None, context.precision)
     bar = context.progress.callback("asking the earlier run")
     (logits,) = context.distribution.predict(network, context.val_images, [bar])
     changes = Changes(

@@ -47,7 +47,8 @@ PYTEST := -m pytest --max-worker-restart 0
 
 test: $(FULL)/stamp $(EDGE)/test-stamp ## Run the fast tests, those of the edge where there is no TensorFlow
 	$(EDGE)/bin/python $(PYTEST) -n 2 --dist loadfile tests/edge
-	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile tests/train tests/export tests/integration
+# In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
+	$(FULL)/bin/python $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder tests/train tests/export tests/integration
 
 docs: $(EDGE)/docs-stamp ## Build the documentation into build/site; a link that leads nowhere is an error
 	$(EDGE)/bin/sphinx-build -q --fail-on-warning --keep-going -c docs . build/site
@@ -58,7 +59,6 @@ test-slow: $(FULL)/dev-stamp $(EDGE)/slow-stamp docs ## Run what takes longer: o
 	$(EDGE)/bin/python $(PYTEST) -m slow -n 4 tests/edge/classify tests/edge/cluster
 # Apart from those, which leave no core to the servers and cameras of these.
 	$(EDGE)/bin/python $(PYTEST) -m slow -n 2 --ignore=tests/edge/classify --ignore=tests/edge/cluster tests/edge
-# In the order of tests/conftest.py, not of their number of tests: the longest, few in number, would come last.
 	CATSDOGS_ONE_CORE=1 $(FULL)/bin/python $(PYTEST) -m slow -n 2 --dist loadfile --no-loadscope-reorder \
 	  tests/integration tests/train tests/export
 

@@ -42,15 +42,26 @@ HANDLED = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SI
 _A_DAY = 86_400  # seconds
 
 LONGEST = (
-    "test_real_images.py",
-    "test_other_engines.py",
-    "test_resume.py",
-    "test_distribution.py",
-    "test_documents.py",
+    "integration/test_real_images.py",
+    "integration/test_other_engines.py",
+    "train/network/test_distribution.py",
+    "train/stages/test_resume.py",
+    "train/stages/test_distillation.py",
+    "integration/test_loop.py",
+    "integration/test_recipes.py",
+    "integration/test_documents.py",
+    "export/test_graph_rewrites.py",
+    "train/network/test_student.py",
+    "train/network/test_pruning.py",
+    "export/test_export.py",
+    "train/network/test_resnet.py",
+    "train/network/test_familiarity.py",
+    "integration/test_read_back.py",
 )
-"""Slow files that come first, in this order, or one of pytest's processes would wait for the other at the end.
+"""Files that come first, in this order, or one of pytest's processes would wait for the other at the end.
 
-The second makes what `published` holds, while the first needs nothing of it.
+First the slow ones, then the fast ones. The second of each makes what `published` holds, while the one that runs beside
+it needs nothing of that.
 """
 
 
@@ -65,8 +76,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: index for index, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+    order = {ROOT / "tests" / name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path, len(LONGEST)))
 
 
 def pytest_report_header() -> list[str]:

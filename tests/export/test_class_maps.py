@@ -136,7 +136,7 @@ def test_a_map_of_another_familiarity_is_found(
     shifted = dataclasses.replace(
         head, score_bias=head.score_bias - score - np.copysign(1, score)
     )  # visible in a sigmoid
-    with pytest.raises(ParityError, match="maps of fp32: familiarity and the mean of its map differ by [01]"):
+    with pytest.raises(ParityError, match=r"maps of fp32: familiarity and the mean of its map differ by [01]"):
         compare_maps(write(network, contract, model, tmp_path / "shifted.onnx", shifted), shown)
 
 

@@ -18,13 +18,24 @@ SCRIPT = ROOT / "scripts" / "read_back.py"
 SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
 
 
-@pytest.mark.parametrize(("is_ours", "tolerance"), [(False, 0.1), (True, 0.4)])
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of `SMALLER`."""
+    network = tmp_path_factory.mktemp("smaller") / "network.keras"
+    run_path(str(SCRIPT))["main"](SMALLER, network)
+    return network
+
+
+@pytest.mark.parametrize(("is_ours", "tolerance"), [(True, 0.4), (False, 0.1)])
 def test_a_network_is_read_back_from_an_int8_file(
-    is_ours: bool, tolerance: float, published: Path, tmp_path: Path
+    is_ours: bool, tolerance: float, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    file = SMALLER if is_ours else published / "model.int8.onnx"
-    run_path(str(SCRIPT))["main"](file, tmp_path / "network.keras")
-    network = keras.saving.load_model(tmp_path / "network.keras")
+    if is_ours:
+        file, path = SMALLER, request.getfixturevalue("smaller")
+    else:
+        file, path = request.getfixturevalue("published") / "model.int8.onnx", tmp_path / "network.keras"
+        run_path(str(SCRIPT))["main"](file, path)
+    network = keras.saving.load_model(path)
     for layer in get_backbone(network).layers:
         if isinstance(layer, keras.layers.Conv2D):  # as large as where learning starts, whatever the file has
             squares = np.square(layer.get_weights()[0]).sum(axis=(0, 1, 2))
@@ -37,12 +48,13 @@ def test_a_network_is_read_back_from_an_int8_file(
     np.testing.assert_allclose(network(images, training=False), expected, atol=tolerance * np.abs(expected).max())
 
 
-def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_neither_is_learned_anew(
+    drawings: Path, smaller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("catsdogs_train.stages.familiarity._BLANK", 24)
-    network, run = tmp_path / "network.keras", tmp_path / "run"
+    network, run = smaller, tmp_path / "run"
     write_folder(tmp_path / "val", per_class=10, first_seed=100)
     write_folder(tmp_path / "rooms", per_class=30, first_seed=0, kinds=["room"])
-    run_path(str(SCRIPT))["read_back"](SMALLER).save(network)
     learn = run_path(str(SCRIPT.with_name("learn_neither.py")))["main"]
     options = {"val": tmp_path / "val", "other": tmp_path / "rooms", "keep": 0.9}
     learn(SMALLER, network, [drawings], out=run, **options)
@@ -60,7 +72,8 @@ def test_what_is_neither_is_learned_anew(drawings: Path, tmp_path: Path, monkeyp
     assert (rule.target_recall, rule.outliers, len(folder.train), len(folder.val)) == (0.9, 30, 40, 20)
     assert (folder.contract.temperature, folder.contract.blocks) == (before.temperature, before.blocks)
     kinds = {kind: np.stack([draw(kind, 900 + seed, 192) for seed in range(10)]) for kind in ("cat", "dog", "room")}
-    answers = {kind: folder.load_network()(images, training=False) for kind, images in kinds.items()}
+    learned = folder.load_network()
+    answers = {kind: learned(images, training=False) for kind, images in kinds.items()}
     known = keras.saving.load_model(network)
     for kind, (logits, familiarity) in answers.items():
         np.testing.assert_allclose(logits, known(kinds[kind], training=False), rtol=1e-3, atol=1e-3)

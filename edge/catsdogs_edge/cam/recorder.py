@@ -41,7 +41,7 @@ _SECONDS_BETWEEN_UNSURE = 1.0
 SEGMENT_SECONDS = 600.0
 """Of a recording into a folder: a file."""
 
-UNSURE = 0.8
+SAVE_BELOW = 0.8
 """Probability of an answer below which it is worth a look."""
 
 _ROOM = 4 * 2**20  # bytes that must stay free: OpenCV does not report a full disk, and the file needs its end
@@ -235,7 +235,7 @@ class AnnotatedFrames(Sink):
             return False
         if self._when is SaveWhen.UNSURE:
             now = result.frame.clock
-            if result.prediction.probability >= UNSURE or now < self._next_unsure:
+            if result.prediction.probability >= SAVE_BELOW or now < self._next_unsure:
                 return False
             self._next_unsure = now + _SECONDS_BETWEEN_UNSURE if not result.frame.path else -math.inf
             return True

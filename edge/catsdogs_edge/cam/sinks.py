@@ -24,7 +24,7 @@ from catsdogs_edge.output.terminal import redact
 from catsdogs_edge.runtime.display import why_no_window
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink, columns, to_row
-from catsdogs_edge.stream.model_file import ModelFile
+from catsdogs_edge.stream.model_file import ReplaceableModel
 from catsdogs_edge.stream.regions import Region
 
 Opener: TypeAlias = Callable[[], Sink]
@@ -100,7 +100,7 @@ class PerSource:
 def open_sinks(
     options: CamOptions,
     triggers: Sequence[Trigger],
-    model: ModelFile,
+    model: ReplaceableModel,
     info: ModelInfo,
     sources: Sequence[Source],
     more: Iterable[Opener] = (),

@@ -3,6 +3,7 @@
 Results go to standard output, everything else to standard error; `catsdogs_edge.errors.ExitCode` lists how they end.
 """
 
+import contextlib
 import errno
 import inspect
 import io
@@ -13,7 +14,7 @@ import platform
 import re
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn, TypeVar, get_type_hints
@@ -25,7 +26,7 @@ from catsdogs_edge.cli.config import COMPLETION, PREFIX, ConfigFile, PrintConfig
 from catsdogs_edge.errors import CatsDogsError, ExitCode
 from catsdogs_edge.output.files import WRITE_ERRORS
 from catsdogs_edge.output.native_stderr import hide_native_messages
-from catsdogs_edge.output.terminal import PlainFormatter, say
+from catsdogs_edge.output.terminal import PlainFormatter, redact, say
 
 _Options = TypeVar("_Options")
 # The extra that brings a module; None for those that several bring, of which the command's own is meant
@@ -237,6 +238,17 @@ def _handle_signals() -> None:
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+
+
+@contextlib.contextmanager
+def as_wrong_usage() -> Iterator[None]:
+    """Turns the `ValueError` of an option's text into wrong usage; errors of ours, some of which are such, stay."""
+    try:
+        yield
+    except CatsDogsError:
+        raise
+    except ValueError as error:
+        raise typer.BadParameter(redact(str(error))) from error
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

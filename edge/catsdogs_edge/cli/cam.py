@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import typer
 
 from catsdogs_edge.cam.options import CamOptions
-from catsdogs_edge.cli.app import OptionalValue, command, make_app, run
-from catsdogs_edge.errors import DataError, ExitCode, SourceError
+from catsdogs_edge.cli.app import OptionalValue, as_wrong_usage, command, make_app, run
+from catsdogs_edge.errors import ExitCode, SourceError
 from catsdogs_edge.options import WEB_ADDRESS
-from catsdogs_edge.output.terminal import redact, say
+from catsdogs_edge.output.terminal import say
 
 if TYPE_CHECKING:
     from catsdogs_edge.cam.events import Trigger
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from catsdogs_edge.model.info import ModelInfo
     from catsdogs_edge.output.quota import Limit
     from catsdogs_edge.stream.frame_result import Sink
-    from catsdogs_edge.stream.model_file import ModelFile
+    from catsdogs_edge.stream.model_file import ReplaceableModel
     from catsdogs_edge.stream.regions import Region
     from catsdogs_edge.web.options import Access
 
@@ -74,7 +74,7 @@ def _cam(options: CamOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
-    from catsdogs_edge.stream.model_file import ModelFile  # noqa: PLC0415
+    from catsdogs_edge.stream.model_file import ReplaceableModel  # noqa: PLC0415
     from catsdogs_edge.stream.pipeline import StreamSummary, classify_streams, deliver  # noqa: PLC0415
 
     load = partial(
@@ -84,7 +84,7 @@ def _cam(options: CamOptions) -> None:
         spinning=False,
         accept_all=options.accept_all,
     )
-    model = ModelFile(options.model, load)
+    model = ReplaceableModel(options.model, load)
     classifier = model.current
     info = ModelInfo.from_classifier(classifier, options.model)
     names = options.sources or ["0"]
@@ -186,7 +186,7 @@ def _read(options: CamOptions) -> _Plan:
     from catsdogs_edge.output.quota import Limit  # noqa: PLC0415
     from catsdogs_edge.stream.regions import Region  # noqa: PLC0415
 
-    try:
+    with as_wrong_usage():
         options.check()
         return _Plan(
             raw=Size.parse(options.raw) if options.raw else None,
@@ -197,10 +197,6 @@ def _read(options: CamOptions) -> _Plan:
             access=_read_access(options),
             broker=_read_broker(options),
         )
-    except DataError:  # a ValueError, too
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(redact(str(error))) from error
 
 
 def _read_access(options: CamOptions) -> "Access | None":
@@ -226,7 +222,7 @@ def _read_broker(options: CamOptions) -> "Broker | None":
         raise ValueError(str(error).replace(secret, options.mqtt)) from None  # what was to stay secret is not told
 
 
-def _open_web(model: "ModelFile", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":
+def _open_web(model: "ReplaceableModel", info: "ModelInfo", source: "Source", access: "Access") -> "Sink":
     from catsdogs_edge.web.sink import WebSink  # noqa: PLC0415 - an extra of its own
 
     sink = WebSink(model, info, source.name, access)

@@ -5,12 +5,10 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-import typer
-
-from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.cli.app import as_wrong_usage, command, make_app, run
+from catsdogs_edge.errors import OutputError
 from catsdogs_edge.options import WebOptions
-from catsdogs_edge.output.terminal import redact, say
+from catsdogs_edge.output.terminal import say
 from catsdogs_edge.web.options import Access, ServeOptions
 
 if TYPE_CHECKING:
@@ -54,12 +52,8 @@ def _serve(options: ServeOptions) -> None:
 
 def read_access(address: str, options: WebOptions) -> Access:
     """Returns who may ask the server, and where; ends the command where that is not what the options say."""
-    try:
+    with as_wrong_usage():
         return Access.from_options(address, options, dict(os.environ))
-    except DataError:  # a ValueError, too
-        raise
-    except ValueError as error:
-        raise typer.BadParameter(redact(str(error))) from error
 
 
 def serve_until_stopped(server: "WebServer") -> NoReturn:

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 NEAR_THRESHOLD = 0.2
 """Familiarity that is no further than this from the threshold is doubtful."""
 
-UNSURE = 0.9
+COLLECT_BELOW = 0.9
 """A class with a lower probability is doubtful."""
 
 SECONDS_BETWEEN = 5.0
@@ -125,7 +125,7 @@ class Collector:
             return Reason.FAMILIARITY
         if prediction.label != smoothed:
             return Reason.WAVERING
-        if prediction.label in prediction.probabilities and prediction.probability < UNSURE:
+        if prediction.label in prediction.probabilities and prediction.probability < COLLECT_BELOW:
             return Reason.PROBABILITY
         return None
 

@@ -18,7 +18,7 @@ import msgspec
 from catsdogs_edge.collection.folder import ENDING, Collected, find_collected, remember_seen
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.model.contract import NEITHER
-from catsdogs_edge.output.files import existing_folder, flush, make_folder, sync, write_all, write_errors
+from catsdogs_edge.output.files import atomic_file, existing_folder, flush, make_folder, sync, write_all, write_errors
 from catsdogs_edge.output.json_text import from_json
 from catsdogs_edge.output.names import FreeNames, put_in_place, rename_to_free
 from catsdogs_edge.output.rows import open_locked
@@ -57,6 +57,11 @@ class _Word(msgspec.Struct):
 
     name: str
     label: str | None
+
+
+def _line(name: str, label: str | None) -> str:
+    """Returns what the journal says of an image."""
+    return json.dumps({"name": name, "label": label}) + "\n"
 
 
 class Review:
@@ -138,10 +143,10 @@ class Review:
         is_ours = path.parent == self.folder and path.suffix == ENDING and os.path.isfile(path.with_suffix(".json"))
         return path if is_ours and os.path.isfile(path) else None  # not `is_file`, which fails for too long a name
 
-    def say(self, names: Iterable[str], label: str | None) -> None:
+    def say(self, names: Iterable[str], label: str | None) -> int:
         """Remembers a label for images, or with None takes it back; it is on the disk when this returns.
 
-        What is no image, or none any more, gets none.
+        What is no image, or none any more, gets none. Returns how many got it.
 
         Raises `ValueError` for what is no label, `OutputError` where it cannot be written.
         """
@@ -149,7 +154,7 @@ class Review:
             raise ValueError(f"'{label}' is no label, expected one of {', '.join(self.labels)}")
         with self._lock, write_errors(self._path):
             names = [name for name in names if name in self._said or self.path_of(name)]
-            lines = [json.dumps({"name": name, "label": label}) + "\n" for name in names]
+            lines = [_line(name, label) for name in names]
             is_torn, self._is_torn = self._is_torn, True  # until all of it is written
             write_all(self._journal, ("\n" * is_torn + "".join(lines)).encode())
             flush(self._journal.fileno())
@@ -159,6 +164,7 @@ class Review:
                     self._said.pop(name, None)
                 else:
                     self._said[name] = label
+        return len(names)
 
     def confirm(self) -> Confirmed:
         """Moves what has a label into `CLASSES/label` or `OTHER`, its row into `ROWS`, and removes what is to go.
@@ -230,16 +236,13 @@ class Review:
 
     def _compact(self) -> None:
         """Writes the journal anew, with what is left."""
-        lines = [json.dumps({"name": name, "label": label}) + "\n" for name, label in self._said.items()]
-        temporary = self._path.with_name(f".{JOURNAL}.new")
-        with write_errors(self._path):
-            temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
-            sync(temporary)
-            self._journal.close()
-            try:
-                put_in_place(temporary, self._path)
-                sync(self.folder)
-            finally:
+        lines = [_line(name, label) for name, label in self._said.items()]
+        self._journal.close()
+        try:
+            with atomic_file(self._path) as temporary:
+                temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+        finally:
+            with write_errors(self._path):
                 self._journal = self._path.open("ab", buffering=0)
 
     def close(self) -> None:

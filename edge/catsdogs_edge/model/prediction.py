@@ -58,8 +58,8 @@ def decide(
 
 
 def percent(probability: float) -> str:
-    """Writes a probability for people, six signs wide; what is not certain is not shown as that."""
-    return ">99.9%" if probability > 0.9995 else f"{probability:6.1%}"
+    """Writes a probability for people, six characters wide; what is not certain is not shown as that."""
+    return ">99.9%" if probability >= 0.9995 else f"{probability:6.1%}"
 
 
 def prediction_columns(classes: Sequence[str]) -> list[str]:

@@ -28,7 +28,7 @@ class Outputs:
 
     @classmethod
     def concatenate(cls, parts: Iterable["Outputs"]) -> "Outputs":
-        """Joins the outputs for several batches, at least one."""
+        """Joins the outputs for several batches, at least one; without maps."""
         every = list(parts)
         scores = [part.familiarity for part in every if part.familiarity is not None]
         return cls(

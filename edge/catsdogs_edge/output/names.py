@@ -78,7 +78,7 @@ def _patiently(rename: Callable[[], object]) -> None:
 
 
 def exchange(new: Path, old: Path) -> None:
-    """Lets two folders change places, or moves the new one where there is no old one."""
+    """Lets two files, or folders, change places, or moves the new one where there is no old one."""
     if not old.exists():
         put_in_place(new, old)
         return

@@ -7,7 +7,7 @@ from catsdogs_edge.errors import ModelError, ProviderError
 from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream.frame_result import FrameResult
-from catsdogs_edge.stream.model_file import ModelFile, current
+from catsdogs_edge.stream.model_file import ReplaceableModel, current
 
 _log = logging.getLogger(__name__)
 
@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 class Explainer:
     """Draws heatmaps over frames, on demand: it asks the model once more, about that frame alone."""
 
-    def __init__(self, model: Classifier | ModelFile) -> None:
+    def __init__(self, model: Classifier | ReplaceableModel) -> None:
         self._model = model
         self._failed: Classifier | None = None
 

@@ -19,7 +19,7 @@ SECONDS_BETWEEN_LOOKS = 2.0
 _Signature: TypeAlias = tuple[int, int, int]
 
 
-class ModelFile:
+class ReplaceableModel:
     """Looks whether another model lies in the place of the one that is in use, and takes it if it is as good a file.
 
     Attributes:
@@ -84,6 +84,6 @@ def _signature(path: Path) -> _Signature | None:
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def current(model: Classifier | ModelFile) -> tuple[Classifier, str]:
+def current(model: Classifier | ReplaceableModel) -> tuple[Classifier, str]:
     """Returns the model to ask now, and the SHA-256 of its file, where it has been replaced since the start."""
-    return (model.current, model.sha256) if isinstance(model, ModelFile) else (model, "")
+    return (model.current, model.sha256) if isinstance(model, ReplaceableModel) else (model, "")

@@ -17,7 +17,7 @@ from catsdogs_edge.model.prediction import Prediction
 from catsdogs_edge.output.terminal import counted
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.merge import Results, merge
-from catsdogs_edge.stream.model_file import ModelFile, current
+from catsdogs_edge.stream.model_file import ReplaceableModel, current
 from catsdogs_edge.stream.motion import MotionDetector
 from catsdogs_edge.stream.regions import Region
 from catsdogs_edge.stream.smoothing import SmoothedPrediction, Smoother
@@ -35,7 +35,7 @@ class StreamSummary:
     Attributes:
         classified: Frames that were classified, in one of their regions at least.
         still: Frames in which nothing moved.
-        failed: Image files that could not be.
+        failed: Image files that could not be, and videos that end in the middle of a frame.
         dropped: Frames of a camera that nobody looked at.
     """
 
@@ -99,7 +99,7 @@ def classify_stream(
 
 def classify_streams(
     sources: Sequence[Source],
-    model: Classifier | ModelFile,
+    model: Classifier | ReplaceableModel,
     *,
     smoothing: float = 0.5,
     regions: Sequence[Region] = (),
@@ -169,7 +169,7 @@ class FrameClassifier:
 
     def __init__(
         self,
-        model: Classifier | ModelFile,
+        model: Classifier | ReplaceableModel,
         *,
         smoothing: float = 0.5,
         regions: Sequence[Region] = (),

@@ -22,14 +22,14 @@ from catsdogs_edge.web.camera import events, live
 from catsdogs_edge.web.camera.hub import TooManyViewersError
 from catsdogs_edge.web.classify import images, kserve
 from catsdogs_edge.web.classify.inference import BusyError, InferenceQueue
-from catsdogs_edge.web.endpoint import Box, Camera, Endpoint, PackedModel, explain, explain_bug, explain_error
+from catsdogs_edge.web.endpoint import Box, Endpoint, PackedModel, WatchedSource, explain, explain_bug, explain_error
 from catsdogs_edge.web.guard import Guard, refuse
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.telemetry import Telemetry
 
 
 def make_box(
-    classifier: Classifier, model: Path, access: Access, camera: Camera | None, review: Review | None = None
+    classifier: Classifier, model: Path, access: Access, camera: WatchedSource | None, review: Review | None = None
 ) -> Box:
     """Puts together what the routes show; `model` is the file of the classifier."""
     info = ModelInfo.from_classifier(classifier, model)

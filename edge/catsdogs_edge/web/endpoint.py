@@ -32,7 +32,7 @@ _Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Camera:
+class WatchedSource:
     """A source that is watched while the server runs."""
 
     name: str
@@ -106,7 +106,7 @@ class Box:
     telemetry: Telemetry
     access: Access
     packed: PackedModel
-    camera: Camera | None
+    camera: WatchedSource | None
     review: Review | None
     """Collected images to be labelled, where there are any."""
     started: float
@@ -145,7 +145,7 @@ def box(request: Request) -> Box:
     return found
 
 
-def camera(request: Request) -> Camera:
+def camera(request: Request) -> WatchedSource:
     """Returns the camera; such routes are there only with one."""
     found = box(request).camera
     assert found is not None  # noqa: S101 - for mypy

@@ -63,10 +63,10 @@ async def say(request: Request) -> Response:
         said = msgspec.json.decode(await read_body(request), type=_Said)
         if len(said.names) > _MOST_NAMES:
             raise ValueError(f"{len(said.names)} names, expected {_MOST_NAMES} at most")
-        await asyncio.to_thread(review.say, said.names, said.label)
+        count = await asyncio.to_thread(review.say, said.names, said.label)
     except ValueError as error:
         raise HTTPException(400, str(error)) from error
-    return Json({"said": len(said.names)})
+    return Json({"said": count})
 
 
 async def confirm(request: Request) -> Response:

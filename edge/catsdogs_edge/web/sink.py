@@ -5,11 +5,11 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
-from catsdogs_edge.stream.model_file import ModelFile, current
+from catsdogs_edge.stream.model_file import ReplaceableModel, current
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.camera.history import History
 from catsdogs_edge.web.camera.hub import Hub
-from catsdogs_edge.web.endpoint import Camera
+from catsdogs_edge.web.endpoint import WatchedSource
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 
@@ -22,11 +22,11 @@ class WebSink(Sink):
         where: The same for people, as the server's.
     """
 
-    def __init__(self, model: Classifier | ModelFile, info: ModelInfo, source: str, access: Access) -> None:
+    def __init__(self, model: Classifier | ReplaceableModel, info: ModelInfo, source: str, access: Access) -> None:
         """Starts the server; raises what `WebServer` raises. `source` is its name, without credentials."""
         self._hub, self._history = Hub(info.provider, Explainer(model)), History()
         classifier, _ = current(model)
-        camera = Camera(name=source, hub=self._hub, history=self._history)
+        camera = WatchedSource(name=source, hub=self._hub, history=self._history)
         box = make_box(classifier, info.path, access, camera)
         self._telemetry = box.telemetry
         self._server = WebServer(box)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from catsdogs_edge.images.drawings import write_folder
+from tests.conftest import ROOT, make_once
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("ray", reason="Ray is in the edge's environment only")
@@ -26,8 +27,11 @@ manifest = pytest.importorskip("catsdogs_edge.cluster.manifest")
 
 Rows = list[dict[str, str]]
 
-MANY = 240
+MANY = 480
 """Images that two workers need some seconds for."""
+
+SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
+"""A model that is four times as fast as the one in the package."""
 
 
 def call(scripts: Path, *arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -59,25 +63,29 @@ def number(value: float | None) -> str:
 
 
 @pytest.fixture(scope="module")
-def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def many(for_all: Path) -> Path:
     """A folder of images, some of them no images."""
-    drawn = tmp_path_factory.mktemp("many") / "drawn"
-    write_folder(drawn, per_class=6, soft=True)  # the model in the package takes hard edges for neither
-    (drawn / "torn.jpg").write_bytes(encode(plain(RED, 400, 400), ".jpg")[:2000])
-    folder = drawn.with_name("links")
-    folder.mkdir()
-    files = sorted(path for path in drawn.rglob("*") if path.is_file())
-    for location in range(MANY):
-        (folder / f"{location:04}.jpg").symlink_to(files[location % len(files)])
-    return folder
+
+    def make(place: Path) -> None:
+        write_folder(place / "drawn", per_class=6, soft=True)  # the model takes hard edges for neither
+        (place / "drawn" / "torn.jpg").write_bytes(encode(plain(RED, 400, 400), ".jpg")[:2000])
+        (place / "links").mkdir()
+        files = sorted(path for path in (place / "drawn").rglob("*") if path.is_file())
+        for location in range(MANY):
+            (place / "links" / f"{location:04}.jpg").symlink_to(files[location % len(files)])
+
+    return make_once(for_all, "many", make) / "links"
 
 
 @pytest.fixture(scope="module")
-def expected(many: Path, scripts: Path, tmp_path_factory: pytest.TempPathFactory) -> Rows:
+def expected(many: Path, scripts: Path, for_all: Path) -> Rows:
     """The rows of the single-machine command."""
-    out = tmp_path_factory.mktemp("expected") / "rows.csv"
-    assert call(scripts, many, "--csv", out).returncode == 3
-    rows = read_csv(out)
+
+    def make(place: Path) -> None:
+        place.mkdir()
+        assert call(scripts, many, "--model", SMALLER, "--csv", place / "rows.csv").returncode == 3
+
+    rows = read_csv(make_once(for_all, "rows of many", make) / "rows.csv")
     assert len(rows) == MANY
     assert {row["label"] for row in rows} >= {"cat", "dog", ""}
     return rows
@@ -127,7 +135,7 @@ def test_rows_are_those_of_the_single_machine_command(
     many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     """In Parquet; other tests compare CSV."""
-    done = call(scripts, many, "--engine", "ray", "--parts", tmp_path / "out")
+    done = call(scripts, many, "--model", SMALLER, "--engine", "ray", "--parts", tmp_path / "out")
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -140,7 +148,7 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
     many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = (many, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
+    options = (many, "--model", SMALLER, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(out, 2, process)
         while not (victims := workers(process.pid, BUSY)):  # between two shards, a worker has none
@@ -176,7 +184,19 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
 def test_a_job_on_one_machine_has_a_token_of_its_own_and_ends_by_sigterm(
     many: Path, scripts: Path, tmp_path: Path
 ) -> None:
-    options = (many, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv", "--shard-size", "8")
+    options = (
+        many,
+        "--model",
+        SMALLER,
+        "--engine",
+        "ray",
+        "--parts",
+        tmp_path / "out",
+        "--format",
+        "csv",
+        "--shard-size",
+        "8",
+    )
     with started(scripts, *options) as process:
         wait_for_parts(tmp_path / "out", 1, process)
         environments = [Path(f"/proc/{worker}/environ").read_bytes() for worker in workers(process.pid, BUSY, IDLE)]
@@ -190,7 +210,7 @@ def test_a_job_on_one_machine_has_a_token_of_its_own_and_ends_by_sigterm(
 @pytest.mark.parametrize(
     ("shards", "sentence", "more"),
     [
-        (1, "1 of 1 shards are not done", "rows 0 to 239"),
+        (1, "1 of 1 shards are not done", f"rows 0 to {MANY - 1}"),
         (
             3,
             "3 shards, one after the other, killed their workers 4 times each",
@@ -203,7 +223,21 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
 ) -> None:
     out = tmp_path / "out"
     size = str(MANY // shards)
-    options = (many, "--engine", "ray", "--threads", "1", "--parts", out, "--format", "csv", "--shard-size", size)
+    options = (
+        many,
+        "--model",
+        SMALLER,
+        "--engine",
+        "ray",
+        "--threads",
+        "1",
+        "--parts",
+        out,
+        "--format",
+        "csv",
+        "--shard-size",
+        size,
+    )
     with started(scripts, *options) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None:
@@ -324,7 +358,7 @@ def test_a_cluster_is_joined_with_its_token(many: Path, expected: Rows, scripts:
         port = free.getsockname()[1]
     environment = os.environ | {"HOME": str(tmp_path), "RAY_ADDRESS": f"127.0.0.1:{port}"}
     command: list[str | Path] = [scripts / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
-    options = (many, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv")
+    options = (many, "--model", SMALLER, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv")
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cluster:
         try:
             deadline = time.monotonic() + 60

@@ -11,7 +11,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream import model_file
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import to_row
-from catsdogs_edge.stream.model_file import ModelFile
+from catsdogs_edge.stream.model_file import ReplaceableModel
 from catsdogs_edge.stream.pipeline import FrameClassifier
 from tests.edge.conftest import GREY, RED, plain
 from tests.edge.model.test_replace import damage
@@ -23,14 +23,14 @@ def place(tiny: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def model(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModelFile]:
+def model(place: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ReplaceableModel]:
     monkeypatch.setattr(model_file, "SECONDS_BETWEEN_LOOKS", 1000)  # the tests look
-    opened = ModelFile(place, Classifier.load)
+    opened = ReplaceableModel(place, Classifier.load)
     yield opened
     opened._ended.set()
 
 
-def look_twice(model: ModelFile) -> None:
+def look_twice(model: ReplaceableModel) -> None:
     model.look()
     model.look()
 
@@ -41,7 +41,7 @@ def put(new: Path, place: Path) -> None:
     beside.replace(place)
 
 
-def test_another_file_is_taken_while_frames_come(model: ModelFile, place: Path, familiar: Path) -> None:
+def test_another_file_is_taken_while_frames_come(model: ReplaceableModel, place: Path, familiar: Path) -> None:
     frames = FrameClassifier(model, smoothing=0)
     before = frames.classify(Frame(number=0, rgb=plain(GREY)))
     assert before.label == "cat"  # that model cannot say neither
@@ -60,7 +60,7 @@ def test_another_file_is_taken_while_frames_come(model: ModelFile, place: Path, 
 
 @pytest.mark.parametrize("kind", ["damaged", "torn", "other"])
 def test_one_that_is_not_as_good_a_file_is_not_taken(
-    kind: str, model: ModelFile, place: Path, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    kind: str, model: ReplaceableModel, place: Path, tiny: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bad = tmp_path / "bad.onnx"
     if kind == "damaged":
@@ -77,7 +77,9 @@ def test_one_that_is_not_as_good_a_file_is_not_taken(
     assert FrameClassifier(model).classify(Frame(number=0, rgb=plain(RED))).label == "cat"
 
 
-def test_a_place_that_is_empty_for_a_while_changes_nothing(model: ModelFile, place: Path, familiar: Path) -> None:
+def test_a_place_that_is_empty_for_a_while_changes_nothing(
+    model: ReplaceableModel, place: Path, familiar: Path
+) -> None:
     current = model.current
     place.unlink()
     look_twice(model)
@@ -87,7 +89,7 @@ def test_a_place_that_is_empty_for_a_while_changes_nothing(model: ModelFile, pla
     assert model.current is not current
 
 
-def test_the_same_file_once_more_is_no_other_model(model: ModelFile, place: Path, tiny: Path) -> None:
+def test_the_same_file_once_more_is_no_other_model(model: ReplaceableModel, place: Path, tiny: Path) -> None:
     current = model.current
     put(tiny, place)
     look_twice(model)
@@ -96,7 +98,7 @@ def test_the_same_file_once_more_is_no_other_model(model: ModelFile, place: Path
 
 def test_it_looks_by_itself(place: Path, familiar: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(model_file, "SECONDS_BETWEEN_LOOKS", 0.05)
-    model = ModelFile(place, Classifier.load)
+    model = ReplaceableModel(place, Classifier.load)
     put(familiar, place)
     end = time.monotonic() + 20
     while model.current.threshold is None and time.monotonic() < end:

@@ -112,10 +112,12 @@ def test_it_is_as_fast_as_asked_for(network: keras.Model, speedup: float) -> Non
     assert again.count_params() < small.count_params()
 
 
-def test_smaller_images_count(network: keras.Model) -> None:
+def test_smaller_images_count(network: keras.Model, statistics: Statistics) -> None:
     """The widths of a network for smaller images need not shrink as far."""
-    small, _ = prune(network, batches(), 3.0, SIZE, 0)
-    for_less, _ = prune(network, batches(), 3.0, SIZE // 2, 0)
+    target = estimate_cost(get_backbone(network)) / 3
+    small, for_less = (
+        apply(network, statistics, choose(network, statistics, target, size), size) for size in (SIZE, SIZE // 2)
+    )
     assert for_less.count_params() > small.count_params()
 
 
@@ -133,16 +135,16 @@ def test_the_predictions_are_worth_it(network: keras.Model, statistics: Statisti
     assert errors[0] < 0.5 * errors[1]
 
 
-def test_too_small_a_network_is_refused(network: keras.Model, small_weights: Path) -> None:
-    limits = []
+def test_too_small_a_network_is_refused(network: keras.Model, statistics: Statistics, small_weights: Path) -> None:
+    limits, cost = [], estimate_cost(get_backbone(network))
     for size in (SIZE, SIZE // 2):
         with pytest.raises(
             DataError, match=r"the smallest network that can be made of it is \d+\.\d times faster"
         ) as error:
-            prune(network, batches(), 90, size, 0)
+            choose(network, statistics, cost / 90, size)
         limits.append(float(str(error.value).split()[10]))
-        small, _ = prune(network, batches(), limits[-1] - 0.1, size, 0)
-        assert estimate_cost(get_backbone(network)) / estimate_cost(get_backbone(small)) >= limits[-1] - 0.1
+        small = apply(network, statistics, choose(network, statistics, cost / (limits[-1] - 0.1), size), size)
+        assert cost / estimate_cost(get_backbone(small)) >= limits[-1] - 0.1
     assert limits[1] > 2 * limits[0]
     with pytest.raises(DataError, match="nothing to prune"):
         prune(build_network(3, str(small_weights), SIZE), batches(), 2, SIZE, 0)

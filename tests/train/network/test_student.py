@@ -19,7 +19,7 @@ LABELS = np.eye(3, dtype=np.float32)[np.arange(24) % 3]
 @pytest.fixture(scope="module")
 def teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("teacher") / "model.keras"
-    build_small_resnet(3).save(path)
+    build_small_resnet(3, blocks=(1, 1, 2, 1)).save(path)
     return path
 
 

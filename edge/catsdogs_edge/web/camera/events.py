@@ -13,10 +13,10 @@ from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.web.camera.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
 from catsdogs_edge.web.endpoint import (
     Box,
-    Camera,
     Endpoint,
     Json,
     ViewerResponse,
+    WatchedSource,
     ascii_json,
     box,
     camera,
@@ -84,7 +84,7 @@ async def event_stream(request: Request) -> Response:
     return ViewerResponse(watched.hub, _stream(watched, after), "text/event-stream")
 
 
-async def _stream(watched: Camera, after: int) -> AsyncIterator[str]:
+async def _stream(watched: WatchedSource, after: int) -> AsyncIterator[str]:
     hub, sequence, said = watched.hub, 0, time.monotonic()
     yield ": catsdogs\n\n"
     while not hub.closing:
@@ -120,7 +120,7 @@ async def keep_snapshot(request: Request) -> Response:
     return Json(to_fields(watched, event), 201)
 
 
-def to_fields(watched: Camera, event: Event) -> dict[str, Any]:
+def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
     """Returns an event for programs; `image` is relative to `api/v1/`."""
     return {
         "id": event.id,

@@ -10,9 +10,9 @@ from starlette.responses import Response
 from catsdogs_edge.web.camera.hub import Hub, Newest
 from catsdogs_edge.web.endpoint import (
     Box,
-    Camera,
     Endpoint,
     ViewerResponse,
+    WatchedSource,
     ascii_json,
     box,
     camera,
@@ -27,7 +27,7 @@ _BOUNDARY = "catsdogs-frame"
 _WHY = {"why": "1: with what speaks for the answer in colour, where the model can say."}
 
 
-def describe(shown: Box, watched: Camera, newest: Newest) -> str:
+def describe(shown: Box, watched: WatchedSource, newest: Newest) -> str:
     """Returns what a page shows beside a frame, as JSON in ASCII."""
     state, reason = watched.hub.state()
     return ascii_json(

@@ -34,7 +34,7 @@ def spread(items: Sequence[_Item], count: int) -> list[_Item]:
 
 
 def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[Path]:
-    """Draws readable images by lot, never one that the model is judged by.
+    """Draws readable images at random, never one that the model is judged by.
 
     They come from a folder, or from the run's own training images. Raises `DataError` where there is none, or one of
     the folder is a validation image of the run.

@@ -34,7 +34,7 @@ def _tensorflow_missing(is_hidden: bool) -> Iterator[None]:
     if not is_hidden or "tensorflow" in sys.modules:
         yield
         return
-    sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's sign for what cannot be imported
+    sys.modules["tensorflow"] = None  # type: ignore[assignment] # Python's mark of what cannot be imported
     try:
         yield
     finally:

@@ -93,8 +93,8 @@ class CamOptions(WebOptions):
     collect: Annotated[
         Path | None,
         typer.Option(
-            help="Keep frames that a model would learn from (doubtful ones, the first of a visit, some by lot; no near "
-            "copies) in this folder, for catsdogs-review: up to 500 MB without --quota."
+            help="Keep frames that a model would learn from (doubtful ones, the first of a visit, some at random; no "
+            "near copies) in this folder, for catsdogs-review: up to 500 MB without --quota."
         ),
     ] = None
     quota: Annotated[

@@ -48,7 +48,7 @@ class Size:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Frame:
-    """One image, or the word that there is none now."""
+    """One image, or the news that there is none now."""
 
     number: int
     """Counted from 0 by the source; those that were dropped count, too."""

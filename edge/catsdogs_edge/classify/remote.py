@@ -23,7 +23,7 @@ SECONDS = 30.0
 """That a server may be silent, and that the image may take to arrive once it begins."""
 
 _CHUNK = 2**16
-_AS_THEY_ARE = "/%:@!$&'()*+,;=~"  # signs that a path and its parameters may have
+_AS_THEY_ARE = "/%:@!$&'()*+,;=~"  # characters that a path and its parameters may have
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class RemoteOriginal(Original):
         name, query = redact(self.address), self.address.partition("?")[2]
         if not query or name == self.address:
             return name
-        # Few signs, so that nobody finds out by them what is hidden; `redact` ends before them.
+        # Few characters, so that nobody finds out by them what is hidden; `redact` ends before them.
         return f"{name}&#{hashlib.sha256(query.encode('utf-8', 'surrogateescape')).hexdigest()[:4]}"
 
     def read(self) -> bytes:

@@ -117,7 +117,7 @@ class ClassifySummary:
     """
 
     def __init__(self, *, resumed: int = 0, waits: bool = False) -> None:
-        """Begins to count; what `waits` for images has no time an image."""
+        """Begins to count; a command that `waits` for images (`--watch`) has no time for each."""
         self.resumed = resumed
         self._waits = waits
         self.left_out: Counter[str] = Counter()

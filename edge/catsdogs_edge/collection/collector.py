@@ -54,7 +54,7 @@ class Reason(StrEnum):
     NEW = "new"
     """It is unlike all that was collected: the model may be sure, and wrong, of what it does not know."""
     LOT = "lot"
-    """It was drawn by lot."""
+    """It was drawn at random."""
 
 
 @dataclass(slots=True)

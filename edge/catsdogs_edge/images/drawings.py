@@ -26,7 +26,7 @@ _FOCUS = 2.0  # standard deviation of the blur of a soft drawing, in pixels
 
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:
-    """Draws one head, or a room without anybody, as uint8 RGB (size, size, 3); place, size and colours by lot.
+    """Draws one head, or a room without anybody, as uint8 RGB (size, size, 3); place, size and colours at random.
 
     `kind` is one of `KINDS`, else `ValueError`; the same seed gives the same image; `grain` is the standard deviation
     of the noise, in grey levels: an image without it makes a small file.

@@ -12,9 +12,9 @@ EDGE = 16
 """Rows and columns of a thumbnail."""
 
 NEAR_COPY = 4.0
-"""Levels of 256 that the thumbnails of two near copies differ by, in the mean, beside what all of the image gained or
-lost in light. Frames of a still scene differ by less than 1, whatever the noise of the sensor; an animal that takes a
-twentieth of the frame makes 5 where it comes, and 10 where it is in another place."""
+"""Mean absolute difference of the thumbnails of two near copies, in grey levels (0 to 255), less what all of the image
+gained or lost in light. Frames of a still scene differ by less than 1, whatever the noise of the sensor; an animal that
+takes a twentieth of the frame makes 5 where it comes, and 10 where it is in another place."""
 
 
 def thumbnail(image: RgbImage) -> bytes:

@@ -56,8 +56,8 @@ class Classifier:
         provider: The ONNX Runtime provider that it runs on, such as `CPUExecutionProvider`.
         threshold: Least familiarity, 0 to 1, of what is not "neither"; None where that is never the answer.
         labels: All that it may answer.
-        fixed_batch: Images of each inference, but of a few, which go one by one; None where their number makes no
-            difference.
+        fixed_batch: Images to which each inference is padded, on providers that prepare anew for each number of them
+            (a few go one by one); None on others.
     """
 
     def __init__(

@@ -52,13 +52,13 @@ def timed_name(moment: float, *words: str) -> str:
 
     Of many words, the last ones are in it.
     """
-    signs = (
+    text = (
         re.sub(r"[^\w.+-]+", "_", "-".join(filter(None, words)))
         .encode()[-_LONGEST:]
         .decode(errors="ignore")
         .strip("._-")
     )
-    return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y%m%d-%H%M%S}-{signs or 'x'}"
+    return f"{datetime.fromtimestamp(moment, UTC).astimezone():%Y%m%d-%H%M%S}-{text or 'x'}"
 
 
 def unfinished(path: Path) -> Path:

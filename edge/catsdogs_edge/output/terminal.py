@@ -6,8 +6,8 @@ import re
 
 import typer
 
-# A URL, as far as it goes: some programs take one slash for two, a password may hold any sign but white space, Windows
-# turns slashes round, and people forget the colon, or the slashes
+# A URL, as far as it goes: some programs take one slash for two, a password may hold any character but white space,
+# Windows turns slashes round, and people forget the colon, or the slashes
 _URL = re.compile(
     r"((?i:\b(?:https?|mqtts?|rtmps?|rtsps?|rtp|srt|tcp|udp)(?::[/\\]{0,3}|//))|[A-Za-z][A-Za-z0-9+.-]+:[/\\]{1,3})"
     r"(?:(\S*)@)?([^\s'\"<>]*)"
@@ -28,7 +28,7 @@ def counted(number: int, thing: str) -> str:
 def redact(text: str) -> str:
     """Hides what URLs in a text may hold of secrets: all before the last `@`, and the value of each parameter.
 
-    A URL is not taken apart: a password may hold signs that belong escaped, and are not.
+    A URL is not taken apart: a password may hold characters that belong escaped, and are not.
     """
 
     def hide(match: re.Match[str]) -> str:
@@ -43,13 +43,13 @@ def one_line(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Writes signs that a terminal would obey, or cannot show, by their numbers; bytes that are no UTF-8 stay."""
+    """Writes characters that a terminal would obey, or cannot show, by their numbers; bytes that are no UTF-8 stay."""
     return text if text.isprintable() else "".join(map(_shown, text))
 
 
-def _shown(sign: str) -> str:
-    is_byte = "\udc80" <= sign <= "\udcff"
-    return sign if sign.isprintable() or is_byte or sign in "\n\t" else ascii(sign)[1:-1]
+def _shown(character: str) -> str:
+    is_byte = "\udc80" <= character <= "\udcff"
+    return character if character.isprintable() or is_byte or character in "\n\t" else ascii(character)[1:-1]
 
 
 class RedactedStream(io.TextIOWrapper):

@@ -24,7 +24,7 @@ from catsdogs_edge.web.options import Access
 
 _log = logging.getLogger(__name__)
 
-_UNSENT = 32 * 1024  # bytes that may wait in the kernel: what waits there is the past
+_UNSENT = 32 * 1024  # bytes that may wait in the kernel: frames that wait there are out of date
 _SILENT_MS = 8_000  # a client that takes nothing for so long has gone
 _MOST_CONNECTIONS = 256
 _HEAD_SECONDS = 10.0  # for a request to begin, and its head to arrive

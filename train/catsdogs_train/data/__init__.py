@@ -1,1 +1,1 @@
-"""Labelled images: layouts, audit, split, batches and views."""
+"""Images to learn from and to judge by: found, examined, divided."""

@@ -40,8 +40,8 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
     - a folder of images for each class, as in `PetImages/Cat`, `PetImages/Dog`;
     - one folder of files that are named `cat.0.jpg`, `dog.0.jpg`.
 
-    Returns the classes, sorted, and each file with the index of its class, in order. Raises `DataError` for another
-    layout, or other classes in one than in another.
+    Returns the classes, sorted, and each file with the index of its class, in order; one that is in two classes, by a
+    link, with each of them. Raises `DataError` for another layout, or other classes in one than in another.
     """
     classes: tuple[str, ...] = ()
     found: list[tuple[Path, int]] = []

@@ -20,7 +20,7 @@ FEWEST = 20
 """Images of neither that something can be learned from."""
 
 MOST = 2000
-"""Images of each side, drawn by lot: more take time and memory, and change little."""
+"""Images of each side, drawn at random: more take time and memory, and change little."""
 
 FOLDS = 5
 """Parts of the images of neither, each judged by what was learned from the rest."""
@@ -28,14 +28,14 @@ FOLDS = 5
 HELD_OUT = 0
 """The part that a network never sees while it learns, where it sees the others: it judges, then."""
 
-_LARGEST = 0.4  # share of all images, of a folder that is no kind among others
+_LARGEST = 0.4  # share of all images above which a folder is no kind among several, but most of the set
 _SHARE, _MOST_REPEATS = 0.1, 8  # of the training images; and how often each is shown in an epoch, to get there
 
 
 def find_outliers(
     folders: Sequence[Path], samples: Sequence[Sample], seed: int
 ) -> tuple[list[Sample], list[Quarantined]]:
-    """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them by lot.
+    """Finds images of neither that can be read and are not among `samples`, at most `MOST` of them, at random.
 
     Those of the first folder go first: they are new.
 

@@ -28,7 +28,7 @@ EARLIER = "the earlier run"
 """Source of images that come from there."""
 
 MOST_TRAIN, MOST_VAL = 2000, 1000
-"""Images of an earlier run that are taken along, by lot: to ask the backbone about more takes an hour, not minutes."""
+"""Images of an earlier run that are taken along, at random: to ask the backbone about more takes an hour."""
 
 LEAST_SHARE = 0.25
 """How much the new images of a class count together, at least, of all of that class, where `_MOST_WEIGHT` allows it."""

@@ -1,7 +1,7 @@
 """Computes the features of images: for the output layer, once and not in every epoch, and for familiarity.
 
-Its answer for a view never changes. So each image's pooled features are computed for a number of views, and the
-output layer learns from them: as many passes as one likes, in seconds.
+What a frozen backbone answers to a view never changes. So each image's pooled features are computed for a number of
+views, and the output layer learns from them: as many passes as one likes, in seconds.
 """
 
 from collections.abc import Sequence

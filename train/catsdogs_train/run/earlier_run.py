@@ -24,7 +24,7 @@ class EarlierRun(msgspec.Struct, frozen=True):
     image_size: int
     settings: dict[str, Any] = {}
     other_folders: tuple[str, ...] = ()
-    """Where its images of neither are; not said by runs of before."""
+    """Where its images of neither are; empty in runs of before 0.2.0."""
     folder: Path = Path()
 
     @property

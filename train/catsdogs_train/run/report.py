@@ -38,7 +38,7 @@ class Outcome:
     changes: Changes | None = None
     """Against the earlier run; None where there is none."""
     train_probabilities: Scores | None = None
-    """What others say of each training image, shape (N, C); None where that is not known."""
+    """Of each training image, by an output layer that learned from the others, (N, C); None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +154,4 @@ def _images(data: ReportData) -> Iterator[str]:
 
 def _plain(name: str) -> str:
     """Writes the name of a folder, which may hold anything, so that Markdown shows it as it is."""
-    return "".join(sign if sign.isalnum() or sign in " -" else f"&#{ord(sign)};" for sign in name)
+    return "".join(each if each.isalnum() or each in " -" else f"&#{ord(each)};" for each in name)

@@ -127,9 +127,8 @@ class TrainingContext:
         file = self.checkpoint.images(name)
         if not is_whole(file):
             _log.info("decoding %d images once (%s)", len(samples), name)
-            self.batches[1:] = [make_batches(self.settings, samples)]
             if self.distribution.is_chief:
-                decode_once(self.batches[1], self.settings.input_size, file)
+                decode_once(self.reading(make_batches(self.settings, samples)), self.settings.input_size, file)
         self.distribution.barrier(f"{file.name} is written")
         return read_array(file)
 
@@ -171,6 +170,10 @@ class TrainingContext:
             mixup=mixup,
             shard=self.distribution.shard if shuffle else None,
         )
+        return self.reading(batches)
+
+    def reading(self, batches: ImageBatches) -> ImageBatches:
+        """Returns what is to be read from now on, beside the validation images, and notes it in `batches`."""
         self.batches[1:] = [batches]
         return batches
 

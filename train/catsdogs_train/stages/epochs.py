@@ -56,61 +56,91 @@ def train_epochs(
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD
-    on_features = is_head and settings.views
-    epochs = settings.head_epochs if is_head else settings.tuning_epochs
-    done = state.count(stage)
-    loss = keras.losses.CategoricalCrossentropy(
-        from_logits=True, label_smoothing=0.0 if is_head else settings.label_smoothing
-    )
+    epochs, after = settings.head_epochs, settings.tuning_epochs
+    if not is_head:
+        epochs, after = settings.tuning_epochs, 0
+    smoothing = 0.0 if is_head else settings.label_smoothing
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     learner.compile(optimizer=optimizer, loss=loss, metrics=[_LabelledAccuracy(name="accuracy")])
     optimizer = learner.optimizer  # in float16, Keras has put one that scales the loss around it
     optimizer.build(learner.trainable_variables)
+    done = state.count(stage)
     if done:
         assign(learner.trainable_variables, state.weights)
         assign(optimizer.variables, state.optimizer)
-    patience = settings.patience
-    if patience is None and on_features:
-        patience = max(_LEAST_PATIENCE, math.ceil(_PATIENT_STEPS * settings.batch_size / len(context.split.train)))
+    patience = _patience(context, stage)
     for number in range(done, epochs):
         bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
-        started = time.perf_counter()
-        # One call for each epoch: what is shown follows from its number. The batches have an order of their own.
-        shown = batches(number)
-        figures = learner.fit(shown, callbacks=[bar], verbose=0, shuffle=False).history
-        trained = time.perf_counter() - started
-        logits = validate()
-        epoch = Epoch(
-            epoch=len(state.history) + 1,
-            stage=stage,
-            accuracy=float(figures["accuracy"][0]),
-            loss=float(figures["loss"][0]),
-            val_accuracy=float(np.mean(logits.argmax(axis=1) == context.truth)),
-            val_loss=log_loss(softmax(logits), context.truth),
-            seconds=time.perf_counter() - started,
-            images_per_second=shown.count / trained,
-        )
-        to_come = epochs - number + (settings.tuning_epochs if is_head else 0)
-        _log.info("epoch %d of %d: %s", epoch.epoch, len(state.history) + to_come, epoch.describe())
-        if not math.isfinite(epoch.loss + epoch.val_loss):
-            raise DataError(
-                f"the loss of epoch {epoch.epoch} is not a number: "
-                + (
-                    "--fine-tune-rate is too high"
-                    if stage is not Stage.HEAD
-                    else "the weights of --weights are no ImageNet weights"
-                )
-                + ", or --precision is too low: train anew in another --out"
-            )
+        epoch, logits = _run_epoch(context, stage, learner, batches(number), validate, bar)
+        _log.info("epoch %d of %d: %s", epoch.epoch, epoch.epoch - 1 + epochs - number + after, epoch.describe())
+        _check_finite(epoch)
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
         state.over = number + 1 == epochs or state.waited() == patience
-        if context.board:
-            context.board.add(epoch)
-        if context.distribution.is_chief:
-            context.checkpoint.save(state)  # first: where a model is and no checkpoint, a training is done
-        if stage is Stage.DISTILLATION:  # a student is no model before it is known to be good enough
-            context.write_run(None)
-        elif not on_features:  # epochs of the output layer alone take no time
-            context.write_run(context.to_inference_model() if is_best else None)
+        _write(context, epoch, is_best=is_best)
         if state.over:
             break
     assign(learner.trainable_variables, state.best_weights)
+
+
+def _on_features(context: TrainingContext, stage: Stage) -> bool:
+    """Returns whether a stage learns from features that were computed once: then an epoch takes no time."""
+    return stage is Stage.HEAD and bool(context.settings.views)
+
+
+def _patience(context: TrainingContext, stage: Stage) -> int | None:
+    """Returns the epochs without a better one after which a stage ends; None for all that were asked for."""
+    settings = context.settings
+    if settings.patience is None and _on_features(context, stage):
+        return max(_LEAST_PATIENCE, math.ceil(_PATIENT_STEPS * settings.batch_size / len(context.split.train)))
+    return settings.patience
+
+
+def _run_epoch(
+    context: TrainingContext,
+    stage: Stage,
+    learner: keras.Model,
+    shown: ImageBatches | FeatureBatches,
+    validate: Callable[[], Scores],
+    bar: keras.callbacks.Callback,
+) -> tuple[Epoch, Scores]:
+    """Trains one epoch; returns its figures, and the logits for the validation images, (N, C)."""
+    started = time.perf_counter()
+    # One call for each epoch: what is shown follows from its number. The batches have an order of their own.
+    figures = learner.fit(shown, callbacks=[bar], verbose=0, shuffle=False).history
+    trained = time.perf_counter() - started
+    logits = validate()
+    epoch = Epoch(
+        epoch=len(context.state.history) + 1,
+        stage=stage,
+        accuracy=float(figures["accuracy"][0]),
+        loss=float(figures["loss"][0]),
+        val_accuracy=float(np.mean(logits.argmax(axis=1) == context.truth)),
+        val_loss=log_loss(softmax(logits), context.truth),
+        seconds=time.perf_counter() - started,
+        images_per_second=shown.count / trained,
+    )
+    return epoch, logits
+
+
+def _check_finite(epoch: Epoch) -> None:
+    """Raises `DataError` where a loss is not a number."""
+    if math.isfinite(epoch.loss + epoch.val_loss):
+        return
+    is_head = epoch.stage is Stage.HEAD
+    reason = "the weights of --weights are no ImageNet weights" if is_head else "--fine-tune-rate is too high"
+    raise DataError(
+        f"the loss of epoch {epoch.epoch} is not a number: {reason}, or --precision is too low: train anew in another "
+        "--out"
+    )
+
+
+def _write(context: TrainingContext, epoch: Epoch, *, is_best: bool) -> None:
+    """Writes down an epoch."""
+    if context.board:
+        context.board.add(epoch)
+    if context.distribution.is_chief:
+        context.checkpoint.save(context.state)  # first: where a model is and no checkpoint, a training is done
+    if epoch.stage is Stage.DISTILLATION:  # a student is no model before it is known to be good enough
+        context.write_run(None)
+    elif not _on_features(context, epoch.stage):
+        context.write_run(context.to_inference_model() if is_best else None)

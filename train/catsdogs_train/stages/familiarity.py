@@ -47,7 +47,7 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
 
     def extract(batches: ImageBatches | RgbBatch) -> Features:
         if isinstance(batches, ImageBatches):
-            context.batches[1:] = [batches]
+            context.reading(batches)
         return extract_features(extractor, batches, [context.progress.callback("familiarity")], context.distribution)
 
     if context.settings.views and context.state.history[-1].stage is Stage.HEAD:  # computed already, most likely
@@ -78,57 +78,81 @@ def fit_familiarity(
     judging: Iterable[int] = range(FOLDS),
     is_tuned: bool = False,
 ) -> FamiliarityFit:
-    """Learns to tell images of the classes, `MOST` of them by lot, from others.
+    """Learns to tell images of the classes from others.
 
-    Half of them are shown as they are, half in a random sharpness, and the others in both ways. Without outliers, what
-    is far from the training images is not familiar. The threshold is set by `val_features`, and by training images that
-    were held out in turn: where the first are few, by all together, else so that it holds for each. It holds for each,
-    too, where the backbone learned from the training images (`is_tuned`), here or in an earlier run: they are more
-    familiar to it than others, so together with few of those they would promise too much. For that reason, the largest
-    logit is weighed there alone: the output layer is sure of all that it learned from. `extract` returns the features
-    of images, of which the first are those that `layer` gets. The folds `judging` of the outliers say how many are
-    refused.
+    Args:
+        settings: Of the training.
+        samples: Training images, of which `MOST` are taken, at random.
+        outliers: Images of neither, labelled with their folds; without any, what is far from the training images is
+            not familiar.
+        val_features: Of the validation images, (N, W + E), which set the threshold.
+        layer: The output layer, which gets the first W features.
+        extract: Returns the features of images.
+        judging: Folds of the outliers that say how many are refused.
+        is_tuned: The backbone learned from the training images, here or in an earlier run. They are more familiar to
+            it than others, and the output layer is sure of them: so the largest logit is weighed beside the features.
     """
     chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
-    scores: list[Values] = []
+    has_largest = is_tuned and bool(outliers)
+
+    def look(batches: ImageBatches | RgbBatch) -> Features:
+        return layer.add_largest(extract(batches)) if has_largest else extract(batches)
+
+    judges = layer.add_largest(val_features) if has_largest else val_features
 
     def with_threshold(detector: Detector, held_out: Values) -> Detector:
-        val = detector.score(val_features)
+        """Sets it by the validation images, and by training images that were held out in turn, for each to be kept.
+
+        Where the first are few, all set it together; but not where the network knows the second too well.
+        """
+        val = detector.score(judges)
         kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH and not is_tuned else [val, held_out]
         return detector.with_threshold_for(settings.keep, *kinds)
 
-    if not outliers:
-        features = extract(make_batches(settings, chosen))
+    refused: list[Values] = []
+    if outliers:
+        learn = partial(fit_boundary, read=f"{STAGES} and the largest logit") if is_tuned else fit_boundary
+        detector, refused = _fit_with_outliers(settings, chosen, outliers, look, learn, with_threshold, judging)
+    else:
+        features = look(make_batches(settings, chosen))
         fit_near = partial(fit_distance, head_width=len(layer.kernel))
         detector = with_threshold(fit_near(features), held_out_scores(fit_near, features))
-    else:
-        learn = partial(fit_boundary, read=f"{STAGES} and the largest logit") if is_tuned else fit_boundary
-
-        def look(batches: ImageBatches | RgbBatch) -> Features:
-            return layer.add_largest(extract(batches)) if is_tuned else extract(batches)
-
-        val_features = layer.add_largest(val_features) if is_tuned else val_features
-        halves = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
-        features = np.concatenate([look(half) for half in halves])
-        blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.input_size)
-        blank = look(draw_blank_frames(_BLANK, settings.input_size, settings.seed, list(blurred)))
-        views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
-
-        every = np.concatenate([blank, *views])
-        held_out = held_out_scores(lambda part: learn(part, every), features)
-
-        def fit(indices: NDArray[np.intp]) -> Detector:
-            some = np.concatenate([blank, *(view[indices] for view in views)])
-            return with_threshold(learn(features, some), held_out)
-
-        folds = np.array([sample.label for sample in outliers])
-        # Each fold is judged by what was learned from the rest.
-        scores = [fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold]) for fold in judging]
-        detector = fit(np.arange(len(outliers)))
     return FamiliarityFit(
         detector=detector,
         target_recall=settings.keep,
         outliers=len(outliers),
-        val_scores=detector.score(val_features),
-        outlier_scores=np.concatenate([*scores, []]),
+        val_scores=detector.score(judges),
+        outlier_scores=np.concatenate([*refused, []]),
     )
+
+
+def _fit_with_outliers(
+    settings: Settings,
+    chosen: Sequence[Sample],
+    outliers: Sequence[Sample],
+    look: Callable[[ImageBatches | RgbBatch], Features],
+    learn: Callable[[Features, Features], Detector],
+    with_threshold: Callable[[Detector, Values], Detector],
+    judging: Iterable[int],
+) -> tuple[Detector, list[Values]]:
+    """Learns the boundary between images of the classes and others; returns the scores of each fold that judges, too.
+
+    Half of the images of the classes are shown as they are, half in a random sharpness; each outlier in both ways.
+    Frames that show nothing are beside them.
+    """
+    halves = make_batches(settings, chosen[::2]), make_batches(settings, chosen[1::2], _VIEW)
+    features = np.concatenate([look(half) for half in halves])
+    blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.input_size)
+    blank = look(draw_blank_frames(_BLANK, settings.input_size, settings.seed, list(blurred)))
+    views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
+    every = np.concatenate([blank, *views])
+    held_out = held_out_scores(lambda part: learn(part, every), features)
+
+    def fit(indices: NDArray[np.intp]) -> Detector:
+        some = np.concatenate([blank, *(view[indices] for view in views)])
+        return with_threshold(learn(features, some), held_out)
+
+    folds = np.array([sample.label for sample in outliers])
+    # Each fold is judged by what was learned from the rest.
+    scores = [fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold]) for fold in judging]
+    return fit(np.arange(len(outliers))), scores

@@ -66,7 +66,7 @@ def _finish(context: TrainingContext) -> None:
         comparison=compare(context, context.student) if context.student else None,
         changes=find_changes(context, context.earlier) if context.earlier else None,
         familiarity=learn_familiarity(context),
-        train_probabilities=_judge_labels(context),
+        train_probabilities=_probabilities_by_others(context),
     )
     network = context.to_inference_model()
     if outcome.familiarity:
@@ -76,7 +76,7 @@ def _finish(context: TrainingContext) -> None:
             context.run.finish(folder, state, network, outcome)
 
 
-def _judge_labels(context: TrainingContext) -> Scores | None:
+def _probabilities_by_others(context: TrainingContext) -> Scores | None:
     """Returns what others say of each training image, (N, C); None where its features were not computed."""
     file = context.checkpoint.features("0")
     if not is_whole(file):

@@ -38,7 +38,7 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
     """Mean cross-entropy on the validation images, in nats."""
     seconds: float
     """Wall time, validation included."""
-    images_per_second: float = msgspec.field(name="pictures_per_second")  # its name in files since 0.1
+    images_per_second: float = msgspec.field(name="pictures_per_second")  # its name in files of before
     """Images shown, or features of them, while learning: also those of neither and without a label; no validation."""
 
     def describe(self) -> str:

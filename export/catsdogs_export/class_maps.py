@@ -34,6 +34,32 @@ _Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LinearScore:
+    """Familiarity before its sigmoid, as a weighted sum of the features of both stages; all float32."""
+
+    last: _Floats
+    """Weights of the last stage's features, shape (W,)."""
+    earlier: _Floats
+    """Weights of the earlier stage's features, shape (E,)."""
+    bias: float
+    largest_logit: float = 0.0
+    """Weight of the largest logit, less the mean of all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SquaredScore:
+    """Familiarity before its sigmoid, as a weighted sum of squares; all float32."""
+
+    weights: _Floats
+    """Shape (K,)."""
+    bias: float
+    directions: _Floats
+    """Shape (E, K): what is squared are the earlier stage's E features along these, plus the offset."""
+    offset: _Floats
+    """Shape (K,)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Head:
     """What a network does with pooled features; all float32."""
 
@@ -41,15 +67,8 @@ class Head:
     """Shape (W, C): from the pooled output of the last stage to logits."""
     bias: _Floats
     """Shape (C,)."""
-    score: _Floats | None = None
-    """Weights of familiarity before its sigmoid, shape (W + E,), or (K,) with directions; None without familiarity."""
-    score_bias: float = 0.0
-    largest: float = 0.0
-    """Weight of the largest logit, less the mean of all, beside those of the score."""
-    directions: _Floats | None = None
-    """Shape (E, K): the score weighs the squares of the earlier stage along these, plus the offset."""
-    offset: _Floats | None = None
-    """Shape (K,)."""
+    score: LinearScore | SquaredScore | None = None
+    """None without familiarity."""
 
     @classmethod
     def from_network(cls, network: keras.Model) -> "Head":
@@ -58,18 +77,17 @@ class Head:
         kernel, bias = layers["logits"]
         if "score" not in layers:
             return cls(kernel=kernel, bias=bias)
-        score, score_bias = layers["score"]
-        has_largest = "both_stages" in layers and len(network.get_layer("both_stages").input) > 2
-        directions, offset = layers.get("directions", (None, None))
-        return cls(
-            kernel=kernel,
-            bias=bias,
-            score=score[:-1, 0] if has_largest else score[:, 0],
-            largest=float(score[-1, 0]) if has_largest else 0.0,
-            score_bias=float(score_bias[0]),
-            directions=directions,
-            offset=offset,
-        )
+        weights, score_bias = layers["score"][0][:, 0], float(layers["score"][1][0])
+        if "directions" in layers:
+            directions, offset = layers["directions"]
+            squared = SquaredScore(weights=weights, bias=score_bias, directions=directions, offset=offset)
+            return cls(kernel=kernel, bias=bias, score=squared)
+        largest = 0.0
+        if len(network.get_layer("both_stages").input) > 2:
+            weights, largest = weights[:-1], float(weights[-1])
+        last, earlier = np.split(weights, [len(kernel)])
+        linear = LinearScore(last=last, earlier=earlier, bias=score_bias, largest_logit=largest)
+        return cls(kernel=kernel, bias=bias, score=linear)
 
 
 MEAN_LIMIT = 1e-3
@@ -100,11 +118,13 @@ def record_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> dict[
         maps = graph.add("Add", [maps, lost], _MAPS)
     outputs: dict[str, list[str | int]] = {_MAPS: ["N", len(contract.classes), "height", "width"]}
     if head.score is not None and earlier is not None:
-        if head.directions is None or head.offset is None:
-            largest = _largest_logit(graph, head, maps, contract.logits_name) if head.largest else None
-            score = _linear_score(graph, head, head.score, features, graph.read(earlier), largest)
+        if isinstance(head.score, SquaredScore):
+            score = _squared_score(graph, head.score, graph.read(earlier))
         else:
-            score = _squared_score(graph, head.directions, head.offset, head, graph.read(earlier))
+            largest = None
+            if weight := head.score.largest_logit:
+                largest = _largest_logit(graph, weight, len(contract.classes), maps, contract.logits_name)
+            score = _linear_score(graph, head.score, features, graph.read(earlier), largest)
         graph.add("Squeeze", [score, graph.constant("channel", np.array([1]))], class_maps.FAMILIARITY_MAP)
         outputs[class_maps.FAMILIARITY_MAP] = ["N", "earlier_height", "earlier_width"]
     return class_maps.to_metadata(graph.serialize(outputs))
@@ -187,25 +207,23 @@ def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tup
     return last[0], earlier[0] if earlier else None
 
 
-def _largest_logit(graph: "_Fragment", head: Head, maps: str, logits: str) -> str:
+def _largest_logit(graph: "_Fragment", weight: float, classes: int, maps: str, logits: str) -> str:
     """Weighs what each position says for the class of the largest logit, less the mean of all classes."""
-    classes = len(head.bias)
     index = graph.add("ArgMax", [logits], axis=1, keepdims=0)
-    off_and_on = graph.constant("off_and_on", head.largest * (np.array([0, 1], np.float32) - 1 / classes))
+    off_and_on = graph.constant("off_and_on", weight * (np.array([0, 1], np.float32) - 1 / classes))
     weights = graph.add("OneHot", [index, graph.constant("classes", np.array([classes])), off_and_on])
     column = graph.add("Reshape", [weights, graph.constant("column", np.array([0, -1, 1, 1]))])
     return graph.add("ReduceSum", [graph.add("Mul", [maps, column]), graph.constant("channel", np.array([1]))])
 
 
-def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, earlier: str, largest: str | None) -> str:
+def _linear_score(graph: "_Fragment", score: LinearScore, last: str, earlier: str, largest: str | None) -> str:
     """Adds what both stages say; the last one, which has half as many rows and columns, or one more, is enlarged."""
-    width = len(head.kernel)
     shape = (1, -1, 1, 1)
-    of_last = graph.add("Conv", [last, graph.constant("score_last", score[:width].reshape(shape))])
+    of_last = graph.add("Conv", [last, graph.constant("score_last", score.last.reshape(shape))])
     if largest:
         of_last = graph.add("Add", [of_last, largest])
-    bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
-    of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score[width:].reshape(shape)), bias])
+    bias = graph.constant("score_bias", np.array([score.bias], np.float32))
+    of_earlier = graph.add("Conv", [earlier, graph.constant("score_earlier", score.earlier.reshape(shape)), bias])
     enlarged = graph.add(
         "Resize", [of_last, "", "", graph.add("Shape", [of_earlier])], mode="nearest",
         coordinate_transformation_mode="asymmetric", nearest_mode="floor",
@@ -215,19 +233,19 @@ def _linear_score(graph: "_Fragment", head: Head, score: _Floats, last: str, ear
     return graph.add("Add", [graph.add("Add", [enlarged, shift]), of_earlier])
 
 
-def _squared_score(graph: "_Fragment", directions: _Floats, offset: _Floats, head: Head, earlier: str) -> str:
+def _squared_score(graph: "_Fragment", score: SquaredScore, earlier: str) -> str:
     """Shares out a sum of weighted squares: w y^2 is w y times y, and y is linear in the features of each position."""
-    matrix = graph.constant("directions", directions)
+    matrix, offset = graph.constant("directions", score.directions), graph.constant("offset", score.offset)
     pooled = graph.add("Flatten", [graph.add("GlobalAveragePool", [earlier])])
-    distances = graph.add("Gemm", [pooled, matrix, graph.constant("offset", offset)])
-    weighted = graph.add("Mul", [distances, graph.constant("score", np.asarray(head.score, np.float32))])
+    distances = graph.add("Gemm", [pooled, matrix, offset])
+    weighted = graph.add("Mul", [distances, graph.constant("score", score.weights)])
     slopes = graph.add("Gemm", [weighted, matrix], transB=1)
     column = graph.constant("column", np.array([0, -1, 1, 1]))
     products = graph.add("Mul", [earlier, graph.add("Reshape", [slopes, column])])
     axis = graph.constant("channel", np.array([1]))
     of_position = graph.add("ReduceSum", [products, axis])
-    of_offset = graph.add("ReduceSum", [graph.add("Mul", [weighted, graph.constant("offset", offset)]), axis])
-    bias = graph.constant("score_bias", np.array([head.score_bias], np.float32))
+    of_offset = graph.add("ReduceSum", [graph.add("Mul", [weighted, offset]), axis])
+    bias = graph.constant("score_bias", np.array([score.bias], np.float32))
     rest = graph.add("Reshape", [graph.add("Add", [of_offset, bias]), column])
     return graph.add("Add", [of_position, rest])
 

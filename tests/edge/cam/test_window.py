@@ -13,6 +13,11 @@ from pathlib import Path
 import cv2
 import pytest
 
+from catsdogs_edge.cam.window import Window
+from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.model.bundled import MODEL
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.stream.explain import Explainer
 from tests.edge.conftest import BLUE, RED, encode, plain, write_video
 from tests.processes import ending
 
@@ -182,3 +187,13 @@ def test_a_display_that_does_not_answer_is_said_and_all_goes_on(scripts: Path, t
     assert done.returncode == 0
     assert done.stderr.count("No window: the display :987 does not answer.") == 1
     assert len(done.stdout.splitlines()) == 10
+
+
+def test_a_frame_that_cannot_be_saved_ends_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").touch()
+    window = Window.__new__(Window)  # without a display
+    window._explainer = Explainer(Classifier.load(MODEL))
+    window._snapshots = tmp_path / "file"
+    frame = Frame(number=0, rgb=plain(RED, 120, 160))
+    assert window._handle(ord("s"), frame) == ord("s")
+    assert "The frame is not saved: " in caplog.text

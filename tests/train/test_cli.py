@@ -19,10 +19,6 @@ from tests.conftest import RUN_SIZE, Call
 from tests.processes import ending
 
 
-def train(scripts: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([scripts / "catsdogs-train", *arguments], capture_output=True, text=True, check=False)
-
-
 def test_the_run_folder_holds_what_the_help_promises(run_folder: Path, drawings: Path) -> None:
     names = {path.name for path in run_folder.iterdir()}
     assert names - {"printed.txt", "worst.png"} == {
@@ -160,7 +156,7 @@ def wait_for(path: Path) -> None:
 
 @pytest.mark.slow
 def test_an_interrupted_training_keeps_its_last_epoch(
-    scripts: Path, drawings: Path, small_weights: Path, tmp_path: Path
+    call: Call, scripts: Path, drawings: Path, small_weights: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     command: list[str | Path] = [scripts / "catsdogs-train", drawings, "--out", out, "--weights", small_weights]
@@ -174,10 +170,10 @@ def test_an_interrupted_training_keeps_its_last_epoch(
     assert keras.saving.load_model(out / "model.keras", compile=False).output_shape == (None, 2)
     assert not list(out.glob(".*"))
     stopped = (out / "model.keras").stat().st_mtime_ns
-    again = train(scripts, *command[1:])
+    again = call(_app, "catsdogs-train", *command[1:])
     assert again.returncode == 1
     assert "go on with --resume" in again.stderr
-    other = train(scripts, *command[1:], "--resume", "--patience", "3")
+    other = call(_app, "catsdogs-train", *command[1:], "--resume", "--patience", "3")
     assert other.returncode == 1
     assert "has --patience None, now it is 3: resume it as it was begun" in other.stderr
     assert (out / "model.keras").stat().st_mtime_ns == stopped

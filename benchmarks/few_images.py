@@ -70,7 +70,7 @@ def _command(name: str) -> Path:
 
 
 def choose(folders: list[Path], count: int, seed: int, out: Path) -> None:
-    """Links so many images of each class, drawn by lot."""
+    """Links so many images of each class, drawn at random."""
     labelled = [find_labelled(folder) for folder in folders]
     if len({classes for classes, _ in labelled}) > 1:
         raise typer.BadParameter("the folders have different classes")

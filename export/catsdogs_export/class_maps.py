@@ -140,12 +140,15 @@ class MapParity(Struct, frozen=True, kw_only=True):
     """The same of familiarity and the sigmoid of the mean of its map; None where the model has no such score."""
     correlation: float | None
     """With the maps of fp32, of what speaks for the first class against the others; None for fp32."""
+    familiarity_limit: float
     limit: float = MEAN_LIMIT
 
     def describe(self) -> str:
         """Describes it in one line."""
         familiarity = self.familiarity_difference
-        of_familiarity = "" if familiarity is None else f", of familiarity {familiarity:.2g}"
+        of_familiarity = ""
+        if familiarity is not None:
+            of_familiarity = f", of familiarity {familiarity:.2g} (limit {self.familiarity_limit:g})"
         as_fp32 = "" if self.correlation is None else f"; correlation with those of fp32 {self.correlation:.3f}"
         return (
             f"the mean of a map is the answer on {self.images} images: largest difference of a logit "
@@ -164,7 +167,7 @@ def compare_maps(candidate: Classifier, images: Sequence[LabelledImage], fp32: C
         assert outputs.maps is not None  # noqa: S101 - for mypy
         logits = max(logits, largest_difference(outputs.logits, outputs.maps.classes.mean(axis=(2, 3))))
         if outputs.familiarity is not None and outputs.maps.familiarity is not None:
-            means = 1 / (1 + np.exp(-outputs.maps.familiarity.mean(axis=(1, 2))))
+            means = 0.5 + 0.5 * np.tanh(0.5 * outputs.maps.familiarity.mean(axis=(1, 2)))  # the sigmoid
             familiarity = max(familiarity or 0.0, largest_difference(outputs.familiarity, means))
         found.append(_evidence(outputs.maps))
         if fp32 is not None:
@@ -186,7 +189,11 @@ def compare_maps(candidate: Classifier, images: Sequence[LabelledImage], fp32: C
             f"{CORRELATION_LIMIT:g}"
         )
     return MapParity(
-        images=len(images), mean_difference=logits, familiarity_difference=familiarity, correlation=correlation
+        images=len(images),
+        mean_difference=logits,
+        familiarity_difference=familiarity,
+        correlation=correlation,
+        familiarity_limit=FAMILIARITY_TOLERANCE[precision],
     )
 
 

@@ -105,6 +105,8 @@ def _check_usage(options: ExportOptions) -> None:
         given := [name for name in of_export if getattr(options, name) != getattr(default, name)]
     ):
         raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with RUN, which is exported")
+    if options.describe is not None and options.max_drop != default.max_drop:
+        raise typer.BadParameter("--max-drop does not go with --describe, which compares nothing")
     if not options.int8 and (options.calibrate is not None or options.target is not None):
         raise typer.BadParameter("--calibrate and --target only go with --int8")
 

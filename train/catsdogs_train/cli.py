@@ -82,8 +82,8 @@ def _check_usage(settings: Settings) -> None:
         raise typer.BadParameter("--from brings its own network and images: no --weights, --teacher, --val or sizes")
     if not settings.teacher and (name := settings.first_given("faster", "max_drop", "unlabelled")):
         raise typer.BadParameter(f"{name} goes with --teacher RUN, the network that is made smaller")
-    if settings.teacher and (name := settings.first_given("unfreeze")):
-        raise typer.BadParameter(f"{name} does not go with --teacher: all of a smaller network learns")
+    if settings.teacher and (name := settings.first_given("unfreeze", "epochs", "views")):
+        raise typer.BadParameter(f"{name} does not go with --teacher: all layers of a smaller network learn at once")
     tuning = ("fine_tune_size", "fine_tune_rate", "unfreeze", "label_smoothing", "mixup")
     if not settings.tuning_epochs and (name := settings.first_given(*tuning)):
         raise typer.BadParameter(f"{name} goes with --fine-tune-epochs: without them, only the output layer learns")

@@ -100,12 +100,17 @@ class LiveSource:
         """Waits for the first frame; raises `SourceError` where the device cannot be opened, or none comes."""
         if not self._grabber.wait(0, self._timing.first):
             self.close()
-            ended = self._grabber.ended
-            if ended == _NO_FRAME:
-                advice = "another program may use it, or the USB bus is full (catsdogs-cam --list tries each camera)"
-                raise SourceError(f"{self.name} {_NO_FRAME}: {advice}")
-            raise SourceError(ended or f"{self.name} delivers no frame in {self._timing.first:.0f} s")
+            raise SourceError(self._why_ended() or f"{self.name} delivers no frame in {self._timing.first:.0f} s")
         return self
+
+    def _why_ended(self) -> str | None:
+        """Returns why the connection has ended; None where it has not."""
+        ended = self._grabber.ended
+        if ended != _NO_FRAME:
+            return ended
+        is_camera = not self._may_repeat
+        advice = "another program may use it, or the USB bus is full (catsdogs-cam --list tries each camera)"
+        return f"{self.name} {_NO_FRAME}{f': {advice}' if is_camera else ''}"
 
     def close(self) -> None:
         """Releases the device, unless its driver hangs: then it is released when that returns."""
@@ -156,7 +161,7 @@ class LiveSource:
 
     def _lost(self, number: int, delay: float) -> Iterator[Frame]:
         """Yields that the connection has ended, until the next attempt is due."""
-        reason = self._grabber.ended or f"{self.name} does not answer"
+        reason = self._why_ended() or f"{self.name} does not answer"
         end = time.monotonic() + delay
         while (left := end - time.monotonic()) > 0:
             yield _no_frame(number, State.LOST, f"next attempt in {left:.1f} s: {reason}")

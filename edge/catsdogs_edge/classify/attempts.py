@@ -15,7 +15,8 @@ from catsdogs_edge.output.rows import open_locked
 KILLED_TWICE = "the command was killed twice while it read this image: not tried again"
 
 _START = b"images that catsdogs-classify is reading\n"
-_SLOT = 2**13  # bytes in the file for each of them: a path has 4096 at most
+_SLOT = 2**13  # bytes in the file for each of them
+_LONGEST = 2000  # characters of a name, of four bytes at most
 _ENCODING = ("utf-8", "surrogateescape")
 
 
@@ -49,16 +50,20 @@ class Attempts:
             self._write(slot, f"{self._times[path]} {path}")
 
     @contextmanager
-    def reading(self, path: Path) -> Iterator[None]:
-        """Notes that an image is being read in the block; raises `ImageError` for one that has killed two runs."""
-        times = self._times.get(str(path), 0)
+    def reading(self, name: str) -> Iterator[None]:
+        """Notes that an image, by the name in its row, is being read in the block.
+
+        Raises `ImageError` for one that has killed two runs.
+        """
+        name = name[:_LONGEST]
+        times = self._times.get(name, 0)
         if times > 1:
             raise ImageError(KILLED_TWICE)
         with self._changed:
             self._changed.wait_for(lambda: not self._alone and not (times and self._busy))
             self._alone, self._busy = times > 0, self._busy + 1
-            slot = self._take_slot(str(path))
-            self._write(slot, f"{times + 1} {path}")
+            slot = self._take_slot(name)
+            self._write(slot, f"{times + 1} {name}")
         try:
             yield
         finally:
@@ -76,9 +81,9 @@ class Attempts:
             if os.path.samestat(os.lstat(self._path), own):
                 self._path.unlink()
 
-    def _take_slot(self, path: str) -> int:
-        if path in self._slots:
-            return self._slots.pop(path)
+    def _take_slot(self, name: str) -> int:
+        if name in self._slots:
+            return self._slots.pop(name)
         if self._free:
             return self._free.pop()
         self._count += 1

@@ -244,7 +244,7 @@ def _open_watch(stack: ExitStack, options: ClassifyOptions) -> "FolderWatch":
 
 
 def _load(attempts: Attempts | None, original: Original, size: int) -> RgbImage:
-    with attempts.reading(original.path) if attempts else nullcontext():
+    with attempts.reading(original.name) if attempts else nullcontext():
         try:
             return load_bytes(original.read(), size)
         except ImageError as error:

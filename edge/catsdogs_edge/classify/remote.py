@@ -23,7 +23,7 @@ SECONDS = 30.0
 """That a server may be silent, and that the image may take to arrive once it begins."""
 
 _CHUNK = 2**16
-_AS_THEY_ARE = "/%:@!$&'()*+,;=~"  # characters that a path and its parameters may have
+_IN_PATH, _IN_QUERY = "/%:@!$&'()*+,;=~[]|", "/%:@!$&'()*+,;=~[]|?{}^`"  # characters that browsers send as they are
 
 
 @dataclass(slots=True)
@@ -96,17 +96,21 @@ class _WebOnly(HTTPRedirectHandler):
         """Returns the next request; raises `ImageError` for an address that is none of a web server."""
         if not is_address(newurl):
             raise ImageError(f"the server sends us on to '{redact(newurl)}', which is no web server")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
+        target = _request(newurl).full_url  # without a name and password, which would be told in an error
+        return super().redirect_request(req, fp, code, msg, headers, target)
 
 
 def _request(address: str) -> Request:
     """Prepares a request: urllib takes no name and password in an address, and no letter that is not ASCII."""
     parts = urlsplit(address)
     user, at, host = parts.netloc.rpartition("@")
+    if not host.isascii():
+        name, colon, port = host.partition(":")
+        host = name.encode("idna").decode() + colon + port
     parts = parts._replace(
-        netloc=host if host.isascii() else host.encode("idna").decode(),
-        path=quote(parts.path, safe=_AS_THEY_ARE),
-        query=quote(parts.query, safe=_AS_THEY_ARE + "?"),
+        netloc=host,
+        path=quote(parts.path, safe=_IN_PATH, errors="surrogateescape"),
+        query=quote(parts.query, safe=_IN_QUERY, errors="surrogateescape"),
         fragment="",
     )
     request = Request(parts.geturl(), headers={"Accept": "image/*"})  # noqa: S310 - http and https alone

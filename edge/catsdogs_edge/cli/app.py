@@ -294,6 +294,8 @@ def _explain(error: Exception, extra: str) -> str | None:
 
 
 def _explain_os_error(error: OSError) -> str | None:
+    if error.errno in {errno.EMFILE, errno.ENFILE}:
+        return f"the system opens no more files: {error.strerror}; raise the limit (ulimit -n)"
     if error.filename is not None:
         is_of_path = error.errno in _PATH_ERRORS
         return f"{os.fsdecode(error.filename)} cannot be used: {error.strerror}" if is_of_path else None
@@ -301,8 +303,6 @@ def _explain_os_error(error: OSError) -> str | None:
         return f"there is no folder for temporary files ({error.strerror}): set TMPDIR"
     if error.errno == errno.ENOENT and not _has_current_folder():
         return "the current folder is gone: change to one that is there"
-    if error.errno in {errno.EMFILE, errno.ENFILE}:
-        return f"the system opens no more files: {error.strerror}; raise the limit (ulimit -n)"
     if error.errno in WRITE_ERRORS:
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - or it fails again at exit
         return f"standard output cannot be written: {error.strerror}"

@@ -87,6 +87,8 @@ class Review:
         self._lock = threading.Lock()
         self._names = FreeNames()
         self._path = folder / JOURNAL
+        if self._path.is_symlink():
+            raise OutputError(f"{self._path} is a link, and files are not written through links: remove it")
         with write_errors(folder):
             self._lock_file = open_locked(folder / LOCK)  # two who write the journal would lose each other's words
         self._said = self._read()
@@ -241,6 +243,7 @@ class Review:
         try:
             with atomic_file(self._path) as temporary:
                 temporary.write_text("".join(lines), encoding="utf-8", newline="\n")
+            self._is_torn = False
         finally:
             with write_errors(self._path):
                 self._journal = self._path.open("ab", buffering=0)

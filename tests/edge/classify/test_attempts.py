@@ -53,8 +53,8 @@ def test_what_was_read_with_it_is_read_again_alone(tmp_path: Path) -> None:
     first = Attempts(rows, resume=True)
     with contextlib.ExitStack() as stack:
         for name in "abc":
-            stack.enter_context(first.reading(Path(name)))
-        with first.reading(Path("d")):
+            stack.enter_context(first.reading(name))
+        with first.reading("d"):
             pass
         left = (tmp_path / ".rows.csv.reading").read_bytes()
     first.close()
@@ -67,7 +67,7 @@ def test_what_was_read_with_it_is_read_again_alone(tmp_path: Path) -> None:
 
     def read(name: str) -> None:
         nonlocal at_once
-        with second.reading(Path(name)):
+        with second.reading(name):
             with lock:
                 at_once += 1
                 most["a" if name in "abc" else "x"] = max(most["a" if name in "abc" else "x"], at_once)
@@ -88,19 +88,19 @@ def test_only_the_image_that_was_read_alone_is_at_fault(tmp_path: Path) -> None:
         attempts = Attempts(rows, resume=True)
         with contextlib.ExitStack() as stack:
             for name in killed_over:
-                stack.enter_context(attempts.reading(Path(name)))
+                stack.enter_context(attempts.reading(name))
             left = (tmp_path / ".rows.csv.reading").read_bytes()
         attempts.close()
         (tmp_path / ".rows.csv.reading").write_bytes(left)
     attempts = Attempts(rows, resume=True)
-    with attempts.reading(Path("a")):
+    with attempts.reading("a"):
         pass
-    with pytest.raises(ImageError, match="killed twice"), attempts.reading(Path("b")):
+    with pytest.raises(ImageError, match="killed twice"), attempts.reading("b"):
         pass
     attempts.close()
     (tmp_path / ".rows.csv.reading").write_bytes(left)
     attempts = Attempts(rows, resume=False)  # a new start knows of nothing
-    with attempts.reading(Path("b")):
+    with attempts.reading("b"):
         pass
     attempts.close()
 
@@ -135,13 +135,13 @@ def test_what_came_under_its_name_meanwhile_stays(tmp_path: Path) -> None:
 def test_what_a_power_cut_left_is_passed_over(tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     attempts = Attempts(rows, resume=False)
-    with attempts.reading(tmp_path):
+    with attempts.reading(str(tmp_path)):
         left = (tmp_path / ".rows.csv.reading").read_bytes()
     attempts.close()
     for content in (left[:-3], left[:9000], left[:8000], left + b"\xff" * 9000, left.replace(b"1 /", b"\0\0\0")):
         if content.startswith(left[:40]):
             (tmp_path / ".rows.csv.reading").write_bytes(content)
             attempts = Attempts(rows, resume=True)
-            with attempts.reading(Path("a")):
+            with attempts.reading("a"):
                 pass
             attempts.close()

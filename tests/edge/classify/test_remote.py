@@ -36,10 +36,10 @@ class Pages(BaseHTTPRequestHandler):
             self.send_header("Location", target)
             self.end_headers()
         elif name == "/late":
-            time.sleep(0.7)
+            time.sleep(1.6)
             self.send_response(200)
             self.end_headers()
-            time.sleep(0.6)
+            time.sleep(1.6)
             self.wfile.write(IMAGE)
         elif name == "/slow":
             self.send_response(200)
@@ -108,6 +108,9 @@ def test_letters_and_spaces_in_an_address_are_sent_as_browsers_send_them(pages: 
     assert fetch(f"http://{address}/Kätzchen im Garten.jpg?name=größe 1&done=%20") == IMAGE
     assert seen[0][0] == "/K%C3%A4tzchen%20im%20Garten.jpg?name=gr%C3%B6%C3%9Fe%201&done=%20"
     assert _request("http://kätzchen.example:81/x").full_url == "http://xn--ktzchen-5wa.example:81/x"
+    assert _request("http://me:x@bücher:8080/x").full_url == "http://xn--bcher-kva:8080/x"
+    assert _request("http://[::1]:80/a[1].jpg?x[]=1|2&y={z}").full_url == "http://[::1]:80/a[1].jpg?x[]=1|2&y={z}"
+    assert _request("http://h/\udce4.jpg").full_url == "http://h/%E4.jpg"
 
 
 def test_what_is_kept_is_not_fetched_again(pages: Server) -> None:
@@ -119,7 +122,7 @@ def test_what_is_kept_is_not_fetched_again(pages: Server) -> None:
 
 
 def test_the_time_of_an_image_begins_with_its_answer(pages: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(remote, "SECONDS", 1.0)
+    monkeypatch.setattr(remote, "SECONDS", 3.0)
     assert fetch(f"http://{pages[0]}/late") == IMAGE
 
 

@@ -42,7 +42,7 @@ def test_a_path_that_cannot_be_looked_at_is_one_line() -> None:
             "the current folder is gone: change to one that is there",
         ),
         (
-            "import errno, os; raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))",
+            "import errno, os; raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), 'x')",
             "the system opens no more files: Too many open files; raise the limit (ulimit -n)",
         ),
     ],

@@ -155,6 +155,10 @@ def test_images_that_are_named_by_animals_do_not_change_what_their_folder_is(fol
     classes, labelled = find_all([folders])
     assert classes == ("cat", "dog")
     assert len(labelled) == 10
+    for number in range(3):  # no numbers alone
+        (folders / "cat" / f"{number}.png").rename(folders / "cat" / f"2026-05-01 12.00.0{number}.png")
+        shutil.copy(folders / "dog" / f"{number}.png", folders / "cat" / f"2026-05-02 12.00.0{number}.png")
+    assert find_all([folders])[0] == ("cat", "dog")
 
 
 def test_one_file_under_two_labels_has_both(folders: Path) -> None:

@@ -74,8 +74,9 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = class_folders(folder)
-    numbered = [inner for inner in classes if any(map(_is_numbered, inner.iterdir()))]
-    by_name = [inner for inner in classes if inner not in numbered and _flat(inner)]
+    images = {inner: [path for path in inner.iterdir() if path.suffix.lower() in EXTENSIONS] for inner in classes}
+    numbered = [inner for inner in classes if 2 * sum(map(_is_numbered, images[inner])) > len(images[inner])]
+    by_name = [inner for inner in classes if 2 * len(_flat(inner)) > len(images[inner])]
     if len(by_name) == 1 and len(classes) - len(numbered) == 1:  # Kaggle's `train` beside `test1`, without names
         raise DataError(
             f"{by_name[0]} holds images of several classes by their names: did you mean it, not {root}? If it is a "
@@ -105,7 +106,7 @@ def _flat(folder: Path) -> list[tuple[Path, str]]:
 
 def _is_numbered(path: Path) -> bool:
     """Returns whether an image has a number for a name, as those that are to be guessed."""
-    return path.suffix.lower() in EXTENSIONS and path.stem.isdecimal()
+    return path.stem.isdecimal()
 
 
 def _inner(folder: Path) -> Path:

@@ -114,16 +114,18 @@ def make_split(
         candidates, more = without_near(candidates, held_out)
         quarantine += more
         train = candidates if train_size is None else take(candidates, train_size, seed, "--train-size", highest=True)
-    for option, part, other, chosen in (
-        ("--train-size", "to train on", "--val-size", train),
-        ("--val-size", "to validate on", "--train-size", held_out),
-    ):
+    less = val_size is not None and val is None
+    ways_out = (
+        ("to train on", train, ["raise --train-size"] * (train_size is not None) + ["lower --val-size"] * less),
+        ("to validate on", held_out, ["raise --val-size"] * (val_size is not None)),
+    )
+    for purpose, chosen, ways in ways_out:
         present = {candidate.sample.label for candidate in chosen}
         for label, name in enumerate(classes):
             if label not in present:
                 raise DataError(
-                    f"no image of class '{name}' is left {part}: add others, raise {option} or lower {other} (images "
-                    "that are nearly the same are on one side, and count as one)"
+                    f"no image of class '{name}' is left {purpose}: {', or '.join(['add others', *ways])} (images that "
+                    "are nearly the same are on one side, and count as one)"
                 )
     train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
     return Split(classes, train_samples, val_samples, tuple(quarantine))

@@ -31,6 +31,7 @@ nothing is divided. Scaling by 1/255 is the well-known mistake with these weight
 _FIRST_UNFROZEN = {Unfreeze.CONV5: "conv5_block1", Unfreeze.CONV4: "conv4_block4", Unfreeze.ALL: "conv1"}
 
 _Shape: TypeAlias = tuple[int | None, int | None, int]
+_Floats: TypeAlias = NDArray[np.float32]
 
 
 def build_network(
@@ -81,8 +82,9 @@ def load_network(file: Path, image_size: int | None, precision: ComputeDtype) ->
         backbone, output_layer = _read_run(file, str(file))
         if output_layer is None:
             raise DataError(f"{file}: not the model.keras of a run (no layer called logits)")
-        network = add_ends(_copy(backbone, (image_size, image_size, 3)), output_layer[0].shape[1])
-        network.get_layer("logits").set_weights(output_layer)
+        kernel, bias = output_layer
+        network = add_ends(_copy(backbone, (image_size, image_size, 3)), len(bias))
+        network.get_layer("logits").set_weights([kernel, bias])
     return network
 
 
@@ -166,7 +168,7 @@ def _build_backbone(shape: _Shape, weights: str) -> keras.Model:
     return backbone
 
 
-def _read_run(file: Path, name: str) -> tuple[keras.Model, list[NDArray[np.float32]] | None]:
+def _read_run(file: Path, name: str) -> tuple[keras.Model, tuple[_Floats, _Floats] | None]:
     """Reads the backbone of a `model.keras`, and kernel (W, C) and bias (C,) of its output layer, if it has one.
 
     A second output of the backbone, which familiarity reads, stays out. Raises `DataError` for a file that is none.
@@ -179,7 +181,11 @@ def _read_run(file: Path, name: str) -> tuple[keras.Model, list[NDArray[np.float
             raise ValueError(f"features of shape {backbone.output.shape[1:]}, expected one row for each image")
         for stage in (4, 5):
             stage_output(backbone, stage)
-        return backbone, next((layer.get_weights() for layer in run.layers if layer.name == "logits"), None)
+        layer = next((layer for layer in run.layers if layer.name == "logits"), None)
+        if layer is None:
+            return backbone, None
+        kernel, bias = layer.get_weights()
+        return backbone, (kernel, bias)
     except (AttributeError, OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise DataError(f"{name}: not the model.keras of a run ({error})") from error
 

@@ -2,7 +2,7 @@
 import { $, ask, askJson, clock, colour, describeModel, element, percent, refusal, sleep, useFragment } from "./common.js";
 
 const shown = { busy: false, model: "", labels: [], classes: [], words: {}, tiles: [], current: 0, whole: false, why: false, undo: [], out: "" };
-const REASONS = { visit: "first of a visit", wavering: "it wavered", familiarity: "maybe neither", probability: "not sure", new: "something new", lot: "by lot" };
+const REASONS = { visit: "first of a visit", wavering: "it wavered", familiarity: "maybe neither", probability: "not sure", new: "something new", lot: "at random" };
 
 const mark = (label) => (label === shown.words.delete ? "var(--lost)" : label === shown.words.unsure ? "var(--unsure)" : colour(label, shown.classes));
 const word = (label) => ({ [shown.words.delete]: "delete", [shown.words.unsure]: "unsure" })[label] ?? label;

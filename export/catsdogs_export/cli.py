@@ -144,10 +144,11 @@ def _evaluate(options: EvalOptions) -> None:
     with importing_tensorflow():
         from catsdogs_export.evaluate import evaluate  # noqa: PLC0415
         from catsdogs_export.plots import draw_evaluation  # noqa: PLC0415
-    from catsdogs_edge.output.files import atomic_file, check_plot  # noqa: PLC0415
+    from catsdogs_edge.output.files import atomic_file, check_plot, check_writable  # noqa: PLC0415
     from catsdogs_edge.output.json_text import to_json  # noqa: PLC0415
 
     if options.png is not None:
+        check_writable(options.png.absolute().parent)
         check_plot(options.png)
     result, probabilities, truth = evaluate(options.data, options.model, options.provider, options.other)
     if options.png is not None:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from catsdogs_edge.classify.batching import load_files
-from catsdogs_edge.errors import DataError, ImageError
+from catsdogs_edge.errors import DataError, ImageError, ModelError
 from catsdogs_edge.evaluation.metrics import Labels, accuracy_interval, calibration_error, log_loss
 from catsdogs_edge.images.discovery import find_images, find_labelled
 from catsdogs_edge.model.classifier import Classifier
@@ -121,7 +121,10 @@ def _judge_familiarity(outputs: Outputs, truth: Labels, unfamiliar: Outputs | No
 
 
 def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) -> tuple[list[Path], Outputs]:
-    """Returns the files that can be read, and the outputs for them; raises `DataError` where none can."""
+    """Returns the files that can be read, and the outputs for them.
+
+    Raises `DataError` where none can, `ModelError` where an answer is not a finite number.
+    """
     read, outputs = [], []
     for chunk in load_files(paths, predictor.contract.image_size):
         images = []
@@ -133,6 +136,10 @@ def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) ->
                 read.append(path)
         if images:
             outputs.append(predictor.predict(np.stack(images)))
+            bad = np.flatnonzero(~np.isfinite(outputs[-1].probabilities).all(axis=1))
+            if len(bad):
+                path = read[bad[0] - len(images)]
+                raise ModelError(f"the model's answer for {path} is not a finite number: export the model again")
     if not read:
         raise DataError(f"{folder} holds no readable image")
     return read, Outputs.concatenate(outputs)

@@ -43,15 +43,15 @@ def draw_parity(probabilities: Mapping[str, Scores], truth: Sequence[int], path:
     for axes in (scatter, histogram):
         axes.legend(loc="upper left")  # to look for the best place is slow, and Matplotlib warns of it
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")  # whatever its name ends with
 
 
 def draw_evaluation(probabilities: Scores, truth: Labels, classes: Sequence[str], title: str, path: Path) -> None:
     """Draws the confusion matrix and the reliability diagram to a PNG file."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
-    figure.suptitle(title)
+    figure.suptitle(title, parse_math=False)  # it has the name of a file
     left, right = figure.subplots(1, 2)
     matrix = confusion_matrix(truth, probabilities.argmax(axis=1), labels=range(len(classes)))
     draw_confusion(left, matrix, classes)
     draw_reliability(right, {"answers": probabilities}, truth)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")  # whatever its name ends with

@@ -76,7 +76,7 @@ class RunFolder:
             sets = _read_split(folder / "split.csv", run.classes)
         except DataError:  # a ValueError, too
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
             raise DataError(f"{folder} is a damaged run folder ({error!r}): train again") from error
         for problem in problems_of_classes(run.classes):
             raise DataError(f"{folder} {problem}")

@@ -1,10 +1,16 @@
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
+from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.model.scores import Outputs
 from catsdogs_export.cli import _eval_app
 from catsdogs_export.export import export
 from catsdogs_export.options import ExportOptions
@@ -47,6 +53,32 @@ def test_keras_and_onnx_get_the_same_figures(
     plot = cv2.imread(str(tmp_path / "plot.png"))
     assert plot is not None
     assert plot.std() > 10
+
+
+def test_a_plot_has_the_name_that_was_asked_for_and_replaces_no_other(
+    call: Call, exported: Path, images: Path, tmp_path: Path
+) -> None:
+    shutil.copy(exported, tmp_path / "a$_$b.onnx")
+    (tmp_path / "holiday.png").write_bytes(b"a photograph")
+    done = call(_eval_app, "catsdogs-eval", images, "--model", tmp_path / "a$_$b.onnx", "--png", tmp_path / "holiday")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "holiday.png").read_bytes() == b"a photograph"
+    assert (tmp_path / "holiday").read_bytes().startswith(b"\x89PNG")
+
+
+def test_answers_that_are_no_numbers_are_one_line(
+    call: Call, exported: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    predict = Classifier.predict
+
+    def spoil(classifier: Classifier, batch: RgbBatch) -> Outputs:
+        outputs = predict(classifier, batch)
+        return replace(outputs, probabilities=outputs.probabilities * np.float32("nan"))
+
+    monkeypatch.setattr(Classifier, "predict", spoil)
+    done = call(_eval_app, "catsdogs-eval", images, "--model", exported)
+    assert done.returncode == 1
+    assert "0.png is not a finite number: export the model again" in done.stderr.splitlines()[-1]
 
 
 def test_a_table_for_people(call: Call, exported: Path, images: Path) -> None:

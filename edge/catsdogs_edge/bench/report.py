@@ -112,7 +112,8 @@ def _draw_model(model: ModelFigures, left: "Axes", right: "Axes") -> None:
             f"{half:.2f}, p95 {slow:.2f}", (max(slow, half), row), (5, 0), textcoords="offset points", va="center"
         )
     left.set_yticks(range(len(steps)), steps)
-    left.set(title=_short(model, [model]).replace("\n", ": "), xlabel="ms: median, line to the 95th percentile")
+    left.set_title(_short(model, [model]).replace("\n", ": "), parse_math=False)  # it has the name of a file
+    left.set_xlabel("ms: median, line to the 95th percentile")
     _tidy(left, 0.35)
     threads = _by_threads(model)
     bars = right.bar(list(threads), list(threads.values()), width=0.5, color=_BLUE)

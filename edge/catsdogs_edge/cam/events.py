@@ -125,16 +125,19 @@ class Events:
             "CATSDOGS_SOURCE": result.source or self._source,
             "CATSDOGS_REGION": result.region.name if result.region else "",
         }
-        self._running = subprocess.Popen(  # noqa: S602 - the user's own command
-            self._command,
-            shell=True,  # what is seen reaches it through the environment only
-            env=os.environ | about,
-            stdin=subprocess.DEVNULL,
-            stdout=sys.stderr,
-            stderr=sys.stderr,
-            start_new_session=True,  # Ctrl-C ends the camera, not a door that is opening
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
-        )
+        try:
+            self._running = subprocess.Popen(  # noqa: S602 - the user's own command
+                self._command,
+                shell=True,  # what is seen reaches it through the environment only
+                env=os.environ | about,
+                stdin=subprocess.DEVNULL,
+                stdout=sys.stderr,
+                stderr=sys.stderr,
+                start_new_session=True,  # Ctrl-C ends the camera, not a door that is opening
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # the same on Windows
+            )
+        except OSError as error:  # such as a limit on processes: the camera goes on
+            _log.warning("The command for '%s' cannot be started: %s", result.label, error)
 
     def _snapshot(self, result: FrameResult) -> Path | str:
         """Writes the frame as JPEG, in a place of this process; the last ones are kept."""

@@ -146,7 +146,9 @@ class MqttSink(Sink):
         if self._client.is_connected():
             message.wait_for_publish(_SECONDS_TO_SAY_GOODBYE)
         self._client.disconnect()
-        self._client.loop_stop()
+        end = threading.Thread(target=self._client.loop_stop, daemon=True)  # a broker that has stalled holds it up
+        end.start()
+        end.join(_SECONDS_TO_SAY_GOODBYE)
 
     def _publish(self, name: str, payload: bytes) -> None:
         with self._lock:

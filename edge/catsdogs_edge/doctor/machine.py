@@ -32,10 +32,10 @@ class Machine:
     cpu: str
     cpus: int
     """Cores that this process may use."""
-    vnni: bool
-    """Whether the CPU is an x86 with VNNI, which makes INT8 fast and exact."""
-    dot_product: bool
-    """Whether the CPU is an ARM with the dot product instructions, which make INT8 fast."""
+    vnni: bool | None
+    """Whether the CPU is an x86 with VNNI, which makes INT8 fast and exact; None where the system does not tell."""
+    dot_product: bool | None
+    """Whether the CPU is an ARM with the dot product instructions, which make INT8 fast; None likewise."""
     int8_note: str
     """What to expect of INT8 on this CPU; empty where there is nothing to say."""
     providers: dict[str, str]
@@ -55,8 +55,8 @@ class Machine:
             wheel_conflicts(),
             cpu.machine,
             usable_cpus(),
-            cpu.has_vnni,
-            cpu.has_dot_product,
+            cpu.has_vnni if cpu.features else None,
+            cpu.has_dot_product if cpu.features else None,
             _int8_note(cpu),
             {provider.value: _try(provider) for provider in _offered()},
             find_cameras(),
@@ -68,9 +68,10 @@ class Machine:
         families = "; ".join(", ".join(names) for names in self.wheels.values() if names)
         feature = "dot product" if self.cpu == "arm64" else "VNNI"
         has = self.dot_product if self.cpu == "arm64" else self.vnni
+        known = "the system does not tell" if has is None else "yes" if has else "no"
         lines = [
             f"Python {self.versions['Python']}; {families}",
-            f"CPU        {self.cpu}, {self.cpus} usable, {feature}: {'yes' if has else 'no'}",
+            f"CPU        {self.cpu}, {self.cpus} usable, {feature}: {known}",
             *(f"provider   {name}: {verdict}" for name, verdict in self.providers.items()),
             *(f"camera     {item.index}: {item.name} ({item.path}): {item.permission}" for item in self.cameras),
         ]

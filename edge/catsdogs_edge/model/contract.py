@@ -31,9 +31,9 @@ LARGEST_IMAGE = 4096
 
 RESERVED = frozenset(
     {
-        "age_ms", "dropped", "error", "familiarity", "frame", "label", "latency_ms", "model", "path", "position_s",
-        "probabilities", "probability", "provider", "schema", "smoothed_label", "smoothed_probability", "sorted_to",
-        "state", "time",
+        "age_ms", "dropped", "error", "familiarity", "frame", "label", "latency_ms", "model", "moving", "path",
+        "position_s", "probabilities", "probability", "provider", "region", "schema", "smoothed_label",
+        "smoothed_probability", "sorted_to", "source", "state", "time",
     }
 )  # fmt: skip
 """Names of the other columns of rows, which no class can have."""

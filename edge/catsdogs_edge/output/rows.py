@@ -64,7 +64,7 @@ class RowFile(ABC):
     def begin(self) -> None:
         """Makes the file ready for the first row; call it once all that is needed is open."""
         if self._file is None or not self._regular:
-            self._head()
+            self._write(self._head())
             return
         with write_errors(self.path):
             if not self._append:
@@ -72,7 +72,7 @@ class RowFile(ABC):
             elif self._rotates:
                 self._cut_last_row()
             if os.fstat(self._file.fileno()).st_size == 0:
-                self._head()
+                self._write(self._head())
 
     def replace(self, records: Iterable[bytes]) -> None:
         """Goes on in a file with these rows, which takes the place of this one: whole.
@@ -99,16 +99,22 @@ class RowFile(ABC):
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
+        if self._file is not None and self._regular:
+            if time.monotonic() > self._next_look:
+                self._look()
+            if os.fstat(self._file.fileno()).st_size == 0:  # emptied meanwhile, as logrotate's copytruncate does
+                row = self._head() + row
+        self._write(row)
+
+    def _write(self, text: str) -> None:
         if self._file is None:
-            sys.stdout.write(row)
+            sys.stdout.write(text)
             sys.stdout.flush()
             return
-        if self._regular and time.monotonic() > self._next_look:
-            self._look()
         with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
             try:
-                write_all(self._file, row.encode("utf-8", "surrogateescape"))
+                write_all(self._file, text.encode("utf-8", "surrogateescape"))
             except BrokenPipeError as error:
                 raise OutputError(f"{self.path}: nobody reads it any more") from error
             except OSError:
@@ -145,16 +151,20 @@ class RowFile(ABC):
                 with self.path.open("rb") as stream:
                     first = stream.readline(LONGEST_ROW)
                 resumes = self._append and not self._rotates  # who resumes looks at every row
-                if first and not resumes and not self._is_ours(first):
+                is_cut = self._rotates and not first.endswith(b"\n") and self._begins_head(first)
+                if first and not resumes and not is_cut and not self._is_ours(first):
                     self._file.close()
                     raise OutputError(
                         f"{self.path} holds something else than such rows, or rows with other columns "
                         "(--crop, --motion, --copy and --move add some): take another name"
                     )
 
-    def _head(self) -> None:
-        """Writes what comes before the first row, if anything does."""
-        return
+    def _head(self) -> str:
+        """Returns the line that comes before the first row, if one does."""
+        return ""
+
+    def _begins_head(self, text: bytes) -> bool:
+        return self._head().encode("utf-8", "surrogateescape").startswith(text)
 
     @abstractmethod
     def _is_ours(self, first: bytes) -> bool:
@@ -172,7 +182,9 @@ class RowFile(ABC):
             start = stream.seek(max(size - LONGEST_ROW, 0))
             tail = stream.read()
         end = tail.rfind(b"\n") + 1
-        if self._is_whole(tail[end:]):
+        if not end and self._begins_head(tail):  # it is written anew
+            self._file.truncate(0)
+        elif self._is_whole(tail[end:]):
             write_all(self._file, b"\n")
         elif end < len(tail):
             _log.warning(CUT_OFF, self.path, tail[end:].decode("utf-8", "replace"))
@@ -182,11 +194,12 @@ class RowFile(ABC):
         """Finds out whether the open file is still the one that has the name."""
         assert self._file is not None  # noqa: S101 - for mypy
         self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-        try:
-            if os.path.samestat(os.lstat(self.path), os.fstat(self._file.fileno())):
-                return
-        except FileNotFoundError:
-            pass
+        with write_errors(self.path):
+            try:
+                if os.path.samestat(os.lstat(self.path), os.fstat(self._file.fileno())):
+                    return
+            except FileNotFoundError:
+                pass
         if not self._rotates:
             raise OutputError(f"{self.path} was removed or moved away while it was written: start again")
         _log.info("%s was removed or moved away: rows go on in a new one.", self.path)
@@ -252,8 +265,8 @@ class CsvRows(RowFile):
         flat = {**row, **(row.get("probabilities") or {})}
         self.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
 
-    def _head(self) -> None:
-        self.add(_csv_line(self._columns))
+    def _head(self) -> str:
+        return _csv_line(self._columns)
 
     def _is_ours(self, first: bytes) -> bool:
         """Rows of another model, which has other classes, are ours to replace, but not to add to.

@@ -79,7 +79,7 @@ def _numbers(file: Path) -> tuple[int, ...]:
 
 
 def busy_share(seconds: float = 1.0, listing: Path = Path("/proc/stat")) -> float | None:
-    """Waits, and returns the share of this process's CPUs, 0 to 1, that was at work meanwhile; None off Linux.
+    """Waits, and returns the share of this process's CPUs, 0 to 1, that was at work meanwhile; None if it is not known.
 
     What a host takes away from a virtual machine counts as work.
     """
@@ -88,7 +88,7 @@ def busy_share(seconds: float = 1.0, listing: Path = Path("/proc/stat")) -> floa
         return None
     time.sleep(seconds)
     busy, total = (after - earlier for after, earlier in zip(_ticks(listing) or before, before, strict=True))
-    return busy / total if total else 0.0
+    return busy / total if total else None  # a container may number the CPUs in another way
 
 
 def _ticks(listing: Path) -> tuple[int, int] | None:

@@ -1,6 +1,7 @@
 """Explains why an execution provider is missing or does not work here."""
 
 import ctypes
+import sys
 
 import onnxruntime as ort
 
@@ -8,6 +9,7 @@ from catsdogs_edge.runtime.providers import Provider
 from catsdogs_edge.runtime.wheels import installed_wheels, wheel_conflicts
 
 _CUDA_MAJORS = range(11, 16)
+_DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 
 
 def why_missing(provider: Provider) -> str:
@@ -29,7 +31,7 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
         return "; ".join(found)
     driver = _driver_major()
     if driver is None:
-        reason = "there is no NVIDIA driver (libcuda.so.1 cannot be loaded; nvidia-smi should list a GPU)"
+        reason = f"there is no NVIDIA driver ({_DRIVER} cannot be loaded; nvidia-smi should list a GPU)"
         return f"{reason}; {', '.join(missing)} cannot be loaded either" if missing else reason
     major = str(getattr(ort, "cuda_version", "") or "").split(".")[0]
     wanted = int(major) if major.isdecimal() else 0  # the wheel need not say
@@ -49,7 +51,7 @@ def why_not_cuda(missing: list[str], said: str = "") -> str:
 def _driver_major() -> int | None:
     """Returns the newest CUDA version that the driver knows; None without a driver."""
     try:
-        driver = ctypes.CDLL("libcuda.so.1")
+        driver = ctypes.CDLL(_DRIVER)
     except OSError:
         return None
     version = ctypes.c_int()

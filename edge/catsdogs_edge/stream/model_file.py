@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LOOKS = 2.0
 """Seconds between two looks at the file; one that is as it was at the look before is whole."""
 
-_Signature: TypeAlias = tuple[int, int, int]
+_Signature: TypeAlias = tuple[int, int, int, int]
 
 
 class ReplaceableModel:
@@ -33,6 +33,7 @@ class ReplaceableModel:
         self._known = self._seen = _signature(path)  # first: what comes after that is another one
         self.current = load(path)
         self.sha256 = ""
+        self._refused: tuple[_Signature, str] | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="catsdogs-model", daemon=True)
         self._thread.start()
@@ -58,7 +59,11 @@ class ReplaceableModel:
                 names = ", ".join(found.contract.classes)
                 raise ModelError(f"{self._path} knows other classes ({names}): start again with it")
         except (ModelError, ProviderError) as error:
-            _log.warning("The model stays as it was: %s", error)
+            if isinstance(error.__cause__, OSError):  # it could not be read: it is tried again
+                self._known = None
+            if self._refused != (seen, str(error)):
+                _log.warning("The model stays as it was: %s", error)
+            self._refused = seen, str(error)
             return
         except OSError as error:  # such as a disk that is away: it is tried again
             _log.debug("%s cannot be read: %s", self._path, error)
@@ -81,7 +86,7 @@ def _signature(path: Path) -> _Signature | None:
         status = path.stat()
     except OSError:  # between two renames, or on a disk that is away
         return None
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns  # the last: who may read it now
 
 
 def current(model: Classifier | ReplaceableModel) -> tuple[Classifier, str]:

@@ -1,3 +1,5 @@
+import errno
+import subprocess
 import time
 from pathlib import Path
 
@@ -85,6 +87,19 @@ def test_while_the_command_runs_the_next_event_is_left_out(tmp_path: Path, caplo
     assert time.monotonic() - start < 5
     assert (tmp_path / "out").read_text() == "done\n"
     assert "left out" in caplog.text
+
+
+def test_a_command_that_cannot_be_started_ends_no_camera(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    events = Events(Trigger.parse_all("cat:0s"), "true", CLASSES)
+    monkeypatch.setattr(subprocess, "Popen", refuse)
+    assert events.write(seen("cat", 0))
+    events.close()
+    assert "The command for 'cat' cannot be started: " in caplog.text
 
 
 def test_a_command_that_fails_is_said(caplog: pytest.LogCaptureFixture) -> None:

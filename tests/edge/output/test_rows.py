@@ -1,5 +1,6 @@
 """Files of rows: whose they are, and what happens to a last row that is not whole."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,36 @@ def test_of_a_camera_s_last_row_nothing_is_lost_but_a_half(
         again.close()
         assert path.read_bytes() == expected
         assert ("is cut off" in caplog.text) == (end == -20)
+
+
+def test_rows_that_were_emptied_meanwhile_have_a_header_again(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    rows = open_rows("cam csv", path)
+    rows.begin()
+    row = {**FRAME, "probabilities": dict.fromkeys(CLASSES, 0.5)}
+    rows.write(row)
+    whole = path.read_bytes()
+    os.truncate(path, 0)  # as logrotate does, with copytruncate
+    rows.write(row)
+    assert path.read_bytes() == whole
+    rows.close()
+    path.write_bytes(whole[:9])  # and a power cut right after that
+    again = open_rows("cam csv", path)
+    again.begin()
+    again.write(row)
+    again.close()
+    assert path.read_bytes() == whole
+
+
+def test_rows_whose_folder_is_gone_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catsdogs_edge.output.rows._SECONDS_BETWEEN_LOOKS", -1)
+    path = tmp_path / "folder" / "rows"
+    rows = open_rows("cam csv", path)
+    rows.begin()
+    path.parent.rename(tmp_path / "away")
+    path.parent.touch()
+    with pytest.raises(OutputError, match="cannot be written: Not a directory"):
+        rows.write({**FRAME, "probabilities": dict.fromkeys(CLASSES, 0.5)})
 
 
 def test_rows_that_another_file_replaced_end_before_an_image_goes(tmp_path: Path) -> None:

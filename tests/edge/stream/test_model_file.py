@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.capture.frames import Frame
+from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream import model_file
 from catsdogs_edge.stream.explain import Explainer
@@ -75,6 +76,25 @@ def test_one_that_is_not_as_good_a_file_is_not_taken(
     assert model.current is current
     assert caplog.text.count("The model stays as it was: ") == 1
     assert FrameClassifier(model).classify(Frame(number=0, rgb=plain(RED))).label == "cat"
+
+
+def test_one_that_could_not_be_read_is_tried_again(
+    model: ReplaceableModel, place: Path, familiar: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load = model._load
+
+    def refuse(path: Path) -> Classifier:
+        raise ModelError(f"{path} cannot be read: Permission denied") from PermissionError()
+
+    model._load = refuse
+    before = model.current
+    put(familiar, place)
+    for _ in range(3):
+        look_twice(model)
+    assert caplog.text.count("The model stays as it was: ") == 1
+    model._load = load  # it may be read now, though nothing of the file has changed
+    look_twice(model)
+    assert model.current is not before
 
 
 def test_a_place_that_is_empty_for_a_while_changes_nothing(

@@ -23,9 +23,11 @@ def names(folder: Path) -> set[str]:
 def test_every_other_kind_of_neither_teaches_and_the_others_judge(tmp_path: Path) -> None:
     write(tmp_path / "other", "car_image_0001.png", "car_image_0002.png", "sofa_image_0001.png", "tree_image_0009.png")
     write(tmp_path / "other_imagenet" / "animals", "llama.png", "panda.png")
+    write(tmp_path / "other_imagenet" / "things", "cup.png")
+    write(tmp_path / "other_imagenet" / "wild", "fox.png")
     out = tmp_path / "out"
     write(out / "judged" / "other" / "old", "of-a-run-before.png")
-    assert SCRIPT["_divide_outliers"](tmp_path, out) == 3
+    assert SCRIPT["_divide_outliers"](tmp_path, out) == 5
     assert names(out / "learned" / "other") == {"car_image_0001.png", "car_image_0002.png", "tree_image_0009.png"}
     assert {path.name for path in (out / "learned" / "other").iterdir()} == {"car", "tree"}
     assert names(out / "learned" / "animals") == {"llama.png"}

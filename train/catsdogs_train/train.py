@@ -145,8 +145,8 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
         raise OutputError(
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
-    if distribution.is_chief and not checkpoint.exists and not is_done:
-        checkpoint.remove()  # what is left where a removal was killed would be taken for the start of this one
+    if distribution.is_chief and checkpoint.folder.exists() and not checkpoint.exists and not is_done:
+        checkpoint.remove()  # it was being removed, by a process that was killed: none of it is of this training
     precision = choose_dtype(settings.precision)
     teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
     earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None

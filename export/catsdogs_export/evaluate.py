@@ -136,10 +136,12 @@ def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) ->
                 read.append(path)
         if images:
             outputs.append(predictor.predict(np.stack(images)))
-            bad = np.flatnonzero(~np.isfinite(outputs[-1].probabilities).all(axis=1))
-            if len(bad):
-                path = read[bad[0] - len(images)]
-                raise ModelError(f"the model's answer for {path} is not a finite number: export the model again")
+            is_finite = np.isfinite(outputs[-1].probabilities).all(axis=1)
+            if outputs[-1].familiarity is not None:
+                is_finite &= np.isfinite(outputs[-1].familiarity)
+            if not is_finite.all():
+                path = read[int(np.argmin(is_finite)) - len(images)]
+                raise ModelError(f"the model's answer for {path} is not a finite number: it cannot be measured")
     if not read:
         raise DataError(f"{folder} holds no readable image")
     return read, Outputs.concatenate(outputs)

@@ -203,6 +203,8 @@ def test_a_size_is_a_multiple_of_eight(option: str, call: Call, drawings: Path, 
         (["--mixup", "0.2", "--fine-tune-epochs", "0"], "--mixup goes with --fine-tune-epochs"),
         (["--fine-tune-size", "64"], "--fine-tune-size goes with --fine-tune-epochs"),
         (["--teacher", "run", "--unfreeze", "all"], "--unfreeze does not go with --teacher"),
+        (["--teacher", "run", "--epochs", "5"], "--epochs does not go with --teacher"),
+        (["--teacher", "run", "--views", "0"], "--views does not go with --teacher"),
     ],
 )
 def test_options_that_would_do_nothing_are_refused(

@@ -14,6 +14,7 @@ import pytest
 
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.cli import _app
+from catsdogs_train.run.checkpoint import Checkpoint
 from tests.conftest import Call
 
 Train = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -109,6 +110,21 @@ def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(train: Train, dis
     assert other.stderr.splitlines()[-1].startswith(
         f"catsdogs-train: the images are not those that the training in {disk / 'run'} was begun with"
     )
+
+
+def test_what_a_killed_removal_left_is_not_the_start_of_another_training(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "images", per_class=10)
+    with monkeypatch.context() as patch:
+        patch.setattr(Checkpoint, "remove", lambda checkpoint: (checkpoint.folder / "settings.json").unlink())
+        assert train(tmp_path / "images", "--out", tmp_path / "run").returncode == 0
+    assert (tmp_path / "run" / "checkpoint" / "state.npz").exists()
+    (tmp_path / "run" / "model.keras").unlink()  # as the refusal says
+    done = train(tmp_path / "images", "--out", tmp_path / "run", "--seed", "7")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1 of 2" in done.stderr
+    assert "going on after" not in done.stderr
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call, tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ class RowFile(ABC):
         if self._file is not None and self._regular:
             if time.monotonic() > self._next_look:
                 self._look()
-            if os.fstat(self._file.fileno()).st_size == 0:  # emptied meanwhile, as logrotate's copytruncate does
-                row = self._head() + row
+            with write_errors(self.path):
+                if os.fstat(self._file.fileno()).st_size == 0:  # emptied meanwhile, as logrotate's copytruncate does
+                    row = self._head() + row
         self._write(row)
 
     def _write(self, text: str) -> None:
@@ -151,7 +152,7 @@ class RowFile(ABC):
                 with self.path.open("rb") as stream:
                     first = stream.readline(LONGEST_ROW)
                 resumes = self._append and not self._rotates  # who resumes looks at every row
-                is_cut = self._rotates and not first.endswith(b"\n") and self._begins_head(first)
+                is_cut = self._rotates and not first.endswith(b"\n") and self._begins_ours(first)
                 if first and not resumes and not is_cut and not self._is_ours(first):
                     self._file.close()
                     raise OutputError(
@@ -163,7 +164,8 @@ class RowFile(ABC):
         """Returns the line that comes before the first row, if one does."""
         return ""
 
-    def _begins_head(self, text: bytes) -> bool:
+    def _begins_ours(self, text: bytes) -> bool:
+        """Returns whether a first line that a power cut has torn is the start of one of ours."""
         return self._head().encode("utf-8", "surrogateescape").startswith(text)
 
     @abstractmethod
@@ -182,7 +184,7 @@ class RowFile(ABC):
             start = stream.seek(max(size - LONGEST_ROW, 0))
             tail = stream.read()
         end = tail.rfind(b"\n") + 1
-        if not end and self._begins_head(tail):  # it is written anew
+        if not end and self._head() and self._begins_ours(tail):  # the header is written anew
             self._file.truncate(0)
         elif self._is_whole(tail[end:]):
             write_all(self._file, b"\n")
@@ -294,6 +296,9 @@ class JsonRows(RowFile):
             return self._fields <= from_json(first, dict[str, Any]).keys() <= self._known
         except ValueError:
             return False
+
+    def _begins_ours(self, text: bytes) -> bool:
+        return text.startswith(b'{"') and any(text.startswith(f'{{"{name}": '.encode()) for name in self._known)
 
     def _is_whole(self, last: bytes) -> bool:
         return self._is_ours(last)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -260,3 +261,14 @@ def test_a_broker_that_cannot_be_reached_is_said_once(familiar: Path, caplog: py
     wait_until(lambda: "nowhere.invalid cannot be reached" in caplog.text)
     sink.close()
     assert caplog.text.count("cannot be reached") == 1
+
+
+def test_a_broker_that_has_stalled_holds_up_no_end(familiar: Path) -> None:
+    info = ModelInfo.from_classifier(Classifier.load(familiar, threads=1), familiar)
+    with socket.create_server(("127.0.0.1", 0)) as server:  # it takes connections, and never says a word of TLS
+        sink = MqttSink(Broker.parse(f"mqtts://127.0.0.1:{server.getsockname()[1]}/garden"), info)
+        connection, _ = server.accept()
+        begun = time.monotonic()
+        sink.close()
+        assert time.monotonic() - begun < 4
+        connection.close()

@@ -53,6 +53,13 @@ def test_what_int8_is_to_expect_of_a_cpu_is_said(features: set[str], said: str) 
     assert bool(note) == bool(said)
 
 
+def test_what_the_system_does_not_tell_of_the_cpu_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Cpu, "detect", lambda: Cpu("arm64", frozenset()))
+    machine = Machine.detect()
+    assert (machine.vnni, machine.dot_product) == (None, None)
+    assert "dot product: the system does not tell" in machine.describe()[1]
+
+
 def test_json(tiny: Path) -> None:
     report = json.loads(doctor("--model", tiny, "--json").stdout)
     assert report["passed"] is True

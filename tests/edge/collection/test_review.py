@@ -134,6 +134,22 @@ def test_an_image_that_makes_room_meanwhile_is_counted_too(tmp_path: Path, monke
     assert (tmp_path / JOURNAL).read_text() == ""
 
 
+def test_after_a_torn_line_and_a_review_no_line_is_empty(tmp_path: Path) -> None:
+    names = collect(tmp_path, 2)
+    (tmp_path / JOURNAL).write_text('{"name": ')
+    review = open_review(tmp_path)
+    assert review.confirm().moved == {}
+    review.say(names, UNSURE)
+    assert [json.loads(line)["name"] for line in (tmp_path / JOURNAL).read_text().splitlines()] == names
+
+
+def test_a_journal_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    collect(tmp_path, 1)
+    (tmp_path / JOURNAL).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OutputError, match="is a link"):
+        open_review(tmp_path)
+
+
 def test_nothing_is_overwritten(tmp_path: Path) -> None:
     for _ in range(2):
         names = collect(tmp_path, 1)

@@ -28,7 +28,8 @@ def test_a_prediction_prints_as_its_label_and_how_sure_it_is() -> None:
 
 
 def test_no_class_has_the_name_of_another_column() -> None:
-    others = {*columns(()), *prediction_columns(()), "path", "error", "sorted_to", "probabilities", *JSON_FIELDS}
+    every = columns((), several=True, regions=True, motion=True)
+    others = {*every, *prediction_columns(()), "path", "error", "sorted_to", "probabilities", *JSON_FIELDS}
     assert others <= RESERVED
     for name in others:
         assert list(problems_of_classes(["cat", name]))

@@ -1,5 +1,6 @@
 """Files of rows: whose they are, and what happens to a last row that is not whole."""
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -117,6 +118,34 @@ def test_rows_that_were_emptied_meanwhile_have_a_header_again(tmp_path: Path) ->
     again.write(row)
     again.close()
     assert path.read_bytes() == whole
+
+
+def test_a_torn_first_row_of_json_keeps_no_camera_from_starting(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    whole = to_json({**FRAME}) + "\n"
+    path.write_text(whole[:21])
+    rows = open_rows("cam json", path)
+    rows.begin()
+    rows.write(FRAME)
+    rows.close()
+    assert path.read_text() == whole
+    path.write_text('{"mine": 1')
+    with pytest.raises(OutputError, match="holds something else than such rows"):
+        open_rows("cam json", path)
+
+
+def test_a_disk_that_goes_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = open_rows("cam csv", tmp_path / "rows")
+    rows.begin()
+
+    def refuse(_: int) -> os.stat_result:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", refuse)
+        with pytest.raises(OutputError, match="rows cannot be written: Stale file handle"):
+            rows.write({**FRAME, "probabilities": dict.fromkeys(CLASSES, 0.5)})
+    rows.close()
 
 
 def test_rows_whose_folder_is_gone_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

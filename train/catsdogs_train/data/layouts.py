@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.images.decode import EXTENSIONS, LARGEST_FILE
-from catsdogs_edge.images.discovery import class_folders, find_labelled
+from catsdogs_edge.images.discovery import class_folders, find_labelled, looks_like_image
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_train.data.cache import cache_folder
 
@@ -74,7 +74,7 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = class_folders(folder)
-    images = {inner: [path for path in inner.iterdir() if path.suffix.lower() in EXTENSIONS] for inner in classes}
+    images = {inner: [path for path in inner.iterdir() if looks_like_image(path.name)] for inner in classes}
     numbered = [inner for inner in classes if 2 * sum(map(_is_numbered, images[inner])) > len(images[inner])]
     by_name = [inner for inner in classes if 2 * len(_flat(inner)) > len(images[inner])]
     if len(by_name) == 1 and len(classes) - len(numbered) == 1:  # Kaggle's `train` beside `test1`, without names
@@ -97,7 +97,7 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
     """Finds images that are named by their class, two or more of each; none where the names are those of a camera."""
-    images = sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS)
+    images = sorted(path for path in folder.iterdir() if looks_like_image(path.name))
     found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
     counts = Counter(label for _, label in found)
     is_flat = 2 <= len(counts) <= _MOST_FLAT and min(counts.values()) >= 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import DataError
+from catsdogs_train.run.earlier_run import read_earlier
 from catsdogs_train.settings import Settings
 from catsdogs_train.train import _take_over
 
@@ -19,21 +20,26 @@ def run(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def take_over(settings: Settings, run: Path) -> Settings:
+    named = settings.from_run or settings.teacher
+    return _take_over(settings, read_earlier(run, "RUN") if named else None)
+
+
 def test_the_image_size_is_that_of_the_earlier_run_if_none_is_asked_for(run: Path) -> None:
     plain = Settings(data=[Path("pets")], out=Path("new"))
     for asked in (plain, replace(plain, from_run=run), replace(plain, teacher=run)):
         expected = 192 if asked.from_run or asked.teacher else 224
-        assert _take_over(asked).input_size == expected
+        assert take_over(asked, run).input_size == expected
     student = replace(plain, teacher=run, image_size=160)
-    assert _take_over(student).input_size == 160
-    assert _take_over(student).weights == plain.weights
-    assert _take_over(replace(plain, from_run=run)).weights == str(run / "model.keras")
+    assert take_over(student, run).input_size == 160
+    assert take_over(student, run).weights == plain.weights
+    assert take_over(replace(plain, from_run=run), run).weights == str(run / "model.keras")
 
 
 def test_a_network_that_learns_on_keeps_its_image_size(run: Path) -> None:
     asked = Settings(data=[Path("pets")], out=Path("new"), from_run=run, image_size=224)
     with pytest.raises(DataError, match=r"^--image-size 224, but .* has 192 pixels, which stay: leave it out$"):
-        _take_over(asked)
+        take_over(asked, run)
 
 
 def test_a_default_that_is_spelled_out_is_no_other_training(run: Path) -> None:

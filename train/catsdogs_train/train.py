@@ -55,7 +55,9 @@ def train(settings: Settings) -> Epoch:
         OutputError: `settings.out` holds a run already, is in use by another process, or cannot be written.
         MemoryShortageError: A batch does not fit into memory.
     """
-    settings = _take_over(settings)
+    run = settings.from_run or settings.teacher
+    earlier = read_earlier(run, "--from" if settings.from_run else "--teacher") if run else None
+    settings = _take_over(settings, earlier)
     check_writable(settings.out)  # better to hear it now than after the first epoch
     if not settings.teacher:
         check_weights(settings.weights)
@@ -65,7 +67,7 @@ def train(settings: Settings) -> Epoch:
     distribution = assemble(settings.devices)
     with lock_run_folder(settings.out) if distribution.is_chief else nullcontext():
         try:
-            return _train(settings, distribution)
+            return _train(settings, earlier, distribution)
         except (RuntimeError, ValueError) as error:
             if not distribution.is_peer_failure(error):
                 raise
@@ -74,24 +76,24 @@ def train(settings: Settings) -> Epoch:
             ) from error
 
 
-def _take_over(settings: Settings) -> Settings:
+def _take_over(settings: Settings, earlier: EarlierRun | None) -> Settings:
     """Takes over from an earlier run its image size, unless one is given, and for --from its network."""
-    run = settings.from_run or settings.teacher
-    if not run:
+    if not earlier:
         return settings
-    earlier = read_earlier(run, "--from" if settings.from_run else "--teacher")
     size = settings.image_size or earlier.image_size
     if not settings.from_run:
         return replace(settings, image_size=size)
     if size != earlier.image_size:
-        raise DataError(f"--image-size {size}, but {run} has {earlier.image_size} pixels, which stay: leave it out")
+        raise DataError(
+            f"--image-size {size}, but {earlier.folder} has {earlier.image_size} pixels, which stay: leave it out"
+        )
     return replace(settings, image_size=size, weights=str(earlier.model))
 
 
-def _train(settings: Settings, distribution: Distribution) -> Epoch:
+def _train(settings: Settings, earlier_run: EarlierRun | None, distribution: Distribution) -> Epoch:
     checkpoint = Checkpoint(settings.out)
     try:
-        plan = _prepare(settings, checkpoint, distribution)
+        plan = _prepare(settings, earlier_run, checkpoint, distribution)
     except CatsDogsError:
         distribution.all_equal(b"")  # the others wait for what this host has to say
         raise
@@ -134,7 +136,9 @@ class _Plan:
     is_done: bool
 
 
-def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribution) -> _Plan:
+def _prepare(
+    settings: Settings, earlier_run: EarlierRun | None, checkpoint: Checkpoint, distribution: Distribution
+) -> _Plan:
     """Looks at what is in the run folder, and at the images."""
     if distribution.is_chief:  # the others write nothing there
         checkpoint.check_run_folder()
@@ -148,8 +152,7 @@ def _prepare(settings: Settings, checkpoint: Checkpoint, distribution: Distribut
     if distribution.is_chief and checkpoint.folder.exists() and not checkpoint.exists and not is_done:
         checkpoint.remove()  # it was being removed, by a process that was killed: none of it is of this training
     precision = choose_dtype(settings.precision)
-    teacher = read_earlier(settings.teacher, "--teacher") if settings.teacher else None
-    earlier = read_earlier(settings.from_run, "--from") if settings.from_run else None
+    teacher, earlier = (earlier_run, None) if settings.teacher else (None, earlier_run)
     if (teacher or earlier) and distribution.shard.hosts > 1:
         raise DataError(f"{'--teacher' if teacher else '--from'} works on one host: let it train alone")
     other_folders = _find_others(settings, earlier)

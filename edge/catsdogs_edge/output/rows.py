@@ -64,7 +64,7 @@ class RowFile(ABC):
     def begin(self) -> None:
         """Makes the file ready for the first row; call it once all that is needed is open."""
         if self._file is None or not self._regular:
-            self._write(self._head())
+            self._write(self._head(), is_head=True)
             return
         with write_errors(self.path):
             if not self._append:
@@ -72,7 +72,7 @@ class RowFile(ABC):
             elif self._rotates:
                 self._cut_last_row()
             if os.fstat(self._file.fileno()).st_size == 0:
-                self._write(self._head())
+                self._write(self._head(), is_head=True)
 
     def replace(self, records: Iterable[bytes]) -> None:
         """Goes on in a file with these rows, which takes the place of this one: whole.
@@ -99,21 +99,19 @@ class RowFile(ABC):
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
-        if self._file is not None and self._regular:
-            if time.monotonic() > self._next_look:
-                self._look()
-            with write_errors(self.path):
-                if os.fstat(self._file.fileno()).st_size == 0:  # emptied meanwhile, as logrotate's copytruncate does
-                    row = self._head() + row
+        if self._file is not None and self._regular and time.monotonic() > self._next_look:
+            self._look()
         self._write(row)
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, is_head: bool = False) -> None:
         if self._file is None:
             sys.stdout.write(text)
             sys.stdout.flush()
             return
         with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
+            if self._regular and not end and not is_head:  # emptied meanwhile, as logrotate's copytruncate does
+                text = self._head() + text
             try:
                 write_all(self._file, text.encode("utf-8", "surrogateescape"))
             except BrokenPipeError as error:
@@ -298,7 +296,7 @@ class JsonRows(RowFile):
             return False
 
     def _begins_ours(self, text: bytes) -> bool:
-        return text.startswith(b'{"') and any(text.startswith(f'{{"{name}": '.encode()) for name in self._known)
+        return any(text.startswith(f'{{"{name}": '.encode()) for name in self._known)
 
     def _is_whole(self, last: bytes) -> bool:
         return self._is_ours(last)

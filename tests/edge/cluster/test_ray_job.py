@@ -34,6 +34,8 @@ MANY = 480
 SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
 """A model that is four times as fast as the one in the package."""
 
+ON_RAY = ("--model", SMALLER, "--engine", "ray")
+
 
 def call(scripts: Path, *arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
@@ -136,7 +138,7 @@ def test_rows_are_those_of_the_single_machine_command(
     many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     """In Parquet; other tests compare CSV."""
-    done = call(scripts, many, "--model", SMALLER, "--engine", "ray", "--parts", tmp_path / "out")
+    done = call(scripts, many, *ON_RAY, "--parts", tmp_path / "out")
     assert done.returncode == 3, done.stderr
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -149,7 +151,7 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
     many: Path, expected: Rows, scripts: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    options = (many, "--model", SMALLER, "--engine", "ray", "--parts", out, "--format", "csv", "--shard-size", "8")
+    options = (many, *ON_RAY, "--parts", out, "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(out, 2, process)
         while not (victims := workers(process.pid, BUSY)):  # between two shards, a worker has none
@@ -185,19 +187,7 @@ def test_a_worker_and_then_the_driver_are_killed_and_each_image_has_one_row(
 def test_a_job_on_one_machine_has_a_token_of_its_own_and_ends_by_sigterm(
     many: Path, scripts: Path, tmp_path: Path
 ) -> None:
-    options = (
-        many,
-        "--model",
-        SMALLER,
-        "--engine",
-        "ray",
-        "--parts",
-        tmp_path / "out",
-        "--format",
-        "csv",
-        "--shard-size",
-        "8",
-    )
+    options = (many, *ON_RAY, "--parts", tmp_path / "out", "--format", "csv", "--shard-size", "8")
     with started(scripts, *options) as process:
         wait_for_parts(tmp_path / "out", 1, process)
         environments = [Path(f"/proc/{worker}/environ").read_bytes() for worker in workers(process.pid, BUSY, IDLE)]
@@ -224,21 +214,7 @@ def test_a_shard_whose_worker_dies_each_time_is_left_for_another_day(
 ) -> None:
     out = tmp_path / "out"
     size = str(MANY // shards)
-    options = (
-        many,
-        "--model",
-        SMALLER,
-        "--engine",
-        "ray",
-        "--threads",
-        "1",
-        "--parts",
-        out,
-        "--format",
-        "csv",
-        "--shard-size",
-        size,
-    )
+    options = (many, *ON_RAY, "--threads", "1", "--parts", out, "--format", "csv", "--shard-size", size)
     with started(scripts, *options) as process:
         deadline = time.monotonic() + 120
         while process.poll() is None:
@@ -360,7 +336,7 @@ def test_a_cluster_is_joined_with_its_token(many: Path, expected: Rows, scripts:
         port = free.getsockname()[1]
     environment = os.environ | {"HOME": str(tmp_path), "RAY_ADDRESS": f"127.0.0.1:{port}"}
     command: list[str | Path] = [scripts / "ray", "start", "--head", "--block", f"--port={port}", "--num-cpus=2"]
-    options = (many, "--model", SMALLER, "--engine", "ray", "--parts", tmp_path / "out", "--format", "csv")
+    options = (many, *ON_RAY, "--parts", tmp_path / "out", "--format", "csv")
     with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as cluster:
         try:
             deadline = time.monotonic() + 60

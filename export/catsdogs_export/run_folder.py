@@ -32,6 +32,7 @@ class _Run(msgspec.Struct):
     image_size: int
     temperature: float
     best_epoch: _BestEpoch
+    done: bool = True
     familiarity: FamiliarityRule | None = None
     blocks: dict[str, tuple[int, ...]] = {}
 
@@ -63,8 +64,9 @@ class RunFolder:
     @classmethod
     def load(cls, folder: Path) -> "RunFolder":
         """Reads `run.json` and `split.csv`; raises `DataError` for what is none, not done, or of a newer catsdogs."""
+        not_done = f"{folder} is not done: finish it with catsdogs-train --resume"
         if (folder / "checkpoint" / "settings.json").exists():
-            raise DataError(f"{folder} is not done: finish it with catsdogs-train --resume")
+            raise DataError(not_done)
         for name in ("model.keras", "run.json", "split.csv"):
             if not (folder / name).is_file():
                 raise DataError(f"{folder} is not a run folder: {name} is missing (catsdogs-train writes it)")
@@ -73,6 +75,8 @@ class RunFolder:
             if entries["version"] > RUN_VERSION:
                 raise DataError(f"{folder} was written by a newer catsdogs: upgrade, or train again")
             run = msgspec.convert(entries, _Run)
+            if not run.done:
+                raise DataError(not_done)
             sets = _read_split(folder / "split.csv", run.classes)
         except DataError:  # a ValueError, too
             raise

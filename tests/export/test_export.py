@@ -291,6 +291,11 @@ def test_a_run_that_is_not_done_is_refused(small_run: Path, tmp_path: Path) -> N
     (tmp_path / "run" / "checkpoint" / "settings.json").write_text("{}")
     with pytest.raises(DataError, match="run is not done: finish it with catsdogs-train --resume"):
         export(tmp_path / "run", tmp_path / "out", ExportOptions())
+    shutil.rmtree(tmp_path / "run" / "checkpoint")
+    described = json.loads((tmp_path / "run" / "run.json").read_text())
+    (tmp_path / "run" / "run.json").write_text(json.dumps(described | {"done": False}))
+    with pytest.raises(DataError, match="run is not done: finish it with catsdogs-train --resume"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
 
 
 def test_a_run_of_folders_that_are_not_utf8_is_read(small_run: Path, tmp_path: Path) -> None:

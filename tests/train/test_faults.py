@@ -12,9 +12,12 @@ from pathlib import Path
 import cv2
 import pytest
 
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.cli import _app
 from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.earlier_run import read_earlier
+from catsdogs_train.run.run_folder import RunFolderWriter
 from tests.conftest import Call
 
 Train = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -71,7 +74,7 @@ def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, small_
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of 400 KB: the features fit, the model does not."""
+    """A disk of 400 KB: the features fit, the model does not; of 20 KB, neither does."""
     folder = tmp_path / "disk"
     folder.mkdir()
     command: list[str | Path] = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", folder]
@@ -84,10 +87,12 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.mark.slow
 def test_a_full_disk_is_one_line_and_with_more_room_it_goes_on(train: Train, disk: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=10)
-    done = train(tmp_path / "images", "--out", disk / "run")
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    assert done.stderr.splitlines()[-1].endswith("run cannot be written: No space left on device")
+    for size, reached in (("20k", "checkpoint"), ("400k", "run")):
+        subprocess.run(["mount", "-o", f"remount,size={size}", disk], check=True)
+        done = train(tmp_path / "images", "--out", disk / "run", "--resume")
+        assert done.returncode == 1
+        assert "Traceback" not in done.stderr
+        assert done.stderr.splitlines()[-1].endswith(f"{reached} cannot be written: No space left on device")
     assert [path.name for path in (disk / "run").iterdir()] == ["checkpoint"]
     subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
     done = train(tmp_path / "images", "--out", disk / "run", "--resume")
@@ -125,6 +130,33 @@ def test_what_a_killed_removal_left_is_not_the_start_of_another_training(
     assert done.returncode == 0, done.stderr
     assert "epoch 1 of 2" in done.stderr
     assert "going on after" not in done.stderr
+
+
+def test_a_training_whose_checkpoint_is_gone_is_not_done(
+    call: Call, small_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_folder(tmp_path / "images", per_class=10)
+    run = tmp_path / "run"
+    arguments = [tmp_path / "images", "--out", run, "--weights", small_weights, *FAST, "--views", "0"]
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RunFolderWriter, "finish", interrupt)
+        assert call(_app, "catsdogs-train", *arguments).returncode == 130
+    assert (run / "model.keras").exists()
+    shutil.rmtree(run / "checkpoint")  # gigabytes, on a GPU
+    (run / "aside.csv").write_text("of a training before\n")
+    with pytest.raises(DataError, match="is not done: finish it with --resume"):
+        read_earlier(run, "--teacher")
+    done = call(_app, "catsdogs-train", *arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1 of 2" in done.stderr
+    assert json.loads((run / "run.json").read_text())["done"] is True
+    assert (run / "report.md").exists()
+    assert not (run / "aside.csv").exists()
+    assert read_earlier(run, "--teacher").classes == ("cat", "dog")
 
 
 def test_a_place_that_cannot_be_written_is_said_before_anything_else(call: Call, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from catsdogs_train.network.distribution import Distribution, assemble
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import check_weights
 from catsdogs_train.run.checkpoint import Checkpoint
-from catsdogs_train.run.earlier_run import EarlierRun, read_best, read_earlier, read_fingerprint
+from catsdogs_train.run.earlier_run import EarlierRun, has_ended, read_best, read_earlier, read_fingerprint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
@@ -115,6 +115,8 @@ def _train(settings: Settings, earlier_run: EarlierRun | None, distribution: Dis
                 student = prepare_student(settings, prepared.teacher, samples, prepared.precision, checkpoint)
             context = TrainingContext(settings, prepared, checkpoint, run, distribution, student)
         if distribution.is_chief:
+            if not checkpoint.exists:
+                run.clear()
             checkpoint.begin(plan.fingerprint)
         distribution.barrier("the run folder is there")
         if not distribution.all_equal(checkpoint.describe()):
@@ -142,7 +144,7 @@ def _prepare(
     """Looks at what is in the run folder, and at the images."""
     if distribution.is_chief:  # the others write nothing there
         checkpoint.check_run_folder()
-    is_done = not checkpoint.exists and (settings.out / "model.keras").exists()
+    is_done = not checkpoint.exists and has_ended(settings.out)
     if is_done and not settings.resume:
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
     if checkpoint.exists and not settings.resume:

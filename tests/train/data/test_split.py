@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train.data import split as split_module
 from catsdogs_train.data.split import Sample, Split, make_split
 
 
@@ -141,6 +143,26 @@ def test_bursts_validate_as_seldom_as_single_images(tmp_path: Path) -> None:
     assert 100 <= len(result.val) <= 180  # 50 of the 300 of each class; a fifth, by lot, is 120
     bursts = [{name.partition("-")[0] for name in names(samples)} for samples in (result.train, result.val)]
     assert not bursts[0] & bursts[1]
+
+
+@pytest.mark.parametrize(
+    ("groups", "val"),  # images in each group of near copies, and how many may validate
+    [
+        ((10, 90), {10}),
+        ((2, 28), {2}),
+        ((5, 60, 35), {5, 35, 40}),
+        ((*[1] * 10, 90), {1, 2, 3, 4, 5, 6}),  # three of them, or more by lot
+        ((50, 50), {50}),
+        ((1, 1), {1}),
+    ],
+)
+def test_a_burst_that_is_most_of_its_class_trains(groups: tuple[int, ...], val: set[int]) -> None:
+    found = set()
+    for seed in range(200):
+        keys = np.random.default_rng(seed).random(len(groups)).tolist()
+        sizes = dict(zip(keys, groups, strict=True))
+        found.add(sum(sizes[key] for key in split_module._judging(sizes)))
+    assert found <= val
 
 
 def test_a_class_that_is_one_burst_has_nothing_to_learn_from(drawn: Path, tmp_path: Path) -> None:

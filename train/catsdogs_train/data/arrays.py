@@ -6,6 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from catsdogs_edge.output.files import atomic_file
+
+
+def write_array(file: Path, array: NDArray[Any]) -> None:
+    """Writes an array, whole or not at all; raises `OutputError` for a full disk, of which `np.save` does not tell."""
+    with atomic_file(file) as path, path.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
+        stream.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+
 
 def read_array(file: Path) -> NDArray[Any]:
     """Returns an array that stays on the disk until it is asked for; the file is open as long as it is held."""

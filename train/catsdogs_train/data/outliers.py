@@ -20,7 +20,7 @@ FEWEST = 20
 """Images of neither that something can be learned from."""
 
 MOST = 2000
-"""Images of each side, drawn at random: more take time and memory, and change little."""
+"""Images of neither that are looked at, drawn at random."""
 
 FOLDS = 5
 """Parts of the images of neither, each judged by what was learned from the rest."""

@@ -3,8 +3,9 @@
 import hashlib
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
@@ -203,8 +204,11 @@ def divide(
     """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
     if val_size is None:
         keys = _keys(candidates, seed)
-        borders = _borders(candidates, keys)
-        held_out = [item for item, key in zip(candidates, keys, strict=True) if key <= borders[item.sample.label]]
+        sizes: dict[int, Counter[float]] = defaultdict(Counter)
+        for item, key in zip(candidates, keys, strict=True):
+            sizes[item.sample.label][key] += 1
+        judging = {label: _judging(own) for label, own in sizes.items()}
+        held_out = [item for item, key in zip(candidates, keys, strict=True) if key in judging[item.sample.label]]
     else:
         held_out = take(candidates, val_size, seed, "--val-size")
     held = {item.sample for item in held_out}
@@ -214,21 +218,20 @@ def divide(
     return left, held_out, quarantine
 
 
-def _borders(candidates: Sequence[Candidate], keys: Sequence[float]) -> dict[int, float]:
-    """Returns, for each class, the highest key that validates: `VAL_SHARE`, or more in a class of few images.
+def _judging(sizes: Mapping[float, int]) -> set[float]:
+    """Returns the keys that validate, of a class: those below `VAL_SHARE`, or more in a class of few images.
 
-    A class gets `LEAST_VAL` images to validate on, if that is no more than a third of it. Those below `VAL_SHARE`
-    validate in any case: they stay where they are when others are added.
+    `sizes` says how many images have each key: those that are nearly the same have one. A class gets `LEAST_VAL` images
+    to validate on, if that is no more than a third of it, nor of its keys. Those below `VAL_SHARE` validate in any case:
+    they stay where they are when others are added. But what is most of its class trains, and something always does.
     """
-    borders = {}
-    by_label: dict[int, list[float]] = defaultdict(list)
-    for candidate, key in zip(candidates, keys, strict=True):
-        by_label[candidate.sample.label].append(key)
-    for label, own in by_label.items():
-        own.sort()
-        wanted = max(min(LEAST_VAL, len(own) // 3), 1)
-        borders[label] = max(VAL_SHARE, own[wanted - 1])
-    return borders
+    count = sum(sizes.values())
+    ranked = [key for _, key in sorted((2 * size > count, key) for key, size in sizes.items())]
+    wanted = max(min(LEAST_VAL, count // 3), 1)
+    before = accumulate((sizes[key] for key in ranked), initial=0)  # images with lower keys
+    few = {key for key, lower in zip(ranked[: max(len(ranked) // 3, 1)], before, strict=False) if lower < wanted}
+    chosen = few | {key for key, size in sizes.items() if key <= VAL_SHARE and 2 * size <= count}
+    return chosen - {ranked[-1]} if len(ranked) > 1 else chosen
 
 
 def take(candidates: list[Candidate], count: int, seed: int, option: str, *, highest: bool = False) -> list[Candidate]:

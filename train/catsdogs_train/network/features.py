@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_edge.output.files import atomic_file
-from catsdogs_train.data.arrays import is_whole, read_array
+from catsdogs_train.data.arrays import is_whole, read_array, write_array
 from catsdogs_train.network.distribution import Distribution
 from catsdogs_train.network.resnet import get_backbone, stage_output
 from catsdogs_train.views.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
@@ -75,8 +74,7 @@ def compute_features(
     if not is_whole(file):
         features = extract_features(extractor, batches, callbacks, distribution)
         if distribution.is_chief:
-            with atomic_file(file) as path:
-                np.save(path, features)
+            write_array(file, features)
         distribution.barrier(f"{file.name} is written")
 
 

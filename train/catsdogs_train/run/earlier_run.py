@@ -22,6 +22,8 @@ class EarlierRun(msgspec.Struct, frozen=True):
     version: int
     classes: tuple[str, ...]
     image_size: int
+    done: bool = True
+    """Whether it has come to its end; runs of before do not say so."""
     settings: dict[str, Any] = {}
     other_folders: tuple[str, ...] = ()
     """Where its images of neither are; empty in runs of before 0.2.0."""
@@ -61,9 +63,17 @@ def read_earlier(folder: Path, option: str) -> EarlierRun:
         raise DataError(f"{option} {folder} is not a run folder of catsdogs-train ({reason})") from error
     if run.version > RUN_VERSION:
         raise DataError(f"{option} {folder} was written by a newer catsdogs: upgrade, or train again")
-    if (folder / "checkpoint" / "settings.json").exists():
+    if not run.done or (folder / "checkpoint" / "settings.json").exists():
         raise DataError(f"{option} {folder} is not done: finish it with --resume")
     return run
+
+
+def has_ended(folder: Path) -> bool:
+    """Returns whether a run folder without a checkpoint holds a training that has come to its end."""
+    try:
+        return (folder / "model.keras").exists() and _read_finished(folder).done
+    except DataError:  # damaged, or of a version that nobody knows: nothing to write over
+        return True
 
 
 def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
@@ -91,3 +101,4 @@ class _FinishedRun(msgspec.Struct):
 
     fingerprint: dict[str, Any]
     best_epoch: Epoch
+    done: bool = True

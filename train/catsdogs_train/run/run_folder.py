@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from catsdogs_edge.model.scores import softmax
+from catsdogs_edge.output.files import write_errors
 from catsdogs_train.data.split import Split
 from catsdogs_train.network.familiarity import THRESHOLD, FamiliarityFit
 from catsdogs_train.network.resnet import get_backbone
@@ -24,13 +25,14 @@ from catsdogs_train.run.contact_sheets import find_wrong, plot_views, plot_worst
 from catsdogs_train.run.history import TrainingState
 from catsdogs_train.run.plots import plot_confusion, plot_curves, plot_familiarity, plot_reliability
 from catsdogs_train.run.report import Outcome, ReportData, write_report
-from catsdogs_train.run.tables import write_csv, write_split
+from catsdogs_train.run.tables import ASIDE, write_csv, write_split
 from catsdogs_train.settings import ComputeDtype, Settings
 
 SURE = 0.95
 """Least probability of another class by which a training image is listed: its label may be wrong."""
 
 _CURVES_EVERY = 10.0  # seconds
+_OPTIONAL = (ASIDE, "changes.csv", "disagreements.csv", "familiarity.png", "worst.png")
 
 RUN_VERSION = 1
 """Version of `run.json` and `split.csv`, which grows when a reader would misunderstand them."""
@@ -53,9 +55,16 @@ class RunFolderWriter:
         self._split = split
         self._fingerprint = fingerprint
         self._outcome = Outcome()
+        self._is_done = False
         self._blocks: dict[str, list[int]] = {}
         self._curves_drawn = -math.inf
         self._truth = np.array([sample.label for sample in split.val], np.int64)
+
+    def clear(self) -> None:
+        """Removes what a training before this one left behind and this one may not write: it would seem to be its own."""
+        with write_errors(self._settings.out):
+            for name in _OPTIONAL:
+                (self._settings.out / name).unlink(missing_ok=True)
 
     def write(self, folder: Path, state: TrainingState, network: keras.Model | None) -> None:
         """Writes `run.json`, `split.csv` and the like, `quarantine.csv`, `history.csv`, `curves.png`, `model.keras`.
@@ -68,6 +77,7 @@ class RunFolderWriter:
         split, outcome, backend = self._split, self._outcome, keras.backend.backend()
         run = {
             "version": RUN_VERSION,
+            "done": self._is_done,
             "written": datetime.now(UTC).isoformat(timespec="seconds"),
             "classes": split.classes,
             "image_size": self._settings.input_size,
@@ -100,7 +110,7 @@ class RunFolderWriter:
 
     def finish(self, folder: Path, state: TrainingState, network: keras.Model, outcome: Outcome) -> None:
         """Writes all of it: also `report.md` with its plots, and `worst.csv`."""
-        self._outcome = outcome
+        self._outcome, self._is_done = outcome, True
         self._blocks = describe_blocks(get_backbone(network))
         self._curves_drawn = -math.inf  # these are the last
         self.write(folder, state, network)

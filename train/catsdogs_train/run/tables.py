@@ -7,7 +7,10 @@ from pathlib import Path
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.split import Sample, Split
 
-_SPLIT, _ASIDE = "split.csv", "aside.csv"
+ASIDE = "aside.csv"
+"""Images that earlier runs learned from, or were judged by; there only where a run goes on from an earlier one."""
+
+_SPLIT = "split.csv"
 _SEEN = "seen"
 _SETS = frozenset({"train", "val", _SEEN})
 
@@ -29,7 +32,7 @@ def write_split(folder: Path, split: Split) -> None:
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
     if split.learned or split.judged or split.seen:
         seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.seen)]
-        _write_samples(folder / _ASIDE, split.learned, split.judged, split.classes, seen)
+        _write_samples(folder / ASIDE, split.learned, split.judged, split.classes, seen)
 
 
 def _write_samples(
@@ -45,7 +48,7 @@ def _write_samples(
 
 def read_split(folder: Path, classes: tuple[str, ...]) -> Split:
     """Reads what `write_split` wrote; raises `DataError` where it is damaged."""
-    own, aside = _read_rows(folder / _SPLIT), _read_rows(folder / _ASIDE)
+    own, aside = _read_rows(folder / _SPLIT), _read_rows(folder / ASIDE)
     if unknown := next((row for row in (*own, *aside) if row["set"] != _SEEN and row["label"] not in classes), None):
         raise DataError(f"{folder} has an image of another class, {unknown['label']}: train anew")
 
@@ -69,7 +72,7 @@ def is_network_of_run(file: Path) -> bool:
 
 def read_learned(folder: Path) -> frozenset[str]:
     """Reads the SHA-256 of all that a run, and those before it, learned from; raises `DataError` for damage."""
-    rows = [*_read_rows(folder / _SPLIT), *_read_rows(folder / _ASIDE)]
+    rows = [*_read_rows(folder / _SPLIT), *_read_rows(folder / ASIDE)]
     return frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
 
 
@@ -88,7 +91,7 @@ def check_judges(option: str, folder: Path, learned: frozenset[str], judges: Seq
 
 def _read_rows(file: Path) -> list[dict[str, str]]:
     """Reads what `write_split` wrote; an `aside.csv` need not be there. Raises `DataError` where it is damaged."""
-    if file.name == _ASIDE and not file.exists():
+    if file.name == ASIDE and not file.exists():
         return []
     try:
         with file.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:

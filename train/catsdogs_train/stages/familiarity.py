@@ -11,7 +11,7 @@ from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import NEITHER, has_neither
 from catsdogs_train.data.arrays import read_array
 from catsdogs_train.data.blank_frames import draw_blank_frames
-from catsdogs_train.data.outliers import FOLDS, HELD_OUT, MOST
+from catsdogs_train.data.outliers import FOLDS, HELD_OUT
 from catsdogs_train.data.split import ENOUGH, Sample
 from catsdogs_train.network.familiarity import (
     STAGES,
@@ -34,6 +34,7 @@ from catsdogs_train.views.batches import ImageBatches, draw_order
 _log = logging.getLogger(__name__)
 
 _VIEW = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
+_MOST = 6000  # images of the classes, drawn at random: more take time and memory, and change little
 _BLANK = 240  # frames that show nothing, as cameras deliver them
 
 
@@ -82,7 +83,7 @@ def fit_familiarity(
 
     Args:
         settings: Of the training.
-        samples: Training images, of which `MOST` are taken, at random.
+        samples: Training images, of which `_MOST` are taken, at random.
         outliers: Images of neither, labelled with their folds; without any, what is far from the training images is
             not familiar.
         val_features: Of the validation images, (N, W + E), which set the threshold.
@@ -92,7 +93,7 @@ def fit_familiarity(
         is_tuned: The backbone learned from the training images, here or in an earlier run. They are more familiar to
             it than others, and the output layer is sure of them: so the largest logit is weighed beside the features.
     """
-    chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:MOST])]
+    chosen = [samples[index] for index in np.sort(draw_order(settings.seed, 0, len(samples))[:_MOST])]
     has_largest = is_tuned and bool(outliers)
 
     def look(batches: ImageBatches | RgbBatch) -> Features:

@@ -107,8 +107,9 @@ def _check_usage(options: ExportOptions) -> None:
         raise typer.BadParameter(f"--{given[0].replace('_', '-')} goes with RUN, which is exported")
     if options.describe is not None and options.max_drop != default.max_drop:
         raise typer.BadParameter("--max-drop does not go with --describe, which compares nothing")
-    if not options.int8 and (options.calibrate is not None or options.target is not None):
-        raise typer.BadParameter("--calibrate and --target only go with --int8")
+    of_int8 = ("calibrate", "target", "seed")
+    if not options.int8 and any(getattr(options, name) != getattr(default, name) for name in of_int8):
+        raise typer.BadParameter("--calibrate, --target and --seed only go with --int8")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -150,6 +150,8 @@ def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) ->
 def _open(model: Path, provider: Provider) -> Predictor:
     if model.suffix != ".keras":
         return Classifier.load(model, provider)
+    if provider not in {Provider.AUTO, Provider.CPU}:
+        raise DataError(f"--provider {provider.value} is for an ONNX file: {model} runs where TensorFlow puts it")
     run = RunFolder.load(model.parent)
     if model.name != run.model.name:
         raise DataError(f"{model}: expected {run.model}, as run.json describes that one alone")

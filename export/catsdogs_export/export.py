@@ -2,15 +2,19 @@
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 import onnx
+from google.protobuf.message import DecodeError
 from msgspec.structs import replace
 
+from catsdogs_edge.errors import ModelError, OutputError
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.contract import Contract, Precision
+from catsdogs_edge.model.contract import KEY, Contract, Precision
+from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.output.files import replace_folder, sha256
 from catsdogs_edge.output.json_text import to_json
 from catsdogs_edge.runtime.providers import Provider
@@ -66,6 +70,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
         ParityError: An exported model does not answer like the Keras model, or is worse than the one to replace.
         OutputError: `out` cannot be written, or holds something else.
     """
+    _check_ours(out)
     run = RunFolder.load(run_folder)
     target = options.target or Target.detect()
     if options.int8:
@@ -119,6 +124,17 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     return published
 
 
+def _check_ours(out: Path) -> None:
+    """Refuses a folder with a network of somebody else under one of our names: raises `OutputError`."""
+    for path in (out / name for name in FILES.values()):
+        try:
+            is_ours = not path.exists() or KEY in read_onnx_file(path).metadata
+        except ModelError:
+            is_ours = False
+        if not is_ours:
+            raise OutputError(f"{path} is no file of catsdogs-export: choose another folder, or move it away")
+
+
 def _make_int8(
     stage: Path,
     fp32: ModelOnImages[Classifier],
@@ -132,7 +148,7 @@ def _make_int8(
     _log.info("quantizing to INT8 for %s, calibrated on %d images", target.value, len(calibration))
     if target is not Target.detect():
         _log.info("this CPU is %s: its latencies say little about %s", Target.detect().value, target.value)
-    with tempfile.TemporaryDirectory(dir=stage) as scratch:
+    with tempfile.TemporaryDirectory(dir=stage) as scratch, _temporary_files_in(scratch):
         quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
         best = Path(scratch, "best.onnx")
         result, chosen = search(quantizer, best, target, fp32, max_drop)
@@ -144,6 +160,18 @@ def _make_int8(
 def _write(model: onnx.ModelProto, head: Head, contract: Contract, folder: Path) -> Classifier:
     """Writes a model under the name of its precision; returns it as the edge opens it."""
     return write_sealed(model, contract, folder / FILES[contract.precision], record_maps(model, head, contract))
+
+
+@contextmanager
+def _temporary_files_in(folder: str) -> Iterator[None]:
+    """Lets ONNX Runtime write its copies of a model, several times its size, where there is room for models."""
+    before, tempfile.tempdir = tempfile.tempdir, folder
+    try:
+        yield
+    except DecodeError as error:  # it does not look whether they were written
+        raise OutputError(f"a copy of the model in {folder} is damaged: is the disk full?") from error
+    finally:
+        tempfile.tempdir = before
 
 
 def _load_all(folder: Path) -> dict[Precision, Classifier]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
@@ -24,7 +23,7 @@ from onnxruntime.quantization.qdq_loss_debug import (
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from catsdogs_edge.images.decode import RgbBatch, load
+from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import Contract
 from catsdogs_export.float_nodes import kept_in_float
 from catsdogs_export.graph_rewrites import widen_first_convolution
@@ -157,4 +156,4 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]
         path = next(self._remaining, None)
         if path is None:
             return None
-        return {self._contract.input_name: load(path, self._contract.image_size)[np.newaxis]}
+        return {self._contract.input_name: load_batch([path], self._contract.image_size)}

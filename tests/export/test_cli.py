@@ -100,6 +100,7 @@ def test_describe_prints_the_contract(call: Call, published: Path) -> None:
         ["RUN", "--against", "RUN"],
         ["RUN", "--calibrate", "x"],
         ["RUN", "--target", "arm64"],
+        ["RUN", "--seed", "7"],
         ["RUN", "--int8", "--target", "z80"],
         ["RUN", "--max-drop", "-1"],
         ["--check", "x.onnx", "--against", "RUN", "--int8"],

@@ -97,6 +97,12 @@ def test_other_classes_are_refused(call: Call, exported: Path, tmp_path: Path) -
     assert done.stderr == f"catsdogs-eval: {tmp_path} has the classes cat, cow, the model knows cat, dog\n"
 
 
+def test_a_provider_for_a_keras_file_is_refused(call: Call, small_run: Path, images: Path) -> None:
+    done = call(_eval_app, "catsdogs-eval", images, "--model", small_run / "model.keras", "--provider", "cuda")
+    assert done.returncode == 1
+    assert "--provider cuda is for an ONNX file" in done.stderr
+
+
 def test_a_keras_file_that_run_json_does_not_describe_is_refused(call: Call, small_run: Path, images: Path) -> None:
     done = call(_eval_app, "catsdogs-eval", images, "--model", small_run / "modle.keras")
     assert done.returncode == 1

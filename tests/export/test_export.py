@@ -277,6 +277,15 @@ def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_a_network_of_somebody_else_is_not_taken_away(small_run: Path, tmp_path: Path) -> None:
+    (tmp_path / "onnx").mkdir()
+    other = tmp_path / "onnx" / "model.onnx"
+    other.write_bytes(b"somebody else's only copy")
+    with pytest.raises(OutputError, match=r"model\.onnx is no file of catsdogs-export"):
+        export(small_run, tmp_path / "onnx", ExportOptions())
+    assert other.read_bytes() == b"somebody else's only copy"
+
+
 @pytest.mark.parametrize("missing", ["model.keras", "run.json", "split.csv"])
 def test_what_is_no_run_folder_is_refused(missing: str, small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, tmp_path / "run")

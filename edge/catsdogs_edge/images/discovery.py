@@ -169,12 +169,16 @@ def _decode(name: bytes, end: bytes, source: str) -> str:
     return os.fsdecode(name.removesuffix(b"\r") if end == b"\n" else name)
 
 
-def class_folders(root: Path) -> list[Path]:
-    """Returns the folders in a folder, sorted, but those of the system and of our own trainings, which it names."""
+def class_folders(root: Path, *, is_quiet: bool = False) -> list[Path]:
+    """Returns the folders in a folder, sorted, but those of the system and of our own trainings.
+
+    It names the second, unless it `is_quiet`.
+    """
     folders = []
     for path in sorted(path for path in root.iterdir() if path.is_dir() and is_searched(path.name)):
         if (path / "run.json").is_file() or (path / "checkpoint" / "settings.json").is_file():
-            _log.info("%s is the run folder of a training, and left out", path)
+            if not is_quiet:
+                _log.info("%s is the run folder of a training, and left out", path)
         else:
             folders.append(path)
     return folders
@@ -200,7 +204,7 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
             f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
             "each class"
         )
-    inner = {tuple(path.name for path in class_folders(folder)) for folder in folders}
+    inner = {tuple(path.name for path in class_folders(folder, is_quiet=True)) for folder in folders}
     if len(inner) == 1 and len(*inner) >= 2 and {folder.name.casefold() for folder in folders} <= _PARTS:
         raise DataError(
             f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?"

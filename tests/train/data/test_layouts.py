@@ -145,6 +145,30 @@ def test_stray_files_beside_class_folders_are_no_classes(folders: Path) -> None:
     assert names(*find_all([folders])) == EXPECTED
 
 
+def test_images_without_a_label_are_counted(
+    folders: Path, flat: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = flat / "train" / "cat.0.png"
+    shutil.copy(source, flat / "train" / "cat (3).png")
+    for number in range(2):
+        shutil.copy(source, flat / "train" / f"żaba.{number}.png")
+    classes, labelled = find_all([flat])
+    assert (classes, len(labelled)) == (("cat", "dog", "żaba"), 8)
+    assert "1 images are left out, as their names say no class and number" in caplog.text
+    write_folder(folders, per_class=3)
+    shutil.copy(source, folders / "IMG_0001.png")
+    assert names(*find_all([folders])) == EXPECTED
+    assert "1 images are left out, as they lie beside the folders of the classes" in caplog.text
+
+
+def test_an_earlier_run_is_named_once(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (folders / "run").mkdir()
+    (folders / "run" / "run.json").touch()
+    assert names(*find_all([folders])) == EXPECTED
+    assert caplog.text.count("is the run folder of a training") == 1
+
+
 def test_a_folder_that_is_named_twice_counts_once(folders: Path) -> None:
     assert names(*find_all([folders, folders / ".." / folders.name])) == EXPECTED
 

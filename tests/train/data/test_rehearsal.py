@@ -153,13 +153,23 @@ def test_images_stay_on_their_side_for_generations(
         earlier = read_split(tmp_path, CLASSES)
 
 
-def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(tmp_path: Path, earlier: Split) -> None:
+def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(
+    tmp_path: Path, earlier: Split, caplog: pytest.LogCaptureFixture
+) -> None:
     write_folder(tmp_path / "new", per_class=6, first_seed=500)
     listed = tmp_path / "worst.csv"
     listed.write_text(f"path,sha256\n{earlier.train[0].path},{earlier.train[0].sha256}\n")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
     assert earlier.train[0].path not in {sample.path for sample in split.train}
     assert [item.path for item in split.quarantine if "listed in" in item.reason] == [earlier.train[0].path]
+    listed.write_text(f"sha256\n{earlier.train[0].sha256}\n{earlier.val[0].sha256}\n")
+    extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
+    assert f"1 more lines of {listed} name none of those" in caplog.text
+    listed.write_text("sha256\n" + "\n".join(sample.sha256 for sample in earlier.train if sample.label == 0) + "\n")
+    write_folder(tmp_path / "dogs", per_class=6, first_seed=700, kinds=["dog"])
+    write_folder(tmp_path / "dogs", per_class=1, first_seed=700, kinds=["cat"])
+    with pytest.raises(DataError, match="no image of class 'cat' is left to train on: add others"):
+        extend_split(CLASSES, earlier, [tmp_path / "dogs"], 0, DropList.read(listed))
 
 
 def test_what_was_learned_and_is_dropped_changed_or_gone_never_judges(

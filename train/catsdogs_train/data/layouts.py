@@ -9,7 +9,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
@@ -20,7 +20,7 @@ from catsdogs_train.data.cache import cache_folder
 
 _log = logging.getLogger(__name__)
 
-_FLAT = re.compile(r"([A-Za-z][\w-]*?)[._](\d+)\.\w+")  # Kaggle's `train/cat.0.jpg`: label, number, ending
+_FLAT = re.compile(r"([^\W\d_][\w-]*?)[._](\d+)\.\w+")  # Kaggle's `train/cat.0.jpg`: label, number, ending
 _CAMERAS = frozenset(
     {"dsc", "dscf", "dscn", "gopr", "image", "img", "mvi", "p", "photo", "picture", "pxl", "screenshot"}
 )
@@ -73,7 +73,7 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
 
 
 def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
-    classes = class_folders(folder)
+    classes = class_folders(folder, is_quiet=True)
     images = {inner: [path for path in inner.iterdir() if looks_like_image(path.name)] for inner in classes}
     numbered = [inner for inner in classes if 2 * sum(map(_is_numbered, images[inner])) > len(images[inner])]
     by_name = [inner for inner in classes if 2 * len(_flat(inner)) > len(images[inner])]
@@ -86,13 +86,22 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
     labels = tuple(sorted({label for _, label in flat}))
     if flat:
         _log.info("classes by the names of the files in %s: %s", root, ", ".join(labels))
+        _name_strays(folder, {path for path, _ in flat}, "their names say no class and number, as in cat.0.jpg")
         return labels, [(path, labels.index(label)) for path, label in flat]
     names, found = find_labelled(folder)
+    _name_strays(folder, set(), "they lie beside the folders of the classes")
     folded: dict[str, str] = {}
     for name in names:
         if (other := folded.setdefault(name.casefold(), name)) != name:
             _log.warning("%s and %s in %s are two classes: were they meant to be one?", other, name, root)
     return names, found
+
+
+def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
+    """Warns of images in a folder that have no label."""
+    strays = sorted(path for path in folder.iterdir() if looks_like_image(path.name) and path not in used)
+    if strays:
+        _log.warning("%d images are left out, as %s; such as %s", len(strays), why, strays[0])
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
@@ -113,7 +122,7 @@ def _inner(folder: Path) -> Path:
     """Goes into a folder that lies alone: `PetImages` in Microsoft's zip, `train` in Kaggle's."""
     while True:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-        inside = class_folders(folder)
+        inside = class_folders(folder, is_quiet=True)
         if len(inside) != 1 or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
             return folder
         folder = inside[0]

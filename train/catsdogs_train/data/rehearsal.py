@@ -14,6 +14,7 @@ from catsdogs_train.data.split import (
     Quarantined,
     Sample,
     Split,
+    check_classes,
     divide,
     leave_out,
     read_candidates,
@@ -83,6 +84,7 @@ def extend_split(
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
     all_train = (*(item.sample for item in old_train), *_weigh(train, old_train))
     all_val = tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val))
+    check_classes(classes, {"to train on": (all_train, [])})
     taken = {sample.sha256 for sample in (*all_train, *all_val)}
     return Split(
         tuple(classes),
@@ -149,6 +151,10 @@ def _drop_listed(
     dropped = [*(Quarantined(sample.path, f"listed in {drop.file}") for sample in learned if sample in listed), *more]
     if not dropped:
         raise DataError(f"--drop {drop.file} lists no image of DATA, nor one that the earlier run learned from")
+    _log.info("%d images left out, as %s lists them", len(dropped), drop.file)
+    every = (*learned, *(item.sample for item in new))
+    if missing := drop.count_missing((sample.path, sample.sha256) for sample in every):
+        _log.warning("%d more lines of %s name none of those (what judges a run stays as it is)", missing, drop.file)
     return old, [*kept, *mended], dropped
 
 

@@ -115,21 +115,29 @@ def make_split(
         candidates, more = without_near(candidates, held_out)
         quarantine += more
         train = candidates if train_size is None else take(candidates, train_size, seed, "--train-size", highest=True)
+    train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
     less = val_size is not None and val is None
-    ways_out = (
-        ("to train on", train, ["raise --train-size"] * (train_size is not None) + ["lower --val-size"] * less),
-        ("to validate on", held_out, ["raise --val-size"] * (val_size is not None)),
+    ways_out = ["raise --train-size"] * (train_size is not None) + ["lower --val-size"] * less
+    check_classes(
+        classes,
+        {
+            "to train on": (train_samples, ways_out),
+            "to validate on": (val_samples, ["raise --val-size"] * (val_size is not None)),
+        },
     )
-    for purpose, chosen, ways in ways_out:
-        present = {candidate.sample.label for candidate in chosen}
+    return Split(classes, train_samples, val_samples, tuple(quarantine))
+
+
+def check_classes(classes: Sequence[str], parts: Mapping[str, tuple[Sequence[Sample], Sequence[str]]]) -> None:
+    """Raises `DataError` where a part has no image of a class; `parts` has the images and ways out, by purpose."""
+    for purpose, (samples, ways) in parts.items():
+        present = {sample.label for sample in samples}
         for label, name in enumerate(classes):
             if label not in present:
                 raise DataError(
                     f"no image of class '{name}' is left {purpose}: {', or '.join(['add others', *ways])} (images that "
                     "are nearly the same are on one side, and count as one)"
                 )
-    train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
-    return Split(classes, train_samples, val_samples, tuple(quarantine))
 
 
 def read_candidates(labelled: Sequence[tuple[Path, int]]) -> tuple[list[Candidate], list[Quarantined]]:
@@ -222,8 +230,9 @@ def _judging(sizes: Mapping[float, int]) -> set[float]:
     """Returns the keys that validate, of a class: those below `VAL_SHARE`, or more in a class of few images.
 
     `sizes` says how many images have each key: those that are nearly the same have one. A class gets `LEAST_VAL` images
-    to validate on, if that is no more than a third of it, nor of its keys. Those below `VAL_SHARE` validate in any case:
-    they stay where they are when others are added. But what is most of its class trains, and something always does.
+    to validate on, if that is no more than a third of it, nor of its keys. Those below `VAL_SHARE` validate in any
+    case: they stay where they are when others are added. But what is most of its class trains, and something always
+    does.
     """
     count = sum(sizes.values())
     ranked = [key for _, key in sorted((2 * size > count, key) for key, size in sizes.items())]

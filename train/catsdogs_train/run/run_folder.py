@@ -61,7 +61,7 @@ class RunFolderWriter:
         self._truth = np.array([sample.label for sample in split.val], np.int64)
 
     def clear(self) -> None:
-        """Removes what a training before this one left behind and this one may not write: it would seem to be its own."""
+        """Removes what a training before this one left here, and this one may not write: it would seem its own."""
         with write_errors(self._settings.out):
             for name in _OPTIONAL:
                 (self._settings.out / name).unlink(missing_ok=True)

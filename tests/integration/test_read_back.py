@@ -8,6 +8,7 @@ import onnxruntime as ort
 import pytest
 
 from catsdogs_edge.images.drawings import draw, write_folder
+from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_export.run_folder import RunFolder
 from catsdogs_train.network.resnet import get_backbone
@@ -15,14 +16,13 @@ from tests.conftest import ROOT
 from tests.edge.make_tiny_model import make_tiny_model
 
 SCRIPT = ROOT / "scripts" / "read_back.py"
-SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
 
 
 @pytest.fixture(scope="module")
-def smaller(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network of `SMALLER`."""
-    network = tmp_path_factory.mktemp("smaller") / "network.keras"
-    run_path(str(SCRIPT))["main"](SMALLER, network)
+def packaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network of the model in the package."""
+    network = tmp_path_factory.mktemp("packaged") / "network.keras"
+    run_path(str(SCRIPT))["main"](MODEL, network)
     return network
 
 
@@ -31,7 +31,7 @@ def test_a_network_is_read_back_from_an_int8_file(
     is_ours: bool, tolerance: float, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     if is_ours:
-        file, path = SMALLER, request.getfixturevalue("smaller")
+        file, path = MODEL, request.getfixturevalue("packaged")
     else:
         file, path = request.getfixturevalue("published") / "model.int8.onnx", tmp_path / "network.keras"
         run_path(str(SCRIPT))["main"](file, path)
@@ -49,25 +49,25 @@ def test_a_network_is_read_back_from_an_int8_file(
 
 
 def test_what_is_neither_is_learned_anew(
-    drawings: Path, smaller: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    drawings: Path, packaged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("catsdogs_train.stages.familiarity._BLANK", 24)
-    network, run = smaller, tmp_path / "run"
+    network, run = packaged, tmp_path / "run"
     write_folder(tmp_path / "val", per_class=10, first_seed=100)
     write_folder(tmp_path / "rooms", per_class=30, first_seed=0, kinds=["room"])
     learn = run_path(str(SCRIPT.with_name("learn_neither.py")))["main"]
     options = {"val": tmp_path / "val", "other": tmp_path / "rooms", "keep": 0.9}
-    learn(SMALLER, network, [drawings], out=run, **options)
+    learn(MODEL, network, [drawings], out=run, **options)
     with pytest.raises(SystemExit, match="run exists: choose another --out, or remove it"):
-        learn(SMALLER, network, [drawings], out=run, **options)
+        learn(MODEL, network, [drawings], out=run, **options)
     others = [tmp_path / name for name in ("others", "more others")]
     for seed, place in enumerate(others):
         write_folder(place, per_class=4, first_seed=10 * seed, kinds=["cat", "room"])
-    with pytest.raises(SystemExit, match=r"the images have the classes cat, room, .*smaller\.int8\.onnx has cat, dog"):
-        learn(SMALLER, network, others[:1], out=tmp_path / "none", **options | {"val": others[1]})
+    with pytest.raises(SystemExit, match=r"the images have the classes cat, room, .*catsdogs\.int8\.onnx has cat, dog"):
+        learn(MODEL, network, others[:1], out=tmp_path / "none", **options | {"val": others[1]})
     assert not (tmp_path / "none").exists()
     folder = RunFolder.load(run)
-    rule, before = folder.contract.familiarity, Classifier.load(SMALLER).contract
+    rule, before = folder.contract.familiarity, Classifier.load(MODEL).contract
     assert rule is not None
     assert (rule.target_recall, rule.outliers, len(folder.train), len(folder.val)) == (0.9, 30, 40, 20)
     assert (folder.contract.temperature, folder.contract.blocks) == (before.temperature, before.blocks)

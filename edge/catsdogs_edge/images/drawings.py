@@ -22,7 +22,7 @@ PETS = ("cat", "dog")
 KINDS = (*PETS, "room")
 
 _FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
-_FOCUS = 2.0  # standard deviation of the blur of a soft drawing, in pixels
+_FOCUS = 3.5  # standard deviation of the blur of a soft drawing, in pixels
 
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:

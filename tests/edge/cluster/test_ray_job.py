@@ -15,7 +15,7 @@ import pytest
 
 import catsdogs_edge.cli.classify
 from catsdogs_edge.images.drawings import write_folder
-from tests.conftest import ROOT, call_here, make_once
+from tests.conftest import call_here, make_once
 from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("ray", reason="Ray is in the edge's environment only")
@@ -31,10 +31,7 @@ Rows = list[dict[str, str]]
 MANY = 480
 """Images that two workers need some seconds for."""
 
-SMALLER = ROOT / "benchmarks" / "smaller.int8.onnx"
-"""A model that is four times as fast as the one in the package."""
-
-ON_RAY = ("--model", SMALLER, "--engine", "ray")
+ON_RAY = ("--engine", "ray")
 
 
 def call(scripts: Path, *arguments: str | Path, **options: Any) -> "subprocess.CompletedProcess[str]":
@@ -86,7 +83,7 @@ def expected(many: Path, scripts: Path, for_all: Path) -> Rows:
 
     def make(place: Path) -> None:
         place.mkdir()
-        assert call(scripts, many, "--model", SMALLER, "--csv", place / "rows.csv").returncode == 3
+        assert call(scripts, many, "--csv", place / "rows.csv").returncode == 3
 
     rows = read_csv(make_once(for_all, "rows of many", make) / "rows.csv")
     assert len(rows) == MANY

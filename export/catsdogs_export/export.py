@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 import onnx
-from google.protobuf.message import DecodeError
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from msgspec.structs import replace
 
 from catsdogs_edge.errors import ModelError, OutputError

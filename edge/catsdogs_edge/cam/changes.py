@@ -20,11 +20,18 @@ class Change:
         return self.label or self.result.frame.state.value
 
 
+_RANKS = {State.LIVE: 0, State.STALE: 1, State.LOST: 2, State.RECONNECTING: 2}
+
+
 class ChangeDetector:
-    """Compares each result with the one before."""
+    """Compares each result with the one before.
+
+    Until a source is live again, its state only changes for the worse: of a camera that is off for days, each attempt
+    to open it is no news.
+    """
 
     def __init__(self) -> None:
-        self._shown: tuple[State, str | None] | None = None
+        self._shown: tuple[int, str | None] | None = None
 
     def add(self, result: FrameResult) -> Change | None:
         """Takes the next result; returns a change, or None where there is none.
@@ -34,8 +41,9 @@ class ChangeDetector:
         label = result.smoothed.label if result.smoothed else None
         if label is None and result.frame.state is State.LIVE:
             return None
-        shown = result.frame.state, label
-        if shown == self._shown:
+        rank = _RANKS[result.frame.state]
+        shown = rank, label
+        if shown == self._shown or (rank and self._shown and self._shown[0] >= rank):
             return None
         self._shown = shown
         return Change(result=result, label=label)

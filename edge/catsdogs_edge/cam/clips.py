@@ -34,7 +34,6 @@ _LEAST_FPS, _MOST_FPS = 1.0, 30.0
 _QUALITY = 85
 _FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
 _USUAL_FPS = 10.0
-_SECONDS_BETWEEN_LOOKS = 300.0  # at a folder to which nobody adds
 _A_WHILE = 0.05  # seconds until the encoder has done some
 _LAST_WAIT = 30.0  # seconds that the encoder gets when the camera ends
 
@@ -63,7 +62,6 @@ class Clips:
         rate that the source promises, 0 for none.
         """
         self._quota, self._fps = quota, fps
-        self._next_look = 0.0
         self._before, self._after = before, after
         self._source = source
         self._pace = Pace()
@@ -82,9 +80,7 @@ class Clips:
             goes_on = 0 <= silent <= self._after or (silent > 0 and follows and present)
             if not goes_on:  # nobody is there, the camera was lost, or has jumped
                 self._end()
-        if time.monotonic() >= self._next_look:
-            self._quota.make_room(0)  # what is too old goes, too, where nobody comes any more
-            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
+        self._quota.look()
         if frame.rgb is None:
             return True
         shot = _Shot(frame.clock, encode_jpeg(frame.rgb, _QUALITY))
@@ -113,9 +109,9 @@ class Clips:
             self._recent.popleft()
 
     def _begin(self, first: FrameResult) -> None:
+        if len(self._recent) > 1:  # else as it was before the clip before
+            self._fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
         fps = self._fps or _USUAL_FPS
-        if len(self._recent) > 1:
-            fps = (len(self._recent) - 1) / max(self._recent[-1].clock - self._recent[0].clock, 1e-3)
         region = first.region.name if first.region else ""
         name = timed_name(first.frame.time, self._source, region, first.label)
         self._open = _Open(begun=first.frame.clock, last_seen=first.frame.clock)

@@ -16,6 +16,7 @@ from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.output.quota import timed_name
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.stream.pace import Pace
 from catsdogs_edge.stream.regions import Region
 
 _log = logging.getLogger(__name__)
@@ -91,6 +92,7 @@ class Events:
         self._source = source
         self._command = command
         self._lasting: dict[tuple[str, Region | None], _Lasting] = {}
+        self._paces: dict[tuple[str, Region | None], Pace] = {}
         self._folder: TemporaryDirectory[str] | None = None
         self._snapshots: deque[Path] = deque()
         self._running: subprocess.Popen[bytes] | None = None
@@ -100,9 +102,11 @@ class Events:
         self._reap()
         for part in result.each():
             now = part.frame.clock
-            lasting = self._lasting.get((part.source, part.region))
-            if lasting is None or lasting.label != part.label:
-                lasting = self._lasting[part.source, part.region] = _Lasting(part.label, now)
+            key = part.source, part.region
+            follows = self._paces.setdefault(key, Pace()).follows(now)  # a camera that was away saw nothing
+            lasting = self._lasting.get(key)
+            if lasting is None or lasting.label != part.label or not follows:
+                lasting = self._lasting[key] = _Lasting(part.label, now)
             for trigger in self._triggers:
                 is_due = trigger.label == part.label and now - lasting.since >= trigger.seconds
                 if is_due and trigger not in lasting.done:

@@ -20,6 +20,9 @@ from catsdogs_edge.options import (
 )
 from catsdogs_edge.runtime.providers import Provider
 
+CLIP_MARGIN = 3.0
+"""Seconds of a clip before and after a visit, if nothing else is said."""
+
 # Python 3.14 reads annotations in the class, where `list` is an option
 _Texts: TypeAlias = list[str]
 
@@ -88,8 +91,8 @@ class CamOptions(WebOptions):
     clips: Annotated[
         Path | None, typer.Option(help="Write a video (.webm) and an image (.jpg) of each visit into this folder.")
     ] = None
-    clip_before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip before the visit.")] = 3.0
-    clip_after: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip after the visit.")] = 3.0
+    clip_before: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip before the visit.")] = CLIP_MARGIN
+    clip_after: Annotated[float, typer.Option(min=0, max=60, help="Seconds of a clip after the visit.")] = CLIP_MARGIN
     collect: Annotated[
         Path | None,
         typer.Option(
@@ -160,6 +163,10 @@ class CamOptions(WebOptions):
             raise ValueError("--quota goes with --clips, --collect, or a folder to --record into")
         if self.save_when is not SaveWhen.ALL and not self.save:
             raise ValueError("--save-when goes with --save")
+        if not self.clips and (self.clip_before, self.clip_after) != (CLIP_MARGIN, CLIP_MARGIN):
+            raise ValueError("--clip-before and --clip-after go with --clips")
+        if self.json and not self.list:
+            raise ValueError("--json goes with --list: rows are --jsonl")
         of_server = (self.token_file, self.allow_host, self.allow_origin, self.tls_cert, self.tls_key)
         if not self.web and (any(of_server) or self.trust_proxy):
             raise ValueError("--token-file, --allow-host, --allow-origin, --tls-* and --trust-proxy go with --web")

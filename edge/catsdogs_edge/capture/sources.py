@@ -19,8 +19,9 @@ from catsdogs_edge.capture.cameras import open_camera
 from catsdogs_edge.capture.frames import Frame, Size, to_rgb
 from catsdogs_edge.capture.live import LiveSource
 from catsdogs_edge.errors import ImageError, SourceError
-from catsdogs_edge.images.decode import EXTENSIONS, read
+from catsdogs_edge.images.decode import EXTENSIONS, MOST_PIXELS, read
 from catsdogs_edge.images.discovery import find_images, is_pattern
+from catsdogs_edge.images.headers import too_many
 from catsdogs_edge.output.files import is_utf8, read_text
 from catsdogs_edge.output.terminal import redact
 
@@ -36,6 +37,7 @@ _PROTOCOLS = ",".join(sorted(SCHEMES | {"crypto", "rtmpt", "tls"}))
 _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _COUNTED = (b"ftyp", b"RIFF")  # containers that hold the number of their frames; others estimate it
+_COUNTED_ENDINGS = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # theirs
 _OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
 _LONGEST_WAIT = 15.0  # seconds for others that are being opened, before one is opened again
 
@@ -146,21 +148,38 @@ def _open_stream(url: str, *, may_be_away: bool) -> Source:
             capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits)
         if not capture.isOpened():
             raise SourceError(f"{name} cannot be opened: is it running, and are address and password right?")
+        _check_size(capture, name)
+        return capture
+
+    def connect_live() -> cv2.VideoCapture:
+        capture = connect()
+        if capture.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
+            capture.release()
+            raise SourceError(f"{name} was not there at the start, and is a recording: start again to classify it")
         return capture
 
     if may_be_away:
-        return LiveSource(connect, name, may_repeat=True)
+        return LiveSource(connect_live, name, may_repeat=True)
     first = connect(longest_wait=-1)  # for ever: each is opened once at the start
     fps = first.get(cv2.CAP_PROP_FPS)
     if first.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         if first.get(cv2.CAP_PROP_FRAME_COUNT) == 1:
             _log.warning("%s is one image, no stream: it is classified once", name)
-        return VideoFile(first, name)  # it has an end: a recording, wherever it lies
+        counted = Path(urlsplit(url).path).suffix.lower() in _COUNTED_ENDINGS
+        return VideoFile(first, name, counted=counted)  # it has an end: a recording, wherever it lies
     # The first connection goes on: some servers take one client only.
     waiting = [first]
     return LiveSource(
         lambda: waiting.pop() if waiting else connect(), name, fps=fps if 1 <= fps <= 240 else 0, may_repeat=True
     ).wait()
+
+
+def _check_size(capture: cv2.VideoCapture, name: str) -> None:
+    """Refuses frames that would take any memory: raises `SourceError`, and closes it."""
+    pixels = capture.get(cv2.CAP_PROP_FRAME_WIDTH) * capture.get(cv2.CAP_PROP_FRAME_HEIGHT)
+    if pixels > MOST_PIXELS:
+        capture.release()
+        raise SourceError(f"a frame of {name} has {too_many(round(pixels), MOST_PIXELS)}")
 
 
 @contextmanager
@@ -207,6 +226,7 @@ class VideoFile(Source):
             capture = cv2.VideoCapture(os.path.abspath(path), cv2.CAP_FFMPEG)  # noqa: PTH100 - a colon in it is no scheme
         if not capture.isOpened():
             raise SourceError(f"{path} is not a video that OpenCV's FFmpeg opens")
+        _check_size(capture, path)
         return cls(capture, path, counted=start.startswith(_COUNTED) or start[4:8] in _COUNTED)
 
     def __iter__(self) -> Iterator[Frame]:

@@ -132,8 +132,10 @@ class FolderWatch:
             elif looks_like_image(path.name) and self._is_searched(path.parent):
                 if isinstance(event, FileClosedEvent | FileMovedEvent):
                     self._expect(path, SETTLED)
-                else:  # nobody will close what was moved here: files of a folder, or one that is old already
-                    is_whole = event.is_synthetic or _is_old(_version(path), arrived)
+                else:  # nobody will close what was moved here: files of a folder, or one that is old or has content
+                    version = _version(path)
+                    has_content = isinstance(event, FileCreatedEvent) and version is not None and version[1] > 0
+                    is_whole = event.is_synthetic or has_content or _is_old(version, arrived)
                     self._expect(path, QUIET if is_whole else UNCLOSED)
 
     def _as_given(self, path: Path) -> Path:

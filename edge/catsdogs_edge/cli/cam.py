@@ -71,6 +71,7 @@ def _cam(options: CamOptions) -> None:
     plan = _read(options)
     from catsdogs_edge.cam.sinks import open_sinks  # noqa: PLC0415
     from catsdogs_edge.cam.visits import Visits  # noqa: PLC0415
+    from catsdogs_edge.images.discovery import check_apart  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
     from catsdogs_edge.output.files import check_outputs  # noqa: PLC0415
@@ -89,6 +90,9 @@ def _cam(options: CamOptions) -> None:
     info = ModelInfo.from_classifier(classifier, options.model)
     names = options.sources or ["0"]
     check_outputs(options.files, [options.model, *names])
+    for option, folder in (("--save", options.save), ("--clips", options.clips), ("--collect", options.collect)):
+        if folder:
+            check_apart(option, folder, names)
     with ExitStack() as opened:
         opened.callback(model.close)
         sources = _open_all(names, plan, opened)

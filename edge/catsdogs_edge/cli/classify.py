@@ -1,7 +1,7 @@
 """The command `catsdogs-classify`; OpenCV and ONNX Runtime are imported inside the call: `--help` answers at once."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -11,7 +11,7 @@ import typer
 
 from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat, is_address
 from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.errors import ExitCode, ModelError, OutputError
+from catsdogs_edge.errors import ExitCode, ModelError
 from catsdogs_edge.output.files import check_outputs
 from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.providers import Provider
@@ -43,6 +43,7 @@ def _classify(options: ClassifyOptions) -> None:
     _check_usage(options)
     if options.engine is Engine.RAY:
         _classify_on_ray(options)
+    from catsdogs_edge.images.discovery import check_apart  # noqa: PLC0415
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
     from catsdogs_edge.model.info import ModelInfo  # noqa: PLC0415
 
@@ -50,7 +51,7 @@ def _classify(options: ClassifyOptions) -> None:
     info = ModelInfo.from_classifier(classifier, options.model)
     check_outputs([options.csv, options.jsonl, options.sort_to, options.maps], [options.model, *options.sources])
     if options.maps:
-        _check_maps(options.maps, options.sources)
+        check_apart("--maps", options.maps, options.sources)
         if not classifier.has_maps:
             raise ModelError(f"{options.model} cannot say where its answers come from: export it again")
     from catsdogs_edge.classify.job import run_job  # noqa: PLC0415
@@ -61,18 +62,13 @@ def _classify(options: ClassifyOptions) -> None:
     _finish(lambda: run_job(classifier, info, options), info.describe(), can_resume=bool(options.csv or options.jsonl))
 
 
-def _check_maps(folder: Path, sources: Sequence[str]) -> None:
-    """Refuses to write maps where the next run would take them for images."""
-    for source in sources:
-        if os.path.isdir(source) and folder.resolve().is_relative_to(Path(source).resolve()):
-            raise OutputError(f"--maps {folder} lies in {source}, which is classified: choose another folder")
-
-
 def _check_usage(options: ClassifyOptions) -> None:
     """Refuses options that do not go together."""
     to_files = options.csv or options.jsonl or options.copy or options.move or options.maps
     if options.sort_to and any(map(is_address, options.sources)):
         raise typer.BadParameter("--copy and --move sort files, not what lies on a web server")
+    if options.null and not any(source == "-" or source.startswith("@") for source in options.sources):
+        raise typer.BadParameter("--null goes with a list of names: '-' or '@FILE'")
     if options.copy and options.move:
         raise typer.BadParameter("either --copy or --move, not both")
     if options.watch and options.engine is Engine.RAY:

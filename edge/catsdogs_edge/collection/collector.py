@@ -90,6 +90,7 @@ class Collector:
 
     def write(self, result: FrameResult) -> bool:
         """Takes a result; never asks to stop. Raises `OutputError` where an image cannot be written."""
+        self._quota.look()
         for part in result.each():
             view = self._views.setdefault((part.source, part.region), _View())
             reason = self._reason(view, part)

@@ -143,10 +143,12 @@ def decode(data: bytes) -> RgbImage:
     if data.startswith(headers.PNG_START) and (problem := _png_problem(data)):
         raise ImageError(problem)
     pixels = headers.count_pixels(data)
-    if pixels is not None and pixels > MOST_PIXELS:
+    if pixels is None:  # OpenCV may know it, and need any memory
+        raise ImageError("not an image, or a truncated one: expected JPEG, PNG, WebP, BMP, TIFF, AVIF or GIF")
+    if pixels > MOST_PIXELS:
         raise ImageError(too_many(pixels, MOST_PIXELS))
     image = _decode(data + _GIF_END if data.startswith(headers.GIF_START) else data)
-    return turn(image, avif_orientation(data)) if data[4:12] in headers.AVIF_STARTS else image
+    return turn(image, avif_orientation(data)) if headers.is_avif(data) else image
 
 
 def _decode(data: bytes) -> RgbImage:

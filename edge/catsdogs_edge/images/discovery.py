@@ -1,6 +1,7 @@
 """Finds image files: by name, in folders, by pattern, in lists; and sorted into one folder for each class."""
 
 import codecs
+import fnmatch
 import glob
 import logging
 import os
@@ -8,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from catsdogs_edge.errors import DataError
+from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.images.decode import EXTENSIONS
 
 _log = logging.getLogger(__name__)
@@ -95,6 +96,26 @@ def _pattern(source: str) -> str:
     parts = Path(source).parts
     count = next((n for n in range(len(parts) - 1, 0, -1) if os.path.lexists(Path(*parts[:n]))), 0)
     return str(Path(glob.escape(str(Path(*parts[:count]))), *parts[count:])) if count else source
+
+
+def check_apart(option: str, folder: Path, sources: Iterable[str]) -> None:
+    """Refuses to write images where a search of the sources would find them: raises `OutputError`."""
+    for source in sources:
+        if _finds(source, folder):
+            raise OutputError(f"{option} {folder} lies in {source}, which is classified: choose another folder")
+
+
+def _finds(source: str, folder: Path) -> bool:
+    """Returns whether a folder, which need not exist, lies where a source is searched."""
+    if os.path.isdir(source):
+        return folder.resolve().is_relative_to(Path(source).resolve())
+    if not is_pattern(source):
+        return False
+    parts, mine = Path(source).absolute().parts, folder.absolute().parts
+    if "**" in parts:
+        start = parts[: parts.index("**")]
+        return len(mine) >= len(start) and all(map(fnmatch.fnmatch, mine, start))
+    return len(mine) >= len(parts) and all(map(fnmatch.fnmatch, mine, parts))
 
 
 def expand(

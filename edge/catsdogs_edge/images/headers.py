@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 PNG_START = b"\x89PNG\r\n\x1a\n"
 GIF_START = b"GIF8"
-AVIF_STARTS = (b"ftypavif", b"ftypavis")
-"""The fourth to the twelfth byte."""
+_AVIF_BRANDS = frozenset({b"avif", b"avis"})
 
 _WIDTH, _HEIGHT = 0x0100, 0x0101  # tags of TIFF 6.0
 _SHORT, _LONG = 3, 4
@@ -31,7 +30,7 @@ def count_pixels(data: bytes) -> int | None:
         width, height = _little(data[26:28]) & 0x3FFF, _little(data[28:30]) & 0x3FFF
     elif tags := tiff_tags(data):
         width, height = tags.get(_WIDTH, 0), tags.get(_HEIGHT, 0)
-    elif data[4:12] in AVIF_STARTS:
+    elif is_avif(data):
         return max((_area(content) for kind, content in avif_properties(data) if kind == b"ispe"), default=None)
     else:
         return None
@@ -60,6 +59,12 @@ def tiff_tags(tiff: bytes) -> dict[int, int]:
         if size := sizes.get(number(entry + 2, 2)):
             tags.setdefault(number(entry, 2), number(entry + 8, size))
     return tags
+
+
+def is_avif(data: bytes) -> bool:
+    """Returns whether a file says that it is an AVIF, as its main brand or another of its first box."""
+    end = min(int.from_bytes(data[:4], "big"), len(data))
+    return data[4:8] == b"ftyp" and not _AVIF_BRANDS.isdisjoint(data[start : start + 4] for start in range(8, end, 4))
 
 
 def avif_properties(data: bytes) -> Iterator[tuple[bytes, bytes]]:

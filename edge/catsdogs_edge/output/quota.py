@@ -22,6 +22,7 @@ HEADROOM = 2**20
 _UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
 _LEAST = 5 * 10**6
 _A_DAY = 86_400.0
+_SECONDS_BETWEEN_LOOKS = 300.0
 _LONGEST = 100  # bytes of the words in a name
 _OURS = re.compile(r"(\.catsdogs-(?P<process>\d+)-)?\d{8}-\d{6}-.*\.(webm|jpg|json|mkv|mp4|avi)")
 
@@ -93,6 +94,7 @@ class Quota:
         self.removed = 0
         self._limit = limit or Limit()
         self._lock = threading.Lock()
+        self._next_look = 0.0
         for _, path, _ in self._files():
             match = _OURS.fullmatch(path.name)
             if match and match["process"] and not _is_running(int(match["process"])):
@@ -141,6 +143,12 @@ class Quota:
                     raise OutputError(f"{stuck} cannot be removed for the quota: a program has it open")
                 most = f"{self._limit.bytes / 10**6:g} MB"
                 raise OutputError(f"the quota of {self.folder}, {most}, is too small for a single recording")
+
+    def look(self) -> None:
+        """Removes what is too old, where nothing new comes either; every five minutes at most. Raises `OutputError`."""
+        if time.monotonic() >= self._next_look:
+            self.make_room(0)
+            self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
 
     def _files(self) -> Iterator[tuple[float, Path, int]]:
         """Yields when each of ours was last written, its path and size."""

@@ -7,7 +7,8 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from ssl import SSLContext
+from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 from typing import Any
 
 import h11
@@ -30,6 +31,7 @@ _MOST_CONNECTIONS = 256
 _HEAD_SECONDS = 10.0  # for a request to begin, and its head to arrive
 _SECONDS_TO_END = 1
 _SECONDS_TO_START = 20.0
+_SECONDS_BETWEEN_RENEWALS = 60.0  # looks at the certificate
 
 
 class CoalescingConnection(h11.Connection):
@@ -115,6 +117,7 @@ class WebServer:
         """Listens and starts; raises `OutputError` where the port is taken, `DataError` for a certificate."""
         access = box.access
         self._box = box
+        self._access = access
         listening = _listen(access)
         host, port = listening.getsockname()[:2]
         name = "127.0.0.1" if host == "0.0.0.0" else "[::1]" if host == "::" else host  # noqa: S104 - to compare
@@ -137,6 +140,8 @@ class WebServer:
             ws="none",
         )
         logging.getLogger("uvicorn.access").disabled = True  # whatever handlers a program has
+        for name in ("uvicorn.error", "python_multipart"):  # any client could fill the log with what is no request
+            logging.getLogger(name).setLevel(logging.ERROR)
         try:
             config.load()
         except OSError as error:  # SSL's own errors are of that kind, too
@@ -174,11 +179,30 @@ class WebServer:
             self._box.camera.hub.attach(asyncio.get_running_loop())
         asyncio.get_running_loop().create_server = self._accept  # type: ignore[method-assign, assignment]
         self._started.set()
+        renewal = asyncio.create_task(self._renew_certificate())
         await self._server.serve(sockets=[listening])
+        renewal.cancel()
         for connection in list(self._server.server_state.connections):  # that came while it ended
             if isinstance(connection, H11Protocol) and connection.transport:
                 connection.transport.abort()
         await asyncio.sleep(0)  # the loop closes them
+
+    async def _renew_certificate(self) -> None:
+        """Takes up a certificate that was renewed, for new connections; names one that cannot be used, and keeps on."""
+        context, certificate, key = self._server.config.ssl, self._access.certificate, self._access.key
+        if context is None or certificate is None or key is None:
+            return
+        known = _times(certificate, key)
+        while True:
+            await asyncio.sleep(_SECONDS_BETWEEN_RENEWALS)
+            if (now := _times(certificate, key)) == known:
+                continue
+            known = now
+            try:
+                SSLContext(PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)  # a wrong one would spoil the other
+                context.load_cert_chain(certificate, key)
+            except OSError as error:
+                _log.warning("%s and %s were changed, and cannot be used: %s", certificate, key, error)
 
     async def _accept(
         self,
@@ -199,6 +223,17 @@ class WebServer:
             handshake_seconds=_HEAD_SECONDS,
             shutdown_seconds=_SECONDS_TO_END,
         )
+
+
+def _times(*files: Path) -> list[int]:
+    """Returns when files were changed, in nanoseconds; 0 for one that is gone."""
+    times = []
+    for file in files:
+        try:
+            times.append(file.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return times
 
 
 def _listen(access: Access) -> socket.socket:

@@ -134,6 +134,17 @@ def test_a_clip_without_frames_before_it_has_the_rate_of_its_source(tmp_path: Pa
     assert capture.get(cv2.CAP_PROP_FPS) == RATE
 
 
+def test_a_clip_that_follows_another_one_at_once_has_its_rate(tmp_path: Path) -> None:
+    clips = Clips(Quota(tmp_path, None), before=1, after=1, live=False)
+    fast = 25
+    for label, start in (("neither", 0), ("cat", 1), ("dog", 2)):
+        for number in range(fast):
+            clips.write(seen(label, start + number / fast))
+    clips.close()
+    captures = [cv2.VideoCapture(str(path), cv2.CAP_FFMPEG) for path in tmp_path.glob("*.webm")]
+    assert [capture.get(cv2.CAP_PROP_FPS) for capture in captures] == [fast, fast]
+
+
 def test_an_error_in_the_encoder_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clips = open_clips(tmp_path)
     monkeypatch.setattr("catsdogs_edge.cam.clips._free", lambda path: 1 / 0)

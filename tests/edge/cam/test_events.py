@@ -72,6 +72,11 @@ def test_several_labels_each_have_their_time(tmp_path: Path) -> None:
     assert [line.split()[0] for line in lines] == ["dog", "cat"]
 
 
+def test_frames_that_were_paused_break_the_time(tmp_path: Path) -> None:
+    """Of frames on standard input, nothing says that they are stale."""
+    assert run(tmp_path, [seen("cat", second) for second in (0, 0.04, 600)], "cat:2s") == []
+
+
 def test_a_silent_camera_breaks_the_time(tmp_path: Path) -> None:
     cats = [seen("cat", number / 10) for number in range(15)]
     more = [seen("cat", 1.6 + number / 10) for number in range(15)]

@@ -173,7 +173,7 @@ def test_addresses_beside_files_are_rows_by_their_addresses(
     assert [row["path"] for row in rows[3:]] == names[3:]
     assert {path for path, _ in pages[1]} == {"/image.png", "/page?a=*", "/x//i.png", "/x/i.png"}
     assert rows[0]["path"] == f"http://***@{pages[0]}/image.png"
-    assert rows[2]["error"] == "not an image, or a truncated one"
+    assert rows[2]["error"].startswith("not an image, or a truncated one")
     assert "secret" not in out.read_text() + done.stdout + done.stderr
 
 

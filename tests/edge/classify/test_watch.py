@@ -15,7 +15,7 @@ from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("watchdog", reason="the extra 'watch' is not installed")
 
-from catsdogs_edge.classify.watch import SETTLED, FolderWatch
+from catsdogs_edge.classify.watch import QUIET, SETTLED, FolderWatch
 from tests.processes import ending
 
 CAT, DOG = encode(plain(RED)), encode(plain(BLUE))
@@ -103,6 +103,16 @@ def test_renamed_files_and_new_folders_are_found(folder: Path, found: Found, tmp
     old(tmp_path / "camera" / "y.jpg")
     shutil.move(tmp_path / "camera", folder / "camera")
     assert found.wait(3)[2:] == [folder / "camera" / "y.jpg"]
+
+
+def test_a_new_file_that_is_moved_here_from_elsewhere_is_found_at_once(
+    folder: Path, found: Found, tmp_path: Path
+) -> None:
+    (tmp_path / "made.png").write_bytes(CAT)
+    begun = time.monotonic()
+    (tmp_path / "made.png").rename(folder / "made.png")
+    assert found.wait(1) == [folder / "made.png"]
+    assert found.moments[folder / "made.png"] - begun < QUIET + 1.5
 
 
 def test_what_a_search_leaves_out_is_left_out(folder: Path, found: Found) -> None:

@@ -255,6 +255,8 @@ def test_several_sources_share_a_model_and_say_whose_a_row_is(
         (["a.avi", "b.avi", "--web"], "take one source, not several"),
         (["a.avi", "b.avi", "--record", "x.mkv"], "take one source, not several"),
         (["a.avi", "a.avi"], "several sources must differ"),
+        (["a.avi", "--clip-before", "5"], "go with --clips"),
+        (["a.avi", "--json"], "--json goes with --list"),
         (["a.avi", "--crop", "0,0,1"], "is no region, expected"),
         (["a.avi", "--crop", "0,0,1,1", "--crop", "0,0,1,1"], "several regions need different names"),
     ],
@@ -265,6 +267,15 @@ def test_what_does_not_go_together_is_wrong_usage(
     done = cam(no_display, *options, "--model", tiny, "--no-window")
     assert done.returncode == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_frames_are_not_saved_where_they_would_be_classified(
+    no_display: dict[str, str], album: Path, tiny: Path
+) -> None:
+    done = cam(no_display, album, "--model", tiny, "--no-window", "--save", album / "frames")
+    assert done.returncode == 1
+    assert "which is classified: choose another folder" in done.stderr
+    assert not (album / "frames").exists()
 
 
 def test_a_source_that_is_missing_beside_one_that_is_there_is_said(

@@ -294,7 +294,7 @@ def test_resume_with_other_options_is_refused(classify: Command, album: Path, ti
 
 
 @pytest.mark.parametrize(
-    "options", [["--resume"], ["--resume", "--csv", "a", "--jsonl", "b"], ["--copy", "a", "--move", "b"]]
+    "options", [["--resume"], ["--resume", "--csv", "a", "--jsonl", "b"], ["--copy", "a", "--move", "b"], ["--null"]]
 )
 def test_options_that_do_not_go_together_are_wrong_usage(
     options: list[str], classify: Command, album: Path, tiny: Path

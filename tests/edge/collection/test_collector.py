@@ -150,6 +150,19 @@ def test_the_quota_holds_and_image_and_row_go_together(classifier: Classifier, f
     assert 1 <= len(images) < 60
 
 
+def test_what_is_too_old_goes_also_where_nothing_new_comes(
+    classifier: Classifier, familiar: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("catsdogs_edge.output.quota._SECONDS_BETWEEN_LOOKS", 0.0)
+    info = ModelInfo.from_classifier(classifier, familiar)
+    collector = Collector(Quota(tmp_path, Limit(days=14)), info, lambda: classifier.threshold, 0)
+    old = tmp_path / "20260101-000000-cat-1.jpg"
+    old.touch()
+    os.utime(old, (time.time() - 30 * 86_400,) * 2)
+    watch(collector, FrameClassifier(classifier, smoothing=0), [plain(GREY)])
+    assert not old.exists()
+
+
 def test_a_folder_that_cannot_be_written_is_an_error(classifier: Classifier, familiar: Path, tmp_path: Path) -> None:
     collector = open_collector(tmp_path / "gone", familiar)
     (tmp_path / "gone").rmdir()

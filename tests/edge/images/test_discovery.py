@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from catsdogs_edge.errors import DataError
-from catsdogs_edge.images.discovery import find_images, read_list
+from catsdogs_edge.errors import DataError, OutputError
+from catsdogs_edge.images.discovery import check_apart, find_images, read_list
 
 
 def names(sources: list[str | Path], root: Path, *, null: bool = False) -> list[str]:
@@ -83,3 +83,29 @@ def test_what_is_named_is_taken_though_we_are_in_the_folder_to_sort_into(
     monkeypatch.chdir(album)
     found = find_images(["*.jpg", f"@{tmp_path}/list"], without=album)
     assert [path.name for path in found] == ["torn.jpg", "кот, 'б'.jpg", "torn.jpg"]
+
+
+@pytest.mark.parametrize(
+    ("source", "folder", "found"),
+    [
+        ("photos", "photos/maps", True),
+        ("photos", "maps", False),
+        ("*", "maps", True),
+        ("./*", "maps/inner", True),
+        ("photos/*.png", "photos/maps", False),
+        ("photos/**/*.png", "photos/maps", True),
+        ("photos/**/*.png", "maps", False),
+        ("photos/0.png", "photos/maps", False),
+    ],
+)
+def test_a_place_to_write_to_is_apart_from_what_is_searched(
+    source: str, folder: str, found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.png").touch()
+    if not found:
+        check_apart("--maps", Path(folder), [source])
+        return
+    with pytest.raises(OutputError, match=f"--maps {folder} lies in"):
+        check_apart("--maps", Path(folder), [source])

@@ -55,3 +55,25 @@ def test_a_bmp_of_os2_is_counted_by_its_own_header_and_a_text_not_at_all() -> No
     old = b"BM" + bytes(12) + number(12, 4) + number(128, 2) + number(64, 2) + number(1, 2) + number(24, 2)
     assert headers.count_pixels(old + bytes(99)) == 128 * 64
     assert headers.count_pixels(b"BMW is a maker of cars and motorcycles in Munich") is None
+
+
+def test_what_cannot_be_counted_is_not_decoded() -> None:
+    """OpenCV would: a few bytes of these can be any number of pixels."""
+    whole = cv2.imencode(".tiff", IMAGE)[1].tobytes()
+    big = b"II+\0" + whole[4:]
+    bmp = bytearray(cv2.imencode(".bmp", IMAGE)[1].tobytes())
+    bmp[14:18] = (300).to_bytes(4, "little")
+    for data in (big, bytes(bmp), cv2.imencode(".ppm", IMAGE)[1].tobytes()):
+        assert headers.count_pixels(data) is None
+        with pytest.raises(ImageError, match="not an image, or a truncated one: expected JPEG"):
+            decode(data)
+
+
+def test_an_avif_of_another_main_brand_is_counted_too() -> None:
+    data = bytearray(cv2.imencode(".avif", IMAGE)[1].tobytes())
+    end = int.from_bytes(data[:4], "big")
+    assert b"avif" in data[16:end]
+    data[8:12] = b"mif1"
+    assert headers.count_pixels(bytes(data)) == 30 * 50
+    assert decode(bytes(data)).shape == (30, 50, 3)
+    assert not headers.is_avif(b"\0\0\0\x18ftypmp42" + bytes(4) + b"isommp42")

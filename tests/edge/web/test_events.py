@@ -15,12 +15,12 @@ from tests.edge.web.conftest import FakeCamera
 def test_events_are_changes_of_label_and_state(camera: FakeCamera, client: httpx.Client) -> None:
     for label in ("neither", "cat", "cat", "dog"):
         camera.show(label)
-    camera.lose()
-    camera.lose(State.RECONNECTING)
+    for state in (State.STALE, *(State.LOST, State.RECONNECTING) * 300):  # off for two hours
+        camera.lose(state)
     camera.show("dog")
     events = client.get("api/v1/events").json()["events"]
     assert [event["label"] or event["state"] for event in events] == [
-        "neither", "cat", "dog", "lost", "reconnecting", "dog",
+        "neither", "cat", "dog", "stale", "lost", "dog",
     ]  # fmt: skip
     assert [event["kind"] for event in events] == ["label"] * 3 + ["state"] * 2 + ["label"]
     assert [event["id"] for event in events] == list(range(1, 7))

@@ -1,4 +1,6 @@
 import socket
+import ssl
+import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -8,10 +10,12 @@ import httpx
 import pytest
 
 from catsdogs_edge.model.classifier import Classifier
+from catsdogs_edge.web import server as web_server
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import CoalescingConnection, WebServer
 from tests.edge.conftest import RED, encode, plain
+from tests.edge.web.conftest import wait_until
 
 
 def connect(client: httpx.Client) -> socket.socket:
@@ -88,5 +92,43 @@ def test_it_says_whether_other_machines_find_it(host: str, said: str, classifier
     try:
         assert server.where == server.url + said
         assert server.url.startswith("http://127.0.0.1:")
+    finally:
+        server.close()
+
+
+def make_certificate(folder: Path) -> Access:
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+         "-subj", "/CN=localhost", "-out", certificate, "-keyout", key], check=True, capture_output=True,
+    )  # fmt: skip
+    return Access(host="127.0.0.1", port=0, certificate=certificate, key=key)
+
+
+def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
+    classifier: Classifier,
+    familiar: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(web_server, "_SECONDS_BETWEEN_RENEWALS", 0.05)
+    access = make_certificate(tmp_path)
+    assert access.certificate
+    server = WebServer(make_box(classifier, familiar, access, None))
+
+    def shown() -> str:
+        where = httpx.URL(server.url)
+        return ssl.get_server_certificate((where.host, where.port or 443))
+
+    try:
+        first = shown()
+        assert first.strip() == access.certificate.read_text().strip()
+        access.certificate.write_text("damaged")
+        wait_until(lambda: "cannot be used" in caplog.text)
+        assert shown() == first
+        make_certificate(tmp_path)
+        wait_until(lambda: shown() != first)
+        assert shown().strip() == access.certificate.read_text().strip()
     finally:
         server.close()

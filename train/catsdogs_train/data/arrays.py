@@ -13,7 +13,7 @@ def write_array(file: Path, array: NDArray[Any]) -> None:
     """Writes an array, whole or not at all; raises `OutputError` for a full disk, of which `np.save` does not tell."""
     with atomic_file(file) as path, path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(memoryview(np.ascontiguousarray(array)).cast("B"))
+        stream.write(np.ascontiguousarray(array).data.cast("B"))
 
 
 def read_array(file: Path) -> NDArray[Any]:

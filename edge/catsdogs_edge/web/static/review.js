@@ -164,12 +164,12 @@ const toggle = (name) => {
 };
 
 function drawLabels() {
-  const keys = new Map(shown.classes.map((name, index) => [name, String(index + 1)]));
+  const keys = new Map(shown.classes.map((name, index) => [name, index < 9 ? String(index + 1) : ""]));
   keys.set(shown.words.neither, "N").set(shown.words.unsure, "U").set(shown.words.delete, "X");
-  shown.keys = new Map([...keys].map(([label, key]) => [key.toLowerCase(), label]));
+  shown.keys = new Map([...keys].filter(([, key]) => key).map(([label, key]) => [key.toLowerCase(), label]));
   $("labels").replaceChildren(
     ...shown.labels.map((label) => {
-      const button = element("button", { type: "button", className: "label", style: { "--mark": mark(label) } }, element("i"), word(label), element("kbd", { textContent: keys.get(label), "aria-hidden": "true" }));
+      const button = element("button", { type: "button", className: "label", style: { "--mark": mark(label) } }, element("i"), word(label), ...(keys.get(label) ? [element("kbd", { textContent: keys.get(label), "aria-hidden": "true" })] : []));
       button.addEventListener("click", () => say(label));
       return button;
     }),
@@ -217,6 +217,7 @@ async function load() {
 
 $("confirm").addEventListener("click", askIfSure);
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && void confirm());
+$("agree").addEventListener("click", () => !shown.busy && agree());
 $("undo").addEventListener("click", undo);
 $("whole").addEventListener("click", () => toggle("whole"));
 $("why").addEventListener("click", () => toggle("why"));

@@ -14,14 +14,14 @@ from PIL import Image
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import BgrImage, Frame, State
 from catsdogs_edge.images.decode import RgbImage
-from catsdogs_edge.images.drawings import KINDS, draw
+from catsdogs_edge.images.drawings import KINDS, draw_soft
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.pipeline import FrameClassifier
 
 _OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
-_SEED, _SIZE, _BLUR = 3, 480, 3.75
+_SEED, _SIZE = 3, 480
 _FPS = 10  # frames a second of the moving image
 _TURN = 4  # frames that the camera takes to turn
 _CABLE = "no frame for 12 s: is the camera still plugged in?"
@@ -72,7 +72,7 @@ def _frames(day: Sequence[tuple[str, State, float]]) -> Iterator[Frame]:
 
 
 def _draw(kind: str) -> RgbImage:
-    return np.asarray(cv2.GaussianBlur(draw(kind, _SEED, _SIZE), (0, 0), _BLUR), np.uint8)
+    return draw_soft(kind, _SEED, _SIZE)
 
 
 if __name__ == "__main__":

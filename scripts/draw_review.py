@@ -8,7 +8,6 @@ import tempfile
 from pathlib import Path
 
 import cv2
-import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 from catsdogs_edge.capture.frames import Frame
@@ -16,7 +15,7 @@ from catsdogs_edge.classify.maps import MapFolder
 from catsdogs_edge.collection.collector import Collector
 from catsdogs_edge.collection.review import Review
 from catsdogs_edge.images.decode import RgbImage
-from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.images.drawings import draw_soft
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
@@ -29,7 +28,6 @@ from catsdogs_edge.web.server import WebServer
 _OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
 _MORNING = 1_795_764_600.0  # seconds since 1970
 _DAY = ("room", "cat", "cat", "room", "dog", "dog", "room", "cat", "room", "dog", "cat", "room")
-_BLUR = 3.75
 _TO_LOAD = 1200  # ms
 
 
@@ -67,7 +65,7 @@ def _collect(classifier: Classifier, folder: Path) -> None:
 
 
 def _image(kind: str, seed: int) -> RgbImage:
-    return np.asarray(cv2.GaussianBlur(draw(kind, seed, 480), (0, 0), _BLUR), np.uint8)
+    return draw_soft(kind, seed, 480)
 
 
 def _photograph(browser: Browser, url: str, path: Path, width: int, height: int, keys: tuple[str, ...]) -> None:

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import cv2
-import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.images.decode import RgbImage
-from catsdogs_edge.images.drawings import draw
+from catsdogs_edge.images.drawings import draw_soft
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
@@ -25,7 +23,6 @@ from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.sink import WebSink
 
 _OUT = Path(__file__).resolve().parents[1] / "docs" / "images"
-_BLUR = 3.75
 _SEEDS = {"cat": (3, 1, 9, 5), "dog": (3, 2, 8), "room": (3, 4)}
 _DAY = ("room", "cat", "room", "dog", "room", "cat", "room", "cat", "room", "dog", "room", "cat", "room", "dog", "room")
 _TO_LOAD = 1200  # ms
@@ -81,8 +78,7 @@ def _show(classifier: Classifier, sink: WebSink, kind: str, state: State) -> Non
 
 def _image(kind: str, index: int) -> RgbImage:
     seeds = _SEEDS[kind]
-    image = cv2.GaussianBlur(draw(kind, seeds[index % len(seeds)], 480), (0, 0), _BLUR)
-    return np.asarray(image, np.uint8)
+    return draw_soft(kind, seeds[index % len(seeds)], 480)
 
 
 def _photograph(browser: Browser, url: str, path: Path, width: int, height: int, state: State, *, dark: bool) -> None:

@@ -22,7 +22,7 @@ PETS = ("cat", "dog")
 KINDS = (*PETS, "room")
 
 _FURS = ((60, 55, 55), (140, 140, 145), (225, 205, 175), (205, 130, 60), (120, 80, 50), (170, 110, 80))  # RGB
-_FOCUS = 3.5  # standard deviation of the blur of a soft drawing, in pixels
+_FOCUS = 3.5 / 256  # standard deviation of the blur of a soft drawing, of its edge length
 
 
 def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbImage:
@@ -45,17 +45,19 @@ def draw(kind: str, seed: int, size: int = 256, *, grain: float = 6.0) -> RgbIma
     return np.clip(image + noise, 0, 255).astype(np.uint8)
 
 
+def draw_soft(kind: str, seed: int, size: int = 256) -> RgbImage:
+    """Draws the same as `draw`, a little out of focus, grain and all: as a photograph, not as a drawing."""
+    return np.asarray(cv2.GaussianBlur(draw(kind, seed, size), (0, 0), _FOCUS * size), np.uint8)
+
+
 def write_folder(
     folder: Path, per_class: int, first_seed: int = 0, kinds: Sequence[str] = PETS, *, soft: bool = False
 ) -> None:
-    """Writes PNG files into one folder for each kind: `FOLDER/cat/0.png` and so on; the name is the seed.
-
-    Soft ones are a little out of focus, grain and all: as a photograph, not as a drawing.
-    """
+    """Writes PNG files into one folder for each kind: `FOLDER/cat/0.png` and so on; the name is the seed."""
     for kind in kinds:
         (folder / kind).mkdir(parents=True, exist_ok=True)
         for seed in range(first_seed, first_seed + per_class):
-            image = cv2.GaussianBlur(draw(kind, seed), (0, 0), _FOCUS) if soft else draw(kind, seed)
+            image = draw_soft(kind, seed) if soft else draw(kind, seed)
             _, png = cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
             path = folder / kind / f"{seed}.png"
             if path.exists() and path.read_bytes() != png.tobytes():

@@ -34,6 +34,7 @@ from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.earlier_run import has_ended
 
 _HOUSE = Path(__file__).resolve().parents[1]
 _RECIPE = "--train-size 13323 --seed 21"
@@ -113,7 +114,7 @@ def _is_as_good(small: dict[str, Any], full: dict[str, Any]) -> bool:
 
 def _train(command: Sequence[str | Path], run: Path) -> None:
     """Trains, unless the run is done, here or on a GPU; goes on with one that was broken off."""
-    if (run / "model.keras").exists() and not Checkpoint(run).exists:
+    if not Checkpoint(run).exists and has_ended(run):
         typer.echo(f"{run} is done, and taken as it is", err=True)
     else:
         _call(*command, *(["--resume"] if run.exists() else []))

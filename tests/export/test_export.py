@@ -3,6 +3,7 @@
 import json
 import shutil
 import subprocess
+import tempfile
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
 from msgspec.structs import replace
 
 from catsdogs_edge.classify import batching as edge_folder
@@ -275,6 +277,24 @@ def test_a_folder_with_other_files_is_refused(small_run: Path, tmp_path: Path) -
     with pytest.raises(OutputError, match=r"thesis\.txt"):
         export(small_run, tmp_path, ExportOptions())
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_copies_of_a_model_lie_where_models_go(
+    small_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a folder for temporary files, which is often small; that copies are damaged says that there is no room."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+
+    def fail(*_: object) -> None:
+        assert Path(tempfile.gettempdir()).is_relative_to(tmp_path)
+        assert Path(tempfile.gettempdir()).is_dir()
+        raise DecodeError("Wire format was corrupt")
+
+    monkeypatch.setattr(publish, "search", fail)
+    with pytest.raises(OutputError, match=r"a copy of the model in .* is damaged: is the disk full\?"):
+        export(small_run, tmp_path / "out", ExportOptions(int8=True, max_drop=3))
+    assert tempfile.tempdir == str(tmp_path / "none")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_network_of_somebody_else_is_not_taken_away(small_run: Path, tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_the_wheel_holds_the_model_and_nothing_that_a_device_does_not_need(wheel
 
 
 @pytest.mark.slow
-def test_on_a_small_disk_it_takes_282_mb(wheel: Path, tmp_path: Path) -> None:
+def test_on_a_small_disk_it_takes_284_mb(wheel: Path, tmp_path: Path) -> None:
     shutil.copy(wheel, tmp_path)
     (block,) = re.findall(r"## A small disk.*?```sh\n(.*?)```", (HOUSE / "docs" / "device.md").read_text(), re.DOTALL)
     block = block.replace("install ", f"install --quiet -c {HOUSE / 'constraints.txt'} ").replace(
@@ -61,7 +61,7 @@ def test_on_a_small_disk_it_takes_282_mb(wheel: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
     assert "PASS" in done.stdout
     size = subprocess.run(["du", "-sm", tmp_path / "small"], capture_output=True, text=True, check=True).stdout
-    assert 200 < int(size.split()[0]) <= 282, size
+    assert 200 < int(size.split()[0]) <= 284, size
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.cuda"])

@@ -150,8 +150,15 @@ def test_a_training_whose_checkpoint_is_gone_is_not_done(
     (run / "aside.csv").write_text("of a training before\n")
     with pytest.raises(DataError, match="is not done: finish it with --resume"):
         read_earlier(run, "--teacher")
+    refused = call(_app, "catsdogs-train", *arguments)
+    assert refused.returncode == 1
+    assert "holds a training that was broken off: go on with --resume" in refused.stderr
+    other = call(_app, "catsdogs-train", *arguments, "--resume", "--seed", "7")
+    assert other.returncode == 1
+    assert "has --seed 0, now it is 7" in other.stderr
     done = call(_app, "catsdogs-train", *arguments, "--resume")
     assert done.returncode == 0, done.stderr
+    assert "has lost its checkpoint: it begins anew" in done.stderr
     assert "epoch 1 of 2" in done.stderr
     assert json.loads((run / "run.json").read_text())["done"] is True
     assert (run / "report.md").exists()

@@ -26,7 +26,7 @@ from catsdogs_train.network.device_batches import choose_views_on
 from catsdogs_train.network.distribution import Distribution, assemble
 from catsdogs_train.network.precision import choose_dtype
 from catsdogs_train.network.resnet import check_weights
-from catsdogs_train.run.checkpoint import Checkpoint
+from catsdogs_train.run.checkpoint import Checkpoint, check_same
 from catsdogs_train.run.earlier_run import EarlierRun, has_ended, read_best, read_earlier, read_fingerprint
 from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
@@ -145,9 +145,10 @@ def _prepare(
     if distribution.is_chief:  # the others write nothing there
         checkpoint.check_run_folder()
     is_done = not checkpoint.exists and has_ended(settings.out)
+    is_lost = not checkpoint.exists and not is_done and (settings.out / "model.keras").exists()
     if is_done and not settings.resume:
         raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
-    if checkpoint.exists and not settings.resume:
+    if (checkpoint.exists or is_lost) and not settings.resume:
         raise OutputError(
             f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
         )
@@ -172,10 +173,15 @@ def _prepare(
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     begun = None
     if settings.resume:
-        begun = read_fingerprint(settings.out).get("--views-on") if is_done else checkpoint.begun_with("--views-on")
+        is_known = is_done or is_lost
+        begun = read_fingerprint(settings.out).get("--views-on") if is_known else checkpoint.begun_with("--views-on")
     views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
     prepared = Prepared(split, outliers, unlabelled, other_folders, teacher, earlier, precision, views_on)
-    return _Plan(prepared, _make_fingerprint(settings, prepared), is_done)
+    fingerprint = _make_fingerprint(settings, prepared)
+    if is_lost:
+        check_same(read_fingerprint(settings.out), fingerprint, settings.out)
+        _log.warning("%s has lost its checkpoint: it begins anew", settings.out)
+    return _Plan(prepared, fingerprint, is_done)
 
 
 def _find_images(

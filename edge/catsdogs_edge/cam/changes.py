@@ -40,6 +40,8 @@ class ChangeDetector:
         """
         label = result.smoothed.label if result.smoothed else None
         if label is None and result.frame.state is State.LIVE:
+            if self._shown and self._shown[0]:  # it is live again, and another outage is another change
+                self._shown = 0, None
             return None
         rank = _RANKS[result.frame.state]
         shown = rank, label

@@ -99,23 +99,25 @@ def _pattern(source: str) -> str:
 
 
 def check_apart(option: str, folder: Path, sources: Iterable[str]) -> None:
-    """Refuses to write images where a search of the sources would find them: raises `OutputError`."""
+    """Refuses to write images beside those that the sources name: raises `OutputError`. Lists are not looked at."""
     for source in sources:
         if _finds(source, folder):
             raise OutputError(f"{option} {folder} lies in {source}, which is classified: choose another folder")
 
 
 def _finds(source: str, folder: Path) -> bool:
-    """Returns whether a folder, which need not exist, lies where a source is searched."""
+    """Returns whether a folder, which need not exist, holds what a source names, or is searched for it."""
     if os.path.isdir(source):
         return folder.resolve().is_relative_to(Path(source).resolve())
     if not is_pattern(source):
         return False
-    parts, mine = Path(source).absolute().parts, folder.absolute().parts
-    if "**" in parts:
-        start = parts[: parts.index("**")]
-        return len(mine) >= len(start) and all(map(fnmatch.fnmatch, mine, start))
-    return len(mine) >= len(parts) and all(map(fnmatch.fnmatch, mine, parts))
+    *parents, last = Path(os.path.abspath(_pattern(source))).parts  # noqa: PTH100 - `resolve` follows links
+    mine = Path(os.path.abspath(folder)).parts  # noqa: PTH100 - likewise
+    if "**" in parents:
+        del parents[parents.index("**") :]
+        return len(mine) >= len(parents) and all(map(fnmatch.fnmatch, mine, parents))
+    is_there = len(mine) >= len(parents) and all(map(fnmatch.fnmatch, mine, parents))
+    return is_there and (len(mine) == len(parents) or fnmatch.fnmatch(mine[len(parents)], last))
 
 
 def expand(

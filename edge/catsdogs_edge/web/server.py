@@ -8,7 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from ssl import PROTOCOL_TLS_SERVER, SSLContext
+from ssl import PROTOCOL_TLS_SERVER, SSLContext, SSLObject, SSLSocket
 from typing import Any
 
 import h11
@@ -140,8 +140,8 @@ class WebServer:
             ws="none",
         )
         logging.getLogger("uvicorn.access").disabled = True  # whatever handlers a program has
-        for name in ("uvicorn.error", "python_multipart"):  # any client could fill the log with what is no request
-            logging.getLogger(name).setLevel(logging.ERROR)
+        for logger in ("uvicorn.error", "python_multipart"):  # any client could fill the log with what is no request
+            logging.getLogger(logger).setLevel(logging.ERROR)
         try:
             config.load()
         except OSError as error:  # SSL's own errors are of that kind, too
@@ -189,18 +189,24 @@ class WebServer:
 
     async def _renew_certificate(self) -> None:
         """Takes up a certificate that was renewed, for new connections; names one that cannot be used, and keeps on."""
-        context, certificate, key = self._server.config.ssl, self._access.certificate, self._access.key
-        if context is None or certificate is None or key is None:
+        first, certificate, key = self._server.config.ssl, self._access.certificate, self._access.key
+        if first is None or certificate is None or key is None:
             return
-        known = _times(certificate, key)
+        newest, known = first, _times(certificate, key)
+
+        def choose(connection: SSLSocket | SSLObject, _name: str | None, _context: SSLContext) -> None:
+            connection.context = newest  # one for all: a context keeps a certificate for each kind of key
+
+        first.sni_callback = choose  # type: ignore[assignment, unused-ignore]
         while True:
             await asyncio.sleep(_SECONDS_BETWEEN_RENEWALS)
             if (now := _times(certificate, key)) == known:
                 continue
             known = now
             try:
-                SSLContext(PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key)  # a wrong one would spoil the other
-                context.load_cert_chain(certificate, key)
+                renewed = SSLContext(PROTOCOL_TLS_SERVER)
+                renewed.load_cert_chain(certificate, key)
+                newest = renewed
             except OSError as error:
                 _log.warning("%s and %s were changed, and cannot be used: %s", certificate, key, error)
 

@@ -201,7 +201,7 @@ def test_a_stream_of_one_frame_at_a_time_is_opened_at_growing_intervals_and_is_n
     source.close()
     assert states(seen).count(State.LIVE) == 1
     gaps = np.diff(attempts)
-    assert gaps[3] > 2 * gaps[0]
+    assert gaps[3] > 0.15
 
 
 def test_blank_stand_ins_are_marked() -> None:

@@ -54,6 +54,12 @@ def test_a_video_gives_every_frame_with_its_position(video: Path) -> None:
     assert all(frame.state is State.LIVE and not frame.dropped for frame in frames)
 
 
+def test_a_video_of_huge_frames_is_refused_before_one_is_decoded(video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("catsdogs_edge.capture.sources.MOST_PIXELS", 10)
+    with pytest.raises(SourceError, match=r"a frame of .* has 0 million pixels, expected 0 million at most"):
+        open_source(str(video))
+
+
 def test_a_url_of_a_recording_is_a_recording(video: Path) -> None:
     source = open_source(video.as_uri())
     assert isinstance(source, VideoFile)

@@ -15,7 +15,7 @@ from tests.edge.conftest import BLUE, RED, encode, plain
 
 pytest.importorskip("watchdog", reason="the extra 'watch' is not installed")
 
-from catsdogs_edge.classify.watch import QUIET, SETTLED, FolderWatch
+from catsdogs_edge.classify.watch import SETTLED, UNCLOSED, FolderWatch
 from tests.processes import ending
 
 CAT, DOG = encode(plain(RED)), encode(plain(BLUE))
@@ -112,7 +112,7 @@ def test_a_new_file_that_is_moved_here_from_elsewhere_is_found_at_once(
     begun = time.monotonic()
     (tmp_path / "made.png").rename(folder / "made.png")
     assert found.wait(1) == [folder / "made.png"]
-    assert found.moments[folder / "made.png"] - begun < QUIET + 1.5
+    assert found.moments[folder / "made.png"] - begun < UNCLOSED / 2
 
 
 def test_what_a_search_leaves_out_is_left_out(folder: Path, found: Found) -> None:

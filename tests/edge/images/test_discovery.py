@@ -1,4 +1,5 @@
 import os
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -96,6 +97,11 @@ def test_what_is_named_is_taken_though_we_are_in_the_folder_to_sort_into(
         ("photos/**/*.png", "photos/maps", True),
         ("photos/**/*.png", "maps", False),
         ("photos/0.png", "photos/maps", False),
+        ("photos/*.jpg", "photos", True),
+        ("*/*.jpg", "maps", True),
+        ("*.jpg", ".", True),
+        ("trip [1]/*", "trip [1]/maps", True),
+        ("trip [1]/*.jpg", "trip 1", False),
     ],
 )
 def test_a_place_to_write_to_is_apart_from_what_is_searched(
@@ -104,8 +110,9 @@ def test_a_place_to_write_to_is_apart_from_what_is_searched(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "0.png").touch()
+    (tmp_path / "trip [1]").mkdir()
     if not found:
         check_apart("--maps", Path(folder), [source])
         return
-    with pytest.raises(OutputError, match=f"--maps {folder} lies in"):
+    with pytest.raises(OutputError, match=re.escape(f"--maps {folder} lies in")):
         check_apart("--maps", Path(folder), [source])

@@ -407,6 +407,8 @@ def test_a_phone_has_no_keys_and_everything_in_reach(browser: "Browser", reviewe
     page.tap(".tile >> nth=1")
     page.tap("#labels button >> nth=1")
     expect_text(page, "#count", "1 of 8")
+    page.tap("#agree")
+    expect_text(page, "#count", "2 of 8")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     every = "[...document.querySelectorAll('.dock button')]"
     sizes = page.evaluate(f"{every}.map((button) => button.getBoundingClientRect().height)")

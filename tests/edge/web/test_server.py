@@ -96,10 +96,11 @@ def test_it_says_whether_other_machines_find_it(host: str, said: str, classifier
         server.close()
 
 
-def make_certificate(folder: Path) -> Access:
+def make_certificate(folder: Path, *key_type: str) -> Access:
     certificate, key = folder / "cert.pem", folder / "key.pem"
+    key_type = key_type or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
     subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+        ["openssl", "req", "-x509", *key_type, "-nodes", "-days", "1",
          "-subj", "/CN=localhost", "-out", certificate, "-keyout", key], check=True, capture_output=True,
     )  # fmt: skip
     return Access(host="127.0.0.1", port=0, certificate=certificate, key=key)
@@ -127,7 +128,7 @@ def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
         access.certificate.write_text("damaged")
         wait_until(lambda: "cannot be used" in caplog.text)
         assert shown() == first
-        make_certificate(tmp_path)
+        make_certificate(tmp_path, "-newkey", "rsa:2048")  # of another kind
         wait_until(lambda: shown() != first)
         assert shown().strip() == access.certificate.read_text().strip()
     finally:

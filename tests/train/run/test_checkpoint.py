@@ -94,10 +94,10 @@ def test_a_damaged_checkpoint_is_named(content: bytes, tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.begin({})
     (checkpoint.folder / "state.npz").write_bytes(content)
-    with pytest.raises(DataError, match=r"state\.npz is damaged .* train anew"):
+    with pytest.raises(DataError, match=r"state\.npz is damaged: .* train anew"):
         checkpoint.load()
     (checkpoint.folder / "settings.json").write_bytes(content)
-    with pytest.raises(DataError, match=r"settings\.json is damaged .* train anew"):
+    with pytest.raises(DataError, match=r"settings\.json is damaged: .* train anew"):
         checkpoint.begin({})
 
 

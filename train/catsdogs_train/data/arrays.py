@@ -11,9 +11,10 @@ from catsdogs_edge.output.files import atomic_file
 
 def write_array(file: Path, array: NDArray[Any]) -> None:
     """Writes an array, whole or not at all; raises `OutputError` for a full disk, of which `np.save` does not tell."""
+    array = np.ascontiguousarray(array)
     with atomic_file(file) as path, path.open("wb") as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(np.ascontiguousarray(array).data.cast("B"))
+        stream.write(array.reshape(-1).view(np.uint8).data)
 
 
 def read_array(file: Path) -> NDArray[Any]:

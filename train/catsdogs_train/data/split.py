@@ -5,7 +5,6 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
@@ -231,16 +230,20 @@ def _judging(sizes: Mapping[float, int]) -> set[float]:
 
     `sizes` says how many images have each key: those that are nearly the same have one. A class gets `LEAST_VAL` images
     to validate on, if that is no more than a third of it, nor of its keys. Those below `VAL_SHARE` validate in any
-    case: they stay where they are when others are added. But what is most of its class trains, and something always
-    does.
+    case: they stay where they are when others are added. But one key at least does, and half of the class trains, if
+    one key is not more.
     """
     count = sum(sizes.values())
     ranked = [key for _, key in sorted((2 * size > count, key) for key, size in sizes.items())]
-    wanted = max(min(LEAST_VAL, count // 3), 1)
-    before = accumulate((sizes[key] for key in ranked), initial=0)  # images with lower keys
-    few = {key for key, lower in zip(ranked[: max(len(ranked) // 3, 1)], before, strict=False) if lower < wanted}
-    chosen = few | {key for key, size in sizes.items() if key <= VAL_SHARE and 2 * size <= count}
-    return chosen - {ranked[-1]} if len(ranked) > 1 else chosen
+    wanted, most_keys = max(min(LEAST_VAL, count // 3), 1), max(len(ranked) // 3, 1)
+    chosen: set[float] = set()
+    images = 0
+    for rank, key in enumerate(ranked):
+        is_wanted = key <= VAL_SHARE or (rank < most_keys and images < wanted)
+        if is_wanted and (not chosen or 2 * (images + sizes[key]) <= count):
+            chosen.add(key)
+            images += sizes[key]
+    return chosen
 
 
 def take(candidates: list[Candidate], count: int, seed: int, option: str, *, highest: bool = False) -> list[Candidate]:

@@ -39,6 +39,7 @@ class Checkpoint:
         self._fingerprint = self.folder / "settings.json"
         self._state = self.folder / "state.npz"
         self._student = self.folder / "student.keras", self.folder / "student.npz"
+        self._way_out = f"remove {self.folder}, and train anew (--resume)"
 
     @property
     def exists(self) -> bool:
@@ -69,7 +70,9 @@ class Checkpoint:
         try:
             return from_json(self._fingerprint.read_bytes(), dict[str, Any])
         except (OSError, ValueError) as error:
-            raise DataError(f"{self._fingerprint} is damaged: remove {self.folder}, and train anew") from error
+            raise DataError(
+                f"{self._fingerprint} is damaged: remove {self.folder}, and train anew (--resume)"
+            ) from error
 
     def load(self) -> TrainingState:
         """Reads how far it has come; a fresh state if no epoch is done. Raises `DataError` for a damaged file."""
@@ -82,7 +85,7 @@ class Checkpoint:
                 known |= {name: [file[f"{name}/{index}"] for index in range(counts[name])] for name in _ARRAYS}
                 return TrainingState(**known, best_logits=file["best_logits"])
         except (OSError, EOFError, KeyError, ValueError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self._state} is damaged: remove {self.folder}, and train anew") from error
+            raise DataError(f"{self._state} is damaged: {self._way_out}") from error
 
     def save(self, state: TrainingState) -> None:
         """Writes how far it has come, whole or not at all; raises `OutputError` where it cannot."""

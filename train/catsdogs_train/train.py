@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from enum import Enum, auto
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -138,21 +139,43 @@ class _Plan:
     is_done: bool
 
 
+class _Found(Enum):
+    """What an earlier training has left in the run folder."""
+
+    NOTHING = auto()
+    CHECKPOINT = auto()
+    """One that was broken off."""
+    EPOCH = auto()
+    """The network of an epoch, of one that was broken off and has lost its checkpoint."""
+    RUN = auto()
+
+
+def _look_into(settings: Settings, checkpoint: Checkpoint) -> _Found:
+    """Looks into the run folder; raises `OutputError` where there is something, and it is not to be resumed."""
+    if checkpoint.exists:
+        found = _Found.CHECKPOINT
+    elif has_ended(settings.out):
+        found = _Found.RUN
+    else:
+        found = _Found.EPOCH if (settings.out / "model.keras").exists() else _Found.NOTHING
+    if not settings.resume:
+        if found is _Found.RUN:
+            raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
+        if found is not _Found.NOTHING:
+            raise OutputError(
+                f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
+            )
+    return found
+
+
 def _prepare(
     settings: Settings, earlier_run: EarlierRun | None, checkpoint: Checkpoint, distribution: Distribution
 ) -> _Plan:
     """Looks at what is in the run folder, and at the images."""
     if distribution.is_chief:  # the others write nothing there
         checkpoint.check_run_folder()
-    is_done = not checkpoint.exists and has_ended(settings.out)
-    is_lost = not checkpoint.exists and not is_done and (settings.out / "model.keras").exists()
-    if is_done and not settings.resume:
-        raise OutputError(f"{settings.out} holds a trained model already: choose another --out, or remove it")
-    if (checkpoint.exists or is_lost) and not settings.resume:
-        raise OutputError(
-            f"{settings.out} holds a training that was broken off: go on with --resume, or choose another --out"
-        )
-    if distribution.is_chief and checkpoint.folder.exists() and not checkpoint.exists and not is_done:
+    found = _look_into(settings, checkpoint)
+    if distribution.is_chief and checkpoint.folder.exists() and found in {_Found.NOTHING, _Found.EPOCH}:
         checkpoint.remove()  # it was being removed, by a process that was killed: none of it is of this training
     precision = choose_dtype(settings.precision)
     teacher, earlier = (earlier_run, None) if settings.teacher else (None, earlier_run)
@@ -171,17 +194,14 @@ def _prepare(
         seen |= learned
     split = replace(split, seen=seen.difference(sample.sha256 for sample in (*split.train, *split.learned)))
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
-    begun = None
-    if settings.resume:
-        is_known = is_done or is_lost
-        begun = read_fingerprint(settings.out).get("--views-on") if is_known else checkpoint.begun_with("--views-on")
-    views_on = choose_views_on(settings, decoded, distribution.shard.devices, begun)
+    before = read_fingerprint(settings.out) if found in {_Found.RUN, _Found.EPOCH} else checkpoint.fingerprint
+    views_on = choose_views_on(settings, decoded, distribution.shard.devices, before.get("--views-on"))
     prepared = Prepared(split, outliers, unlabelled, other_folders, teacher, earlier, precision, views_on)
     fingerprint = _make_fingerprint(settings, prepared)
-    if is_lost:
-        check_same(read_fingerprint(settings.out), fingerprint, settings.out)
+    if found is _Found.EPOCH:
+        check_same(before, fingerprint, settings.out)
         _log.warning("%s has lost its checkpoint: it begins anew", settings.out)
-    return _Plan(prepared, fingerprint, is_done)
+    return _Plan(prepared, fingerprint, found is _Found.RUN)
 
 
 def _find_images(

@@ -62,9 +62,10 @@ class Checkpoint:
             return
         check_same(self._read_fingerprint(), fingerprint, self.folder.parent)
 
-    def begun_with(self, name: str) -> Any:
-        """Returns what the training began with, such as `--views-on`; None where there is none."""
-        return self._read_fingerprint().get(name) if self.exists else None
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What decides how the training ends, as it was begun; empty where there is none."""
+        return self._read_fingerprint() if self.exists else {}
 
     def _read_fingerprint(self) -> dict[str, Any]:
         try:

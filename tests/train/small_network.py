@@ -24,15 +24,19 @@ def write_small_run(folder: Path) -> None:
     keras.Sequential([backbone, keras.layers.Dense(2)]).save(folder / "model.keras")
 
 
-def build_small_resnet(classes: int, *, blocks: tuple[int, ...] = (2, 2, 2, 2)) -> keras.Model:
+def build_small_resnet(classes: int, *, blocks: tuple[int, ...] = (2, 2, 2, 2), has_stem: bool = False) -> keras.Model:
     """Builds a ResNet with so many blocks in each stage, of 64 channels and more, as `build_network` does.
 
     Its layers have the names and the order of a ResNet50's; its weights, also those of batch normalization, are random.
+    Before the blocks is a single convolution, unless it `has_stem`, with batch normalization and pooling.
     """
     keras.utils.set_random_seed(0)
     layers = keras.layers
     image = keras.Input((32, 32, 3))
-    flow = layers.Conv2D(16, 3, strides=2, padding="same", name="conv1_conv")(image)
+    flow = layers.Conv2D(64 if has_stem else 16, 3, strides=2, padding="same", name="conv1_conv")(image)
+    if has_stem:
+        flow = layers.ReLU(name="conv1_relu")(layers.BatchNormalization(name="conv1_bn")(flow))
+        flow = layers.MaxPooling2D(3, strides=1, padding="same", name="pool1_pool")(flow)
     for stage, count in enumerate(blocks, 2):
         residual = 16 << stage
         for number in range(1, count + 1):

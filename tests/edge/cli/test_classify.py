@@ -507,7 +507,7 @@ def test_rows_that_are_removed_meanwhile_end_the_run(
         assert running.stderr
         running.stdin.write(batch)
         running.stdin.flush()
-        while not rows.exists():
+        while not rows.exists() or not rows.stat().st_size:  # it is there before it is open for good
             time.sleep(0.02)
         rows.unlink()
         time.sleep(1.1)

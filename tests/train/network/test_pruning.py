@@ -61,10 +61,10 @@ def test_what_it_measures_is_what_the_layers_answer(network: keras.Model, statis
     np.testing.assert_allclose(statistics.change["conv5_block2"], change, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["conv3_block2_2_relu", "conv3", "conv5"])
+@pytest.mark.parametrize("name", ["conv1", "conv3_block2_2_relu", "conv3", "conv5"])
 def test_channels_that_follow_from_others_can_go(name: str) -> None:
     """Every second channel is made a multiple of the one before; without those, the network answers the same."""
-    network = build_small_resnet(3)
+    network = build_small_resnet(3, has_stem=name == "conv1")
     backbone = get_backbone(network)
     (item,) = (item for item in Structure(backbone).sets if item.name == name)
     for producer in item.producers:
@@ -85,6 +85,19 @@ def test_channels_that_follow_from_others_can_go(name: str) -> None:
     np.testing.assert_allclose(logits(small), logits(network), atol=0.01 * scale)
     chosen = choose(network, statistics, 0.8 * estimate_cost(backbone), SIZE).kept[name]
     assert len(set(chosen // 2)) == min(len(chosen), len(plan.kept[name]) // 2)  # no second one before all first ones
+
+
+def test_the_stem_loses_less_than_the_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = build_small_resnet(3, has_stem=True)
+    statistics = measure(network, batches(), 0)
+    target = 0.3 * estimate_cost(get_backbone(network))
+    widths = []
+    for care in (1, 5, 1e9):
+        monkeypatch.setattr("catsdogs_train.network.pruning._CARE_OF_STEM", care)
+        small = apply(network, statistics, choose(network, statistics, target, SIZE), SIZE)
+        assert estimate_cost(get_backbone(small)) <= target
+        widths += describe_blocks(get_backbone(small))["conv1"]
+    assert widths[0] < widths[1] <= widths[2] == 64
 
 
 def test_a_block_that_changes_nothing_goes_first() -> None:

@@ -19,6 +19,12 @@ pixels it says up to 17 % too much (benchmarks/RESULTS.md, "A lighter network").
 """
 
 
+STEM = "conv1"
+"""What comes before the blocks: one convolution, `conv1_conv`."""
+
+_POOL = "pool1_pool"  # its last layer
+
+
 @dataclass(frozen=True, slots=True)
 class Block:
     """A block: two or three convolutions that follow each other, and what goes around them."""
@@ -70,11 +76,11 @@ class Structure:
 
     @cached_property
     def sets(self) -> tuple[ChannelSet, ...]:
-        """Two sets in each block, and one for each stage: the outputs of its blocks are added up, channel by channel.
+        """One of the stem, two in each block, one for each stage: the outputs of its blocks are added up by channel.
 
         The outputs of the last block of all are read by no convolution.
         """
-        return (*self._inner_sets(), *self._stage_sets())
+        return (*self._stem_sets(), *self._inner_sets(), *self._stage_sets())
 
     @cached_property
     def inputs(self) -> dict[str, tuple[str, str]]:
@@ -88,8 +94,13 @@ class Structure:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """By convolution, the set that it makes; not for the first one, whose channels all stay."""
+        """By convolution, the set that it makes."""
         return {name: item.name for item in self.sets for name in item.producers}
+
+    def _stem_sets(self) -> Iterable[ChannelSet]:
+        if _POOL in self._layers and self.blocks:
+            readers = self._find(self.blocks[0].name, (0, 1))
+            yield ChannelSet(name=STEM, producers=(f"{STEM}_conv",), readers={_POOL: readers})
 
     def _inner_sets(self) -> Iterable[ChannelSet]:
         for block in self.blocks:
@@ -138,12 +149,13 @@ class Convolution:
 
 
 def describe_blocks(backbone: keras.Model) -> dict[str, list[int]]:
-    """Returns, by block, how many channels its three convolutions have: what tells two networks of ours apart."""
+    """Returns, for the stem and each block, the channels of its convolutions: what tells two networks of ours apart."""
     widths = {layer.name: layer.filters for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)}
     described = {
         block.name: [widths[name] for number in (1, 2, 3) if (name := f"{block.name}_{number}_conv") in widths]
         for block in Structure(backbone).blocks
     }
+    described[STEM] = [widths[f"{STEM}_conv"]] if f"{STEM}_conv" in widths else []
     return {name: found for name, found in described.items() if found}
 
 

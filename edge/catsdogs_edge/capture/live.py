@@ -47,8 +47,8 @@ class Timing:
     lost: float = 10.0
     """Silence until the connection is given up."""
     settled: float = 0.5
-    """Time that frames must have come again after a silence, or a lost connection: a decoder hands over what it still
-    holds when its stream breaks off."""
+    """Time that frames must have come again after a silence: a decoder hands over what it still holds when its stream
+    breaks off."""
     frozen: float = 5.0
     """Time of frames that are equal bit for bit until a camera counts as stuck; a sensor's noise never repeats."""
     retry: float = 0.5
@@ -121,7 +121,7 @@ class LiveSource:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""
         timing = self._timing
         base, seen, failures = 0, 0, 0
-        heard = opened = time.monotonic()
+        heard = time.monotonic()
         detector = FrozenFrameDetector(timing.frozen, may_repeat=self._may_repeat)
         while True:
             if not self._grabber.wait(seen, timing.tick) and self._grabber.ended is None:
@@ -134,9 +134,7 @@ class LiveSource:
                     continue
             elif (newest := self._grabber.newest()) and newest.count > seen:
                 dropped, seen = newest.count - seen - 1, newest.count
-                heard = newest.captured
-                if heard - opened > timing.lost:  # a frame alone is no success
-                    failures = 0
+                heard, failures = newest.captured, 0
                 error = detector.reject_reason(newest.bgr, newest.captured)
                 if not newest.is_settled:
                     error = "frames come again after a silence: is it the rest of a stream that broke off?"
@@ -157,8 +155,8 @@ class LiveSource:
                 yield _no_frame(base + seen, State.LOST, f"{self.name} {HANGING}")
                 time.sleep(timing.tick)
             base, seen = base + seen, 0
-            heard = opened = time.monotonic()
-            self._grabber = _Grabber(self._connect, timing, is_again=True)
+            heard = time.monotonic()
+            self._grabber = _Grabber(self._connect, timing)
             yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
 
     def _lost(self, number: int, delay: float) -> Iterator[Frame]:
@@ -183,7 +181,7 @@ class _Grabbed:
     time: float
     captured: float
     is_settled: bool
-    """Whether it follows a silence, or a connection that was lost, by no less than `Timing.settled`."""
+    """Whether it follows a silence by no less than `Timing.settled`, if there was any."""
 
 
 class _Grabber(threading.Thread):
@@ -192,9 +190,8 @@ class _Grabber(threading.Thread):
     Releasing a capture while another thread reads from it crashes OpenCV.
     """
 
-    def __init__(self, connect: Callable[[], Capture], timing: Timing, *, is_again: bool = False) -> None:
+    def __init__(self, connect: Callable[[], Capture], timing: Timing) -> None:
         super().__init__(name="catsdogs-grab", daemon=True)  # one that hangs must not keep the process
-        self._is_again = is_again
         self.ended: str | None = None
         self._timing = timing
         self._interval = 0.0
@@ -228,9 +225,7 @@ class _Grabber(threading.Thread):
                 count += 1
                 now = time.monotonic()
                 with self._changed:
-                    if self._newest is None:
-                        settled = now + self._timing.settled if self._is_again else now
-                    else:
+                    if self._newest:
                         silent = now - self._newest.captured
                         if silent > self.patience:
                             settled = now + self._timing.settled

@@ -102,7 +102,7 @@ def test_what_a_decoder_still_held_when_its_stream_broke_off_gets_no_label() -> 
     source = LiveSource(lambda: next(devices), "camera 0", timing=QUICK).wait()
     seen = until(source, lambda frame: frame.state is State.LIVE and frame.number >= 5)
     source.close()
-    assert states(seen) == [State.LIVE, State.STALE, State.LOST, State.RECONNECTING, State.STALE, State.LIVE]
+    assert states(seen) == [State.LIVE, State.STALE, State.LOST, State.RECONNECTING, State.LIVE]
     (error,) = {frame.error for frame in seen if frame.rgb is not None and frame.error}
     assert error.startswith("frames come again after a silence")
 
@@ -162,8 +162,8 @@ def test_a_stall_goes_stale_lost_reconnecting_and_live_again() -> None:
     seen = until(source, lambda frame: frame.state is State.LIVE and frame.number >= 5)
     back.set()
     source.close()
-    assert states(seen) == [State.LIVE, State.STALE, State.LOST, State.RECONNECTING, State.STALE, State.LIVE]
-    assert all(frame.rgb is not None for frame in seen if frame.state is State.LIVE)
+    assert states(seen) == [State.LIVE, State.STALE, State.LOST, State.RECONNECTING, State.LIVE]
+    assert all((frame.rgb is None) == (frame.state is not State.LIVE) for frame in seen)
     assert all(bool(frame.error) == (frame.state is not State.LIVE) for frame in seen)
     assert [frame.number for frame in seen] == sorted(frame.number for frame in seen)
 
@@ -180,28 +180,13 @@ def test_an_unplugged_camera_is_tried_again_at_growing_intervals() -> None:
         return Device(frames(10_000))
 
     source = LiveSource(connect, "camera 0", timing=QUICK).wait()
-    seen = until(source, lambda frame: frame.number >= 4 and frame.state is State.LIVE)
+    seen = until(source, lambda frame: frame.number >= 4)
     source.close()
     assert states(seen)[0] is states(seen)[-1] is State.LIVE
     gaps = np.diff(attempts[1:])
     assert gaps[1] > 1.5 * gaps[0]
     assert max(gaps) < 0.2 + 0.5
     assert any(re.match(r"next attempt in 0\.\d s: camera 0 cannot be opened$", frame.error) for frame in seen)
-
-
-def test_a_stream_of_one_frame_at_a_time_is_opened_at_growing_intervals_and_is_never_live_again() -> None:
-    attempts = []
-
-    def connect() -> Device:
-        attempts.append(time.monotonic())
-        return Device(frames(1))
-
-    source = LiveSource(connect, "camera 0", timing=QUICK).wait()
-    seen = until(source, lambda frame: len(attempts) == 6)
-    source.close()
-    assert states(seen).count(State.LIVE) == 1
-    gaps = np.diff(attempts)
-    assert gaps[3] > 0.15
 
 
 def test_blank_stand_ins_are_marked() -> None:

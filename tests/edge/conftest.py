@@ -1,6 +1,7 @@
 """Images made by code, and the tiny model."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -120,3 +121,14 @@ def album(tmp_path: Path) -> Path:
     (folder / "Thumbs.db").write_bytes(b"\0" * 9)
     (folder / ".hidden" / "x.png").write_bytes(encode(plain(RED)))
     return folder
+
+
+def make_certificate(folder: Path, *key_type: str) -> tuple[Path, Path]:
+    """Writes a certificate of this machine and its key, of an elliptic curve if nothing else is said to OpenSSL."""
+    certificate, key = folder / "cert.pem", folder / "key.pem"
+    subprocess.run(
+        ["openssl", "req", "-x509", *(key_type or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")), "-nodes",
+         "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+         "-out", certificate, "-keyout", key], check=True, capture_output=True,
+    )  # fmt: skip
+    return certificate, key

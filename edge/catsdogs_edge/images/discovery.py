@@ -113,11 +113,10 @@ def _finds(source: str, folder: Path) -> bool:
         return False
     *parents, last = Path(os.path.abspath(_pattern(source))).parts  # noqa: PTH100 - `resolve` follows links
     mine = Path(os.path.abspath(folder)).parts  # noqa: PTH100 - likewise
-    if "**" in parents:
-        del parents[parents.index("**") :]
-        return len(mine) >= len(parents) and all(map(fnmatch.fnmatch, mine, parents))
-    is_there = len(mine) >= len(parents) and all(map(fnmatch.fnmatch, mine, parents))
-    return is_there and (len(mine) == len(parents) or fnmatch.fnmatch(mine[len(parents)], last))
+    is_deep = "**" in parents  # all below that is searched
+    depth = parents.index("**") if is_deep else len(parents)
+    is_there = len(mine) >= depth and all(map(fnmatch.fnmatch, mine, parents[:depth]))
+    return is_there and (is_deep or len(mine) == depth or fnmatch.fnmatch(mine[depth], last))
 
 
 def expand(

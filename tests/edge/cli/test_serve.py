@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.edge.conftest import RED, encode, plain
+from tests.edge.conftest import RED, encode, make_certificate, plain
 from tests.edge.streams import Server, free_port, needs_ffmpeg, serve_http
 from tests.processes import started
 
@@ -85,12 +85,7 @@ def test_web_may_stand_alone(scripts: Path, tiny: Path, stream: Server) -> None:
 
 
 def test_https_needs_a_certificate_and_its_key(scripts: Path, tiny: Path, tmp_path: Path) -> None:
-    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-         "-out", certificate, "-keyout", key], check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = make_certificate(tmp_path)
     command = [scripts / "catsdogs-serve", "127.0.0.1:0", "--model", tiny, "--tls-cert", certificate, "--tls-key", key]
     with started(*command) as (_, url):
         trusted = ssl.create_default_context(cafile=str(certificate))

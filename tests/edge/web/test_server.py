@@ -1,6 +1,5 @@
 import socket
 import ssl
-import subprocess
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -14,7 +13,7 @@ from catsdogs_edge.web import server as web_server
 from catsdogs_edge.web.app import make_box
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import CoalescingConnection, WebServer
-from tests.edge.conftest import RED, encode, plain
+from tests.edge.conftest import RED, encode, make_certificate, plain
 from tests.edge.web.conftest import wait_until
 
 
@@ -96,16 +95,6 @@ def test_it_says_whether_other_machines_find_it(host: str, said: str, classifier
         server.close()
 
 
-def make_certificate(folder: Path, *key_type: str) -> Access:
-    certificate, key = folder / "cert.pem", folder / "key.pem"
-    key_type = key_type or ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256")
-    subprocess.run(
-        ["openssl", "req", "-x509", *key_type, "-nodes", "-days", "1",
-         "-subj", "/CN=localhost", "-out", certificate, "-keyout", key], check=True, capture_output=True,
-    )  # fmt: skip
-    return Access(host="127.0.0.1", port=0, certificate=certificate, key=key)
-
-
 def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
     classifier: Classifier,
     familiar: Path,
@@ -114,8 +103,8 @@ def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(web_server, "_SECONDS_BETWEEN_RENEWALS", 0.05)
-    access = make_certificate(tmp_path)
-    assert access.certificate
+    certificate, key = make_certificate(tmp_path)
+    access = Access(host="127.0.0.1", port=0, certificate=certificate, key=key)
     server = WebServer(make_box(classifier, familiar, access, None))
 
     def shown() -> str:
@@ -124,12 +113,12 @@ def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
 
     try:
         first = shown()
-        assert first.strip() == access.certificate.read_text().strip()
-        access.certificate.write_text("damaged")
+        assert first.strip() == certificate.read_text().strip()
+        certificate.write_text("damaged")
         wait_until(lambda: "cannot be used" in caplog.text)
         assert shown() == first
         make_certificate(tmp_path, "-newkey", "rsa:2048")  # of another kind
         wait_until(lambda: shown() != first)
-        assert shown().strip() == access.certificate.read_text().strip()
+        assert shown().strip() == certificate.read_text().strip()
     finally:
         server.close()

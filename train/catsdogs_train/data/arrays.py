@@ -1,5 +1,6 @@
 """Arrays in NPY files: features, and images that were decoded once."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,17 @@ from numpy.typing import NDArray
 from catsdogs_edge.output.files import atomic_file
 
 
-def write_array(file: Path, array: NDArray[Any]) -> None:
-    """Writes an array, whole or not at all; raises `OutputError` for a full disk, of which `np.save` does not tell."""
-    array = np.ascontiguousarray(array)
+def write_array(file: Path, shape: tuple[int, ...], parts: Iterable[NDArray[np.uint8 | np.float32]]) -> None:
+    """Writes an array of this shape that comes in parts of one type, at least one: whole or not at all.
+
+    Raises `OutputError` for a full disk, of which `np.save` does not tell, and which would end a process that maps it.
+    """
     with atomic_file(file) as path, path.open("wb") as stream:
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(array.reshape(-1).view(np.uint8).data)
+        for number, part in enumerate(parts):
+            if not number:
+                header = {"descr": np.lib.format.dtype_to_descr(part.dtype), "fortran_order": False, "shape": shape}
+                np.lib.format.write_array_header_1_0(stream, header)
+            stream.write(np.ascontiguousarray(part).data)
 
 
 def read_array(file: Path) -> NDArray[Any]:

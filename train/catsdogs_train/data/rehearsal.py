@@ -84,7 +84,7 @@ def extend_split(
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
     all_train = (*(item.sample for item in old_train), *_weigh(train, old_train))
     all_val = tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val))
-    check_classes(classes, {"to train on": (all_train, [])})
+    check_classes(classes, all_train, "to train on")
     taken = {sample.sha256 for sample in (*all_train, *all_val)}
     return Split(
         tuple(classes),

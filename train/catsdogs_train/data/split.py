@@ -117,26 +117,22 @@ def make_split(
     train_samples, val_samples = (tuple(candidate.sample for candidate in part) for part in (train, held_out))
     less = val_size is not None and val is None
     ways_out = ["raise --train-size"] * (train_size is not None) + ["lower --val-size"] * less
-    check_classes(
-        classes,
-        {
-            "to train on": (train_samples, ways_out),
-            "to validate on": (val_samples, ["raise --val-size"] * (val_size is not None)),
-        },
-    )
+    check_classes(classes, train_samples, "to train on", ways_out)
+    check_classes(classes, val_samples, "to validate on", ["raise --val-size"] * (val_size is not None))
     return Split(classes, train_samples, val_samples, tuple(quarantine))
 
 
-def check_classes(classes: Sequence[str], parts: Mapping[str, tuple[Sequence[Sample], Sequence[str]]]) -> None:
-    """Raises `DataError` where a part has no image of a class; `parts` has the images and ways out, by purpose."""
-    for purpose, (samples, ways) in parts.items():
-        present = {sample.label for sample in samples}
-        for label, name in enumerate(classes):
-            if label not in present:
-                raise DataError(
-                    f"no image of class '{name}' is left {purpose}: {', or '.join(['add others', *ways])} (images that "
-                    "are nearly the same are on one side, and count as one)"
-                )
+def check_classes(
+    classes: Sequence[str], samples: Sequence[Sample], purpose: str, ways_out: Sequence[str] = ()
+) -> None:
+    """Raises `DataError` where there is no image of a class; what else would help are `ways_out`."""
+    present = {sample.label for sample in samples}
+    for label, name in enumerate(classes):
+        if label not in present:
+            raise DataError(
+                f"no image of class '{name}' is left {purpose}: {', or '.join(['add others', *ways_out])} (images that "
+                "are nearly the same are on one side, and count as one)"
+            )
 
 
 def read_candidates(labelled: Sequence[tuple[Path, int]]) -> tuple[list[Candidate], list[Quarantined]]:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_edge.output.files import atomic_file, existing_folder
+from catsdogs_edge.output.files import existing_folder
+from catsdogs_train.data.arrays import write_array
 from catsdogs_train.network.precision import dtype_policy_scope, free_memory, has_gpu
 from catsdogs_train.settings import ComputeDtype, Settings, ViewsOn
 from catsdogs_train.views.augmentation import Views
@@ -28,11 +29,8 @@ def decode_once(batches: ImageBatches, image_size: int, file: Path) -> None:
 
     Raises `ImageError` for an image that is gone, `OutputError` where the disk is too small.
     """
-    header = {"descr": "|u1", "fortran_order": False, "shape": (batches.count, image_size, image_size, 3)}
-    with atomic_file(file) as path, path.open("wb") as stream:  # not mapped: a full disk would end the process
-        np.lib.format.write_array_header_1_0(stream, header)
-        for index in range(len(batches)):
-            stream.write(batches[index][0].tobytes())
+    images = (batches[index][0] for index in range(len(batches)))
+    write_array(file, (batches.count, image_size, image_size, 3), images)
 
 
 def choose_views_on(settings: Settings, images: int, devices: int, begun: str | None = None) -> ViewsOn:

@@ -74,7 +74,7 @@ def compute_features(
     if not is_whole(file):
         features = extract_features(extractor, batches, callbacks, distribution)
         if distribution.is_chief:
-            write_array(file, features)
+            write_array(file, features.shape, [features])
         distribution.barrier(f"{file.name} is written")
 
 

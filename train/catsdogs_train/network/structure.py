@@ -151,11 +151,11 @@ class Convolution:
 def describe_blocks(backbone: keras.Model) -> dict[str, list[int]]:
     """Returns, for the stem and each block, the channels of its convolutions: what tells two networks of ours apart."""
     widths = {layer.name: layer.filters for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)}
-    described = {
-        block.name: [widths[name] for number in (1, 2, 3) if (name := f"{block.name}_{number}_conv") in widths]
-        for block in Structure(backbone).blocks
+    convolutions = {STEM: [f"{STEM}_conv"]}
+    convolutions |= {
+        block.name: [f"{block.name}_{number}_conv" for number in (1, 2, 3)] for block in Structure(backbone).blocks
     }
-    described[STEM] = [widths[f"{STEM}_conv"]] if f"{STEM}_conv" in widths else []
+    described = {part: [widths[name] for name in names if name in widths] for part, names in convolutions.items()}
     return {name: found for name, found in described.items() if found}
 
 

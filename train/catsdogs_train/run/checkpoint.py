@@ -71,9 +71,7 @@ class Checkpoint:
         try:
             return from_json(self._fingerprint.read_bytes(), dict[str, Any])
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"{self._fingerprint} is damaged: remove {self.folder}, and train anew (--resume)"
-            ) from error
+            raise DataError(f"{self._fingerprint} is damaged: {self._way_out}") from error
 
     def load(self) -> TrainingState:
         """Reads how far it has come; a fresh state if no epoch is done. Raises `DataError` for a damaged file."""

@@ -169,7 +169,9 @@ function drawLabels() {
   shown.keys = new Map([...keys].filter(([, key]) => key).map(([label, key]) => [key.toLowerCase(), label]));
   $("labels").replaceChildren(
     ...shown.labels.map((label) => {
-      const button = element("button", { type: "button", className: "label", style: { "--mark": mark(label) } }, element("i"), word(label), ...(keys.get(label) ? [element("kbd", { textContent: keys.get(label), "aria-hidden": "true" })] : []));
+      const key = keys.get(label);
+      const shownKey = key ? [element("kbd", { textContent: key, "aria-hidden": "true" })] : [];
+      const button = element("button", { type: "button", className: "label", style: { "--mark": mark(label) } }, element("i"), word(label), ...shownKey);
       button.addEventListener("click", () => say(label));
       return button;
     }),

@@ -1,4 +1,3 @@
-import time
 from pathlib import Path
 
 import numpy as np
@@ -96,24 +95,6 @@ def test_each_region_moves_for_itself(tiny: Path) -> None:
     result = frames.classify(Frame(number=999, rgb=with_cat(200), position=6.0))
     assert [part.moving for part in result.each()] == [False, True]
     assert [part.prediction is None for part in result.each()] == [True, False]
-
-
-@pytest.mark.slow
-def test_a_still_stream_costs_little() -> None:
-    """On one thread, the model that comes along: a tenth of the CPU time, or less."""
-    classifier = Classifier.load(threads=1)
-    scenes = [np.repeat(np.repeat(room(), 2, 0), 2, 1) for _ in range(60)]
-
-    def cost(*, motion: bool) -> float:
-        frames = FrameClassifier(classifier, motion=motion)
-        for number, rgb in enumerate(scenes):  # the background is learned
-            frames.classify(Frame(number=number, rgb=rgb, position=number / RATE))
-        begun = time.process_time()
-        for number, rgb in enumerate(scenes):
-            frames.classify(Frame(number=number, rgb=rgb, position=60 + number / RATE))
-        return time.process_time() - begun
-
-    assert cost(motion=True) <= 0.15 * cost(motion=False)
 
 
 def test_what_is_gone_from_one_frame_to_the_next_is_noticed() -> None:

@@ -69,7 +69,7 @@ def test_with_every_kind_of_bad_file_it_trains_and_names_each(call: Call, small_
     for name, reason in bad.items():
         assert reasons[name].startswith(reason)
     assert {path: path.read_bytes() for path in (tmp_path / "images").rglob("*.*")} == before
-    assert f"{len(reasons)} files were left out" in (tmp_path / "run" / "report.md").read_text()
+    assert f"Left out: {len(reasons)} files; quarantine.csv" in (tmp_path / "run" / "report.md").read_text()
 
 
 @pytest.fixture

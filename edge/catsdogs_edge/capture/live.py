@@ -17,6 +17,7 @@ import numpy as np
 from catsdogs_edge.capture.frames import BgrImage, Frame, State, to_rgb
 from catsdogs_edge.capture.moving_average import MovingAverage
 from catsdogs_edge.errors import SourceError
+from catsdogs_edge.output.terminal import counted
 
 HANGING = "hangs in its driver"
 """In the error of a frame: nothing but the end of the process helps."""
@@ -221,7 +222,7 @@ class _Grabber(threading.Thread):
             while not self._stopping:
                 delivered, bgr = capture.read()
                 if not delivered or bgr is None:
-                    return f"it stopped delivering after {count} frames" if count else _NO_FRAME
+                    return f"it stopped delivering after {counted(count, 'frame')}" if count else _NO_FRAME
                 count += 1
                 now = time.monotonic()
                 with self._changed:

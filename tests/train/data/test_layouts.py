@@ -154,11 +154,11 @@ def test_images_without_a_label_are_counted(
         shutil.copy(source, flat / "train" / f"żaba.{number}.png")
     classes, labelled = find_all([flat])
     assert (classes, len(labelled)) == (("cat", "dog", "żaba"), 8)
-    assert "1 images are left out, as their names say no class and number" in caplog.text
+    assert "left out: 1 image, as their names say no class and number" in caplog.text
     write_folder(folders, per_class=3)
     shutil.copy(source, folders / "IMG_0001.png")
     assert names(*find_all([folders])) == EXPECTED
-    assert "1 images are left out, as they lie beside the folders of the classes" in caplog.text
+    assert "left out: 1 image, as they lie beside the folders of the classes" in caplog.text
 
 
 def test_an_earlier_run_is_named_once(folders: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -26,7 +26,7 @@ def test_what_is_no_image_of_neither_is_left_out_with_the_reason(rooms: Path) ->
 def test_too_few_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no such folder"):
         find_outliers([tmp_path / "none"], [], 0)
-    with pytest.raises(DataError, match=f"0 images that can be read and are in no class, expected at least {FEWEST}"):
+    with pytest.raises(DataError, match=f"0 images to read in no class, expected at least {FEWEST}"):
         find_outliers([tmp_path], [], 0)
 
 

@@ -16,6 +16,7 @@ from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.images.decode import EXTENSIONS, LARGEST_FILE
 from catsdogs_edge.images.discovery import class_folders, find_labelled, looks_like_image
 from catsdogs_edge.output.files import replace_folder
+from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.cache import cache_folder
 
 _log = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
     """Warns of images in a folder that have no label."""
     strays = sorted(path for path in folder.iterdir() if looks_like_image(path.name) and path not in used)
     if strays:
-        _log.warning("%d images are left out, as %s; such as %s", len(strays), why, strays[0])
+        _log.warning("left out: %s, as %s; such as %s", counted(len(strays), "image"), why, strays[0])
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:

@@ -12,6 +12,7 @@ import numpy as np
 from catsdogs_edge.errors import DataError, ImageError
 from catsdogs_edge.images.decode import decode, read_bytes
 from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.split import Quarantined, Sample
 
 _log = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ def find_outliers(
             seen[digest] = path
     if len(seen) < FEWEST:
         raise DataError(
-            f"--other {', '.join(map(str, folders))} holds {len(seen)} images that can be read and are in no class, "
+            f"--other {', '.join(map(str, folders))} holds {counted(len(seen), 'image')} to read in no class, "
             f"expected at least {FEWEST}"
         )
     folds = _folds(list(seen.values()))

@@ -10,6 +10,7 @@ import numpy as np
 
 from catsdogs_edge.evaluation.metrics import accuracy_interval, calibration_error, log_loss
 from catsdogs_edge.model.scores import Scores, softmax
+from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.split import ENOUGH, Split
 from catsdogs_train.network.familiarity import FamiliarityFit
 from catsdogs_train.run.changes import Changes
@@ -112,7 +113,8 @@ def _teacher(data: ReportData) -> Iterator[str]:
     yield f"| estimated time for an image, INT8 on a CPU | 1 | 1 / {comparison.speedup:.2f} |"
     yield (
         f"\n{comparison.drop:+.2f} points are lost (95 %, both asked about the same images: {low:+.2f} to {high:+.2f}; "
-        f"limit {data.settings.largest_drop:g}). The two differ on {differing} images: disagreements.csv names them."
+        f"limit {data.settings.largest_drop:g}). The two differ on {counted(differing, 'image')}: disagreements.csv "
+        "names them."
     )
 
 
@@ -149,7 +151,7 @@ def _images(data: ReportData) -> Iterator[str]:
     for label, name in enumerate(split.classes):
         yield f"| {_plain(name)} | {train[label]} | {val[label]} |"
     if split.quarantine:
-        yield f"\n{len(split.quarantine)} files were left out; quarantine.csv says why."
+        yield f"\nLeft out: {counted(len(split.quarantine), 'file')}; quarantine.csv says why."
 
 
 def _plain(name: str) -> str:

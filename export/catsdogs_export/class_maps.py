@@ -199,7 +199,7 @@ def compare_maps(candidate: Classifier, images: Sequence[LabelledImage], fp32: C
 
 def _evidence(maps: class_maps.BatchMaps) -> _Floats:
     """Returns what speaks for the first class, at each position of each image, one after the other."""
-    return np.asarray((maps.classes[:, 0] - maps.classes[:, 1:].mean(axis=1)).ravel(), np.float32)
+    return class_maps.class_evidence(maps.classes, 0, axis=1).ravel()
 
 
 def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tuple[str, str | None]:

@@ -23,7 +23,8 @@ class State(StrEnum):
 
     LIVE = "live"
     STALE = "stale"
-    """Connected, but no fresh image: none came, or one that repeats itself, shows one colour, or fits no region."""
+    """Connected, but no fresh image: none came, or one that repeats itself, shows one colour, fits no region, or comes
+    within half a second of a silence."""
     LOST = "lost"
     RECONNECTING = "reconnecting"
 

@@ -62,9 +62,9 @@ class _Command(OptionalValue):
 def _cam(options: CamOptions) -> None:
     """Classify what a camera, a stream or a video shows, frame by frame.
 
-    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors, w shows where the answer comes
-    from. Without a window and without another
-    output, JSON Lines go to standard output.
+    In the window: q or Escape ends, space pauses, s saves the frame, m mirrors, w shows where the answer comes from.
+
+    Without a window and without another output, JSON Lines go to standard output.
     """
     if options.list:
         _list_cameras(as_json=options.json)

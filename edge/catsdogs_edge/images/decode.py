@@ -74,7 +74,7 @@ def decoded(data: bytes) -> Iterator[RgbImage]:
 
 
 def read(path: str | Path) -> RgbImage:
-    """Reads and decodes one file at its own size; see `decode`."""
+    """Reads and decodes one file: uint8 RGB, shape (H, W, 3), upright, at its own size; see `decode`."""
     return decode(read_bytes(path))
 
 

@@ -53,8 +53,13 @@ class ImageMaps:
             if self.familiarity is None:
                 raise ValueError(f"no map for '{label}', expected one of {', '.join(self.classes)}")
             return -self.familiarity
-        others = [value for name, value in self.classes.items() if name != label]
-        return np.asarray(self.classes[label] - np.mean(others, axis=0), np.float32)
+        return class_evidence(np.stack([*self.classes.values()]), list(self.classes).index(label), axis=0)
+
+
+def class_evidence(maps: NDArray[np.float32], index: int, axis: int) -> NDArray[np.float32]:
+    """Returns, at each position, the value of one class minus the mean of the others; `axis` is that of the classes."""
+    others = np.delete(maps, index, axis).mean(axis)
+    return np.asarray(np.take(maps, index, axis) - others, np.float32)
 
 
 @dataclass(frozen=True, slots=True)

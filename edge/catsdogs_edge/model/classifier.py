@@ -101,7 +101,7 @@ class Classifier:
             path: An ONNX file that `catsdogs-export` wrote; else the one that comes with catsdogs.
             provider: Where to run it.
             threads: Threads of one inference; 0 takes one for each physical core, or what a container allows.
-            spinning: Idle threads wait at full speed; see `open_session`.
+            spinning: Idle threads wait at full speed: less latency, more power.
             accept_all: Never answer "neither".
             allow_changed: Also open a file that has changed since it was made, so that it can be examined.
 

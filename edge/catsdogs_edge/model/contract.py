@@ -122,7 +122,8 @@ class Contract(Struct, frozen=True, kw_only=True):
     familiarity_name: str = "familiarity"
     """Graph output, if there is a rule for it: float32, shape (N,), 0 to 1."""
     blocks: dict[str, tuple[int, ...]] = {}
-    """The network: by block, the channels of its convolutions; a ResNet50 begins with `conv2_block1`: 64, 64, 256."""
+    """Channels of the convolutions, by block and in order: `conv1`, the first convolution (files of older exports are
+    without it), then `conv2_block1`, which is 64, 64, 256 in a ResNet50. Empty where they are not known."""
     version: str = VERSION
 
     @property

@@ -11,7 +11,10 @@ from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import Prediction
 
 MARGIN = 0.2
-"""Lead in averaged probability that another label needs before the label changes."""
+"""Lead in averaged probability that another class needs before the label changes.
+
+For `NEITHER`, averaged familiarity must be beyond its threshold by half of that.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +22,7 @@ class SmoothedPrediction:
     """The smoothed answer."""
 
     label: str
-    """It changes only when another one leads by `MARGIN`."""
+    """It changes only when another one leads; see `MARGIN`."""
     probability: float
     """The averaged probability of the label, 0 to 1."""
 

@@ -149,7 +149,7 @@ class Convolution:
 
 
 def describe_blocks(backbone: keras.Model) -> dict[str, list[int]]:
-    """Returns, for the stem and each block, the channels of its convolutions: what tells two networks of ours apart."""
+    """Returns, for the stem and each block, the channels of its convolutions; equal where the networks are."""
     widths = {layer.name: layer.filters for layer in backbone.layers if isinstance(layer, keras.layers.Conv2D)}
     convolutions = {STEM: [f"{STEM}_conv"]}
     convolutions |= {

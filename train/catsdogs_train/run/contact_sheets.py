@@ -10,6 +10,7 @@ import numpy as np
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import RgbImage, read, resize
 from catsdogs_edge.images.heatmap import draw_heatmap
+from catsdogs_edge.model.class_maps import class_evidence
 from catsdogs_edge.model.scores import Scores
 from catsdogs_train.data.split import Sample, Split
 from catsdogs_train.network.features import make_mapper
@@ -99,7 +100,7 @@ def plot_worst(wrong: Sequence[Wrong], network: keras.Model, classes: Sequence[s
 def _explain(image: RgbImage, mapper: keras.Model, answer: int) -> RgbImage:
     """Puts beside an image what each part of it says for an answer against the others."""
     (maps,) = np.asarray(mapper(image[np.newaxis], training=False), np.float32)
-    evidence = maps[:, :, answer] - np.delete(maps, answer, axis=2).mean(axis=2)
+    evidence = class_evidence(maps, answer, axis=2)
     small = resize(image, _THUMBNAIL)
     return np.hstack([small, draw_heatmap(small, evidence)])
 

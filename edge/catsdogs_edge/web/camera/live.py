@@ -117,7 +117,7 @@ ENDPOINTS = (
         method="GET",
         path="/frame.jpg",
         handler=frame,
-        summary="The newest frame, held until there is one after a number; what is seen in it as JSON in X-Catsdogs.",
+        summary="The newest frame whose number is not `after`; waits for one. What is seen is JSON in X-Catsdogs.",
         tag="live",
         query={
             "after": "Number of the last frame that the client has.",

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-
 from catsdogs_edge.errors import ImageError
-from catsdogs_edge.images.decode import RgbBatch, decode, resize
+from catsdogs_edge.images.decode import RgbBatch, decode
 from catsdogs_edge.images.heatmap import draw_heatmap
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.classifier import Classifier
@@ -77,8 +75,7 @@ class InferenceQueue:
             image = decode(data)
         except ImageError as error:
             return ImageAnswer(None, str(error))
-        pixels = resize(image, self.classifier.contract.image_size)
-        (prediction,) = self.classifier.decide(self.classifier.predict(pixels[np.newaxis]))
+        prediction = self.classifier.classify(image)
         problem = prediction.problem
         return ImageAnswer(None if problem else prediction, problem, image.shape[1], image.shape[0])
 

@@ -13,7 +13,7 @@ export function colour(name, classes) {
 
 export function percent(value) {
   if (value == null) return "";
-  return value > 0.9995 ? ">99.9 %" : `${(100 * value).toFixed(1)} %`;
+  return value >= 0.9995 ? ">99.9 %" : `${(100 * value).toFixed(1)} %`;
 }
 
 export function clock(date, withSeconds = false) {

@@ -152,14 +152,14 @@ def _evaluate(options: EvalOptions) -> None:
         check_writable(options.png.absolute().parent)
         check_plot(options.png)
     result, probabilities, truth = evaluate(options.data, options.model, options.provider, options.other)
-    if options.png is not None:
-        title = f"{options.model.name} on {result.images} images: {result.accuracy:.2%}"
-        with atomic_file(options.png) as temporary:
-            draw_evaluation(probabilities, truth, result.classes, title, temporary)
     if options.json:
         typer.echo(to_json(result, indent=2))
     else:
         _print_evaluation(result)
+    if options.png is not None:
+        title = f"{options.model.name} on {counted(result.images, 'image')}: {result.accuracy:.2%}"
+        with atomic_file(options.png) as temporary:
+            draw_evaluation(probabilities, truth, result.classes, title, temporary)
 
 
 def _print_levels_a_and_b(tensors: "TensorParity | None", files: "FileParity | None") -> None:
@@ -196,7 +196,8 @@ def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
 
 def _print_evaluation(result: "Evaluation") -> None:
     low, high = result.accuracy_interval
-    typer.echo(f"accuracy            {result.accuracy:.2%} of {result.images} images (95 %: {low:.2%} to {high:.2%})")
+    images = counted(result.images, "image")
+    typer.echo(f"accuracy            {result.accuracy:.2%} of {images} (95 %: {low:.2%} to {high:.2%})")
     for name, share in result.class_accuracy.items():
         typer.echo(f"  {name:<17} {share:.2%}")
     typer.echo(f"calibration error   {result.calibration_error:.2%} (15 bins)")

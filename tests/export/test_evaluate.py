@@ -64,6 +64,10 @@ def test_a_plot_has_the_name_that_was_asked_for_and_replaces_no_other(
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "holiday.png").read_bytes() == b"a photograph"
     assert (tmp_path / "holiday").read_bytes().startswith(b"\x89PNG")
+    (tmp_path / "folder.png").mkdir()
+    done = call(_eval_app, "catsdogs-eval", images, "--model", tmp_path / "none.onnx", "--png", tmp_path / "folder.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "folder.png is a folder, expected the name of a file" in done.stderr  # before anything is measured
 
 
 def test_answers_that_are_no_numbers_are_one_line(

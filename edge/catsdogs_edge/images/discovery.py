@@ -228,8 +228,7 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         )
     inner = {tuple(path.name for path in class_folders(folder, is_quiet=True)) for folder in folders}
     if len(inner) == 1 and len(*inner) >= 2 and {folder.name.casefold() for folder in folders} <= _PARTS:
-        raise DataError(
-            f"{root} has the same folders in each of its folders: did you mean {folders[0]} instead of {root}?"
-        )
+        likely = next((folder for folder in folders if folder.name.casefold().startswith("train")), folders[0])
+        raise DataError(f"{root} has the same folders in each of its folders: did you mean {likely} instead of {root}?")
     found = [(path, label) for label, folder in enumerate(folders) for path in find_images([folder])]
     return tuple(folder.name for folder in folders), found

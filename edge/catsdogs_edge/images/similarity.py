@@ -1,4 +1,4 @@
-"""Tells near copies of an image: frames of a still scene, from which nothing more is to be learned."""
+"""Tells near copies of an image: frames of a still scene, or one image saved anew."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -38,16 +38,17 @@ class SeenImages:
 
     def add(self, one: bytes) -> None:
         """Remembers a thumbnail."""
-        self._rows.append(_centred(one))
+        self._rows.append(centre(one))
 
     def has_near_copy(self, one: bytes) -> bool:
         """Returns whether one that is remembered is a near copy."""
         if not self._rows:
             return False
-        differences = np.abs(np.stack(self._rows) - _centred(one)).mean(axis=1)
+        differences = np.abs(np.stack(self._rows) - centre(one)).mean(axis=1)
         return bool(differences.min() < NEAR_COPY)
 
 
-def _centred(one: bytes) -> NDArray[np.float32]:
+def centre(one: bytes) -> NDArray[np.float32]:
+    """Returns the levels of a thumbnail less their median, shape (3 * EDGE * EDGE,): equal in another light."""
     levels = np.frombuffer(one, np.uint8).astype(np.float32)
     return levels - np.median(levels)

@@ -66,7 +66,11 @@ def _identity(path: str) -> tuple[int, int] | str:
 
 
 def check_plot(path: Path) -> None:
-    """Refuses to replace an image that is no plot of ours, such as a photograph; raises `OutputError`."""
+    """Refuses to replace an image that is no plot of ours, such as a photograph; raises `OutputError`.
+
+    What `atomic_file` refuses, too, before there is something to write.
+    """
+    _check_name(path)
     if is_filled(path):
         with write_errors(path), path.open("rb") as stream:
             if b"Matplotlib" not in stream.read(_LONGEST_START):
@@ -248,10 +252,7 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
     A device or a pipe is written directly. Raises `OutputError` for a link to a file: somebody else may have made it.
     """
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder, expected the name of a file")
-    if path.is_symlink() and (path.is_file() or not path.exists()):
-        raise OutputError(f"{path} is a link, and files are not written through links: name the file itself")
+    _check_name(path)
     if path.exists() and not path.is_file():
         with write_errors(path):
             yield path
@@ -259,6 +260,13 @@ def atomic_file(path: Path) -> Iterator[Path]:
     path = path.absolute()
     with atomic_files(path.parent) as stage:
         yield stage / path.name
+
+
+def _check_name(path: Path) -> None:
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, expected the name of a file")
+    if path.is_symlink() and (path.is_file() or not path.exists()):
+        raise OutputError(f"{path} is a link, and files are not written through links: name the file itself")
 
 
 def sha256(path: Path) -> str:

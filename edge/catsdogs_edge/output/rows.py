@@ -263,10 +263,10 @@ class CsvRows(RowFile):
     def write(self, row: Mapping[str, Any]) -> None:
         """Writes a row; see `add`."""
         flat = {**row, **(row.get("probabilities") or {})}
-        self.add(_csv_line([_cell(flat.get(name)) for name in self._columns]))
+        self.add(csv_line([_cell(flat.get(name)) for name in self._columns]))
 
     def _head(self) -> str:
-        return _csv_line(self._columns)
+        return csv_line(self._columns)
 
     def _is_ours(self, first: bytes) -> bool:
         """Rows of another model, which has other classes, are ours to replace, but not to add to.
@@ -310,7 +310,8 @@ Rows: TypeAlias = CsvRows | JsonRows
 """A file that takes rows."""
 
 
-def _csv_line(cells: Sequence[str]) -> str:
+def csv_line(cells: Sequence[object]) -> str:
+    """Returns a row of a CSV, with its line end."""
     line = io.StringIO(newline="")
     end = "\r\n"  # so that a carriage return in a name is quoted, too; the row itself ends as on Unix
     csv.writer(line, lineterminator=end).writerow(cells)

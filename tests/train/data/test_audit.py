@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from catsdogs_edge.images.drawings import draw, write_folder
+from catsdogs_edge.images.similarity import EDGE
 from catsdogs_train.data.audit import NEAR, Finding, examine, near_groups
 
 
@@ -89,12 +90,27 @@ def test_scaled_and_saved_anew_is_nearly_the_same_and_other_drawings_are_not(tmp
     assert groups == [3 * number for number in range(8) for _ in range(3)]
 
 
+def test_animals_in_front_of_one_camera_are_different_images(tmp_path: Path) -> None:
+    """The hash hardly sees them: most of each frame is the room."""
+    room = np.asarray(draw("room", 3, 480), np.float32)
+    random = np.random.default_rng(0)
+    paths = []
+    for number in range(20):
+        frame = room + random.normal(0, 3, room.shape)
+        left, top = random.integers(0, 480 - 160, 2)
+        frame[top : top + 160, left : left + 160] = draw("cat" if number % 2 else "dog", number, 160)
+        paths.append(tmp_path / f"{number}.png")
+        cv2.imwrite(str(paths[-1]), np.clip(frame[..., ::-1], 0, 255).astype(np.uint8))
+    groups = near_groups(examine(paths, tmp_path / "a.sqlite"))
+    assert len(set(groups)) >= 18  # two of them may stand in one place
+
+
 def test_an_image_that_is_near_two_groups_joins_them(tmp_path: Path) -> None:
     """All are compared with those before, and the last one alone is near both."""
-    colours = bytes(192)
+    thumbnail = bytes(3 * EDGE * EDGE)
 
     def finding(bits: int) -> Finding:
-        return Finding(str(bits), bits, colours, "")
+        return Finding(str(bits), bits, thumbnail, "")
 
     apart = (1 << (2 * NEAR)) - 1  # twice as many bits differ as may
     half = (1 << NEAR) - 1

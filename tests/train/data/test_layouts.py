@@ -154,11 +154,18 @@ def test_images_without_a_label_are_counted(
         shutil.copy(source, flat / "train" / f"żaba.{number}.png")
     classes, labelled = find_all([flat])
     assert (classes, len(labelled)) == (("cat", "dog", "żaba"), 8)
-    assert "left out: 1 image, as their names say no class and number" in caplog.text
+    assert "left out: 1 image not named by a class and a number" in caplog.text
     write_folder(folders, per_class=3)
     shutil.copy(source, folders / "IMG_0001.png")
     assert names(*find_all([folders])) == EXPECTED
-    assert "left out: 1 image, as they lie beside the folders of the classes" in caplog.text
+    assert "left out: 1 image beside the folders of the classes" in caplog.text
+
+
+def test_one_image_of_another_name_is_no_class(flat: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = flat / "train" / "cat.0.png"
+    shutil.copy(source, flat / "train" / "cover_1.png")
+    assert find_all([flat])[0] == ("cat", "dog")
+    assert "left out: 1 image not named by a class" in caplog.text
 
 
 def test_an_earlier_run_is_named_once(folders: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,7 +247,7 @@ def test_the_same_folders_in_each_class_are_no_classes(folders: Path) -> None:
 
 
 def test_a_data_set_in_parts_names_the_way(folders: Path, tmp_path: Path) -> None:
-    for part in ("train", "val"):
+    for part in ("test", "train", "val"):
         shutil.copytree(folders, tmp_path / "set" / part)
     with pytest.raises(DataError, match=r"did you mean .*train instead of"):
         find_all([tmp_path / "set"])

@@ -9,8 +9,10 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
+from catsdogs_edge.images.similarity import EDGE
 from catsdogs_train.data import split as split_module
-from catsdogs_train.data.split import Sample, Split, make_split
+from catsdogs_train.data.audit import Finding
+from catsdogs_train.data.split import Candidate, Sample, Split, make_split, take
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,18 @@ def test_sizes_are_taken_at_their_word(drawn: Path) -> None:
     larger = split(drawn, train_size=20, val_size=15)
     assert names(result.train) <= names(larger.train)
     assert names(result.val) <= names(larger.val)
+
+
+def test_each_class_has_its_first_image_before_others_have_more() -> None:
+    samples = [Sample(Path(f"{number}.png"), int(number >= 98), str(number)) for number in range(100)]
+    candidates = [
+        Candidate(sample, Finding(sample.sha256, 0, thumbnail(number), "")) for number, sample in enumerate(samples)
+    ]
+    assert {item.sample.label for item in take(candidates, 10, 0, "--train-size")} == {0, 1}
+
+
+def thumbnail(seed: int) -> bytes:
+    return np.random.default_rng(seed).bytes(3 * EDGE * EDGE)
 
 
 def test_a_folder_of_its_own_to_validate_on(drawn: Path, tmp_path: Path) -> None:

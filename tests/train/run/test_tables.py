@@ -18,6 +18,8 @@ def split(tmp_path: Path) -> Split:
 
 
 def test_what_is_written_is_read(tmp_path: Path, split: Split) -> None:
+    odd = replace(split.train[0], path=tmp_path / 'a\rb,\n"c.png')
+    split = replace(split, train=(odd, *split.train[1:]))
     write_split(tmp_path, split)
     assert read_split(tmp_path, CLASSES) == split
     assert not (tmp_path / "aside.csv").exists()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import decoded, read_bytes, resize
+from catsdogs_edge.images.similarity import EDGE, NEAR_COPY, centre, thumbnail
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.cache import cache_folder
@@ -30,15 +31,11 @@ On 4,000 photographs of cats and dogs, pairs up to 4 bits apart were the same im
 they were different images.
 """
 
-NEAR_COLOURS = 8.0
-"""By so much (of 255, on average) their colours on a grid of 8x8 may differ: the hash sees shapes alone, and drawings
-of one kind share them."""
-
-_HASHED_SIZE, _GRID = 64, 8
+_HASHED_SIZE = 64
 
 _REMEMBERED_AT_ONCE = 1000
-_VERSION = f"{cv2.__version__} {imagehash.__version__} 3"
-_SELECT = f"SELECT sha256, bits, colours, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
+_VERSION = f"{cv2.__version__} {imagehash.__version__} 4"
+_SELECT = f"SELECT sha256, bits, thumbnail, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +46,8 @@ class Finding:
     """SHA-256 of the content, in hexadecimal; empty if the file cannot be read at all."""
     bits: int
     """Perceptual hash (pHash: signs of the low frequencies of a cosine transform), 64 bits; 0 if it is no image."""
-    colours: bytes
-    """RGB on a grid of 8x8: 192 bytes; empty if it is no image."""
+    thumbnail: bytes
+    """What `SeenImages` compares; empty if it is no image."""
     problem: str
     """Why it is no image; empty if it is one."""
 
@@ -75,20 +72,20 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
 
 def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int | None]:
     """Finds for each image one of the others that is nearly the same: its index, or None."""
-    bits, colours = _arrays(others)
+    bits, thumbnails = _arrays(others)
     found: list[int | None] = []
-    for own_bits, own_colours in zip(*_arrays(images), strict=True):
-        close = _close(bits, colours, own_bits, own_colours)
+    for own_bits, own_thumbnail in zip(*_arrays(images), strict=True):
+        close = _close(bits, thumbnails, own_bits, own_thumbnail)
         found.append(int(close[0]) if len(close) else None)
     return found
 
 
 def near_groups(images: Sequence[Finding]) -> list[int]:
     """Returns for each image the smallest index of those that are nearly the same (its own, if it is alone)."""
-    bits, colours = _arrays(images)
+    bits, thumbnails = _arrays(images)
     groups = np.arange(len(images))
     for n in range(1, len(images)):  # a list of all pairs would take gigabytes, of the frames of a still camera
-        near = np.unique(groups[_close(bits[:n], colours[:n], bits[n], colours[n])])
+        near = np.unique(groups[_close(bits[:n], thumbnails[:n], bits[n], thumbnails[n])])
         if len(near):
             groups[n] = near[0]
         if len(near) > 1:  # this one joins them
@@ -97,18 +94,21 @@ def near_groups(images: Sequence[Finding]) -> list[int]:
 
 
 def _close(
-    bits: NDArray[np.uint64], colours: NDArray[np.int16], own_bits: np.uint64, own_colours: NDArray[np.int16]
+    bits: NDArray[np.uint64], thumbnails: NDArray[np.float32], own_bits: np.uint64, own_thumbnail: NDArray[np.float32]
 ) -> NDArray[np.intp]:
-    """Returns the indices of those that are nearly the same as one image."""
+    """Returns the indices of those that are nearly the same as one image.
+
+    Both must be close: the hash sees shapes alone, which drawings of one kind share, and frames of one camera.
+    """
     found = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
-    return np.asarray(found[np.abs(colours[found] - own_colours).mean(axis=1) <= NEAR_COLOURS], np.intp)
+    return np.asarray(found[np.abs(thumbnails[found] - own_thumbnail).mean(axis=1) < NEAR_COPY], np.intp)
 
 
-def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.int16]]:
-    """Returns hashes, shape (N,), and colours, shape (N, 192)."""
+def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
+    """Returns hashes, shape (N,), and thumbnails around their medians, shape (N, 3 * EDGE * EDGE)."""
     bits = np.array([image.bits for image in images], np.uint64)
-    colours = np.frombuffer(b"".join(image.colours for image in images), np.uint8)
-    return bits, colours.reshape(len(images), 3 * _GRID**2).astype(np.int16)
+    thumbnails = [centre(image.thumbnail) for image in images]
+    return bits, np.reshape(np.array(thumbnails, np.float32), (len(images), 3 * EDGE * EDGE))
 
 
 def _examine(path: Path, known: dict[str, Finding]) -> Finding:
@@ -121,24 +121,24 @@ def _examine(path: Path, known: dict[str, Finding]) -> Finding:
         return known[sha256]
     try:
         with decoded(data) as rgb:
-            small, colours = resize(rgb, _HASHED_SIZE), resize(rgb, _GRID)
+            small, tiny = resize(rgb, _HASHED_SIZE), thumbnail(rgb)
     except ImageError as error:
         return Finding(sha256, 0, b"", str(error))
-    return Finding(sha256, int(str(imagehash.phash(Image.fromarray(small))), 16), colours.tobytes(), "")
+    return Finding(sha256, int(str(imagehash.phash(Image.fromarray(small))), 16), tiny, "")
 
 
 class _Memory:
     """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
 
     def __init__(self, cache: Path | None) -> None:
-        self._path = cache or cache_folder() / "audit-3.sqlite"
+        self._path = cache or cache_folder() / "audit-4.sqlite"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "_Memory":
         with self._forgiving():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = sqlite3.connect(self._path, timeout=20)
-            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits TEXT, colours BLOB, problem TEXT"
+            columns = "sha256 TEXT PRIMARY KEY, version TEXT, bits TEXT, thumbnail BLOB, problem TEXT"
             self._connection.execute(f"CREATE TABLE IF NOT EXISTS findings ({columns})")
         return self
 
@@ -156,7 +156,7 @@ class _Memory:
 
     def remember(self, findings: Iterable[Finding]) -> None:
         """Adds some, for good."""
-        rows = [(item.sha256, _VERSION, f"{item.bits:x}", item.colours, item.problem) for item in findings]
+        rows = [(item.sha256, _VERSION, f"{item.bits:x}", item.thumbnail, item.problem) for item in findings]
         with self._forgiving():
             if self._connection is not None:
                 insert = "INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?)"

@@ -87,10 +87,10 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
     labels = tuple(sorted({label for _, label in flat}))
     if flat:
         _log.info("classes by the names of the files in %s: %s", root, ", ".join(labels))
-        _name_strays(folder, {path for path, _ in flat}, "their names say no class and number, as in cat.0.jpg")
+        _name_strays(folder, {path for path, _ in flat}, "not named by a class and a number, as cat.0.jpg is")
         return labels, [(path, labels.index(label)) for path, label in flat]
     names, found = find_labelled(folder)
-    _name_strays(folder, set(), "they lie beside the folders of the classes")
+    _name_strays(folder, set(), "beside the folders of the classes")
     folded: dict[str, str] = {}
     for name in names:
         if (other := folded.setdefault(name.casefold(), name)) != name:
@@ -102,15 +102,17 @@ def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
     """Warns of images in a folder that have no label."""
     strays = sorted(path for path in folder.iterdir() if looks_like_image(path.name) and path not in used)
     if strays:
-        _log.warning("left out: %s, as %s; such as %s", counted(len(strays), "image"), why, strays[0])
+        _log.warning("left out: %s %s; such as %s", counted(len(strays), "image"), why, strays[0])
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
     """Finds images that are named by their class, two or more of each; none where the names are those of a camera."""
     images = sorted(path for path in folder.iterdir() if looks_like_image(path.name))
     found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
+    every = Counter(label for _, label in found)
+    found = [(path, label) for path, label in found if every[label] >= 2]  # one such as cover_1.jpg is no class
     counts = Counter(label for _, label in found)
-    is_flat = 2 <= len(counts) <= _MOST_FLAT and min(counts.values()) >= 2
+    is_flat = 2 <= len(counts) <= _MOST_FLAT
     return found if is_flat and not _CAMERAS & {label.casefold().rstrip("_") for label in counts} else []
 
 

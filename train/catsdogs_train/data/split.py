@@ -254,7 +254,7 @@ def take(candidates: list[Candidate], count: int, seed: int, option: str, *, hig
     for label, indices in by_label.items():
         indices.sort(key=lambda index: (keys[index], candidates[index].finding.sha256), reverse=highest)
         # Ranks from 0 to 1 in each class: cutting off the lowest keeps every class in its share.
-        ranked += [((rank + 0.5) / len(indices), label, index) for rank, index in enumerate(indices)]
+        ranked += [(rank / len(indices), label, index) for rank, index in enumerate(indices)]
     chosen = sorted(index for _, _, index in sorted(ranked)[:count])
     return [candidates[index] for index in chosen]
 

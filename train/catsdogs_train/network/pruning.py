@@ -11,6 +11,7 @@ low-rank approximation by the pivoted Cholesky decomposition", 2012 (the choice)
 Like Ensembles of Relatively Shallow Networks", 2016 (whole blocks can go).
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ def choose(network: keras.Model, statistics: Statistics, target: float, size: in
 
     low, high = 0.0, 1.0
     if (least := cost_at(high)) > target:
-        most = estimate_cost(backbone) / least
+        most = math.floor(10 * estimate_cost(backbone) / least) / 10  # not more than can be reached
         raise DataError(
             f"the smallest network that can be made of it is {most:.1f} times faster: ask --faster for less"
         )

@@ -138,7 +138,7 @@ def few_images(count: int) -> str:
     points = 100 * (1 - accuracy_interval(count, count)[0])
     return (
         f"{count} images to validate on are few: even if all answers are right, up to {points:.1f} % of other images "
-        f"may get a wrong one. For a figure to half a point it takes {ENOUGH}, so about {5 * ENOUGH} in all."
+        f"may get a wrong one. For a figure to about a point it takes {ENOUGH}."
     )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.rows import csv_line
 from catsdogs_train.data.split import Sample, Split
 
 ASIDE = "aside.csv"
@@ -19,9 +20,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
     """Writes a table with a line of names."""
     # A path that is not UTF-8 goes through byte for byte.
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        stream.writelines(csv_line(row) for row in (header, *rows))
 
 
 def write_split(folder: Path, split: Split) -> None:

@@ -22,6 +22,7 @@ from onnx import numpy_helper
 
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.onnx_file import read_onnx_file
+from catsdogs_edge.output.files import atomic_file
 from catsdogs_train.backend import set_up_keras
 from catsdogs_train.network.resnet import add_ends, build_network, get_backbone, rebuild
 
@@ -35,8 +36,12 @@ def main(
     network: Annotated[Path, typer.Argument(help="The .keras file to write.")],
 ) -> None:
     """Writes the network."""
+    if network.suffix != ".keras" or network.exists():
+        raise SystemExit(f"{network}: expected the name of a new file that ends in .keras")
     set_up_keras(0)
-    read_back(model).save(network)
+    read = read_back(model)
+    with atomic_file(network) as temporary:
+        read.save(temporary)
 
 
 def read_back(model: Path) -> keras.Model:

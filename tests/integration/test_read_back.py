@@ -87,3 +87,11 @@ def test_another_file_is_refused(tmp_path: Path) -> None:
         read_back(tmp_path / "tiny.onnx")
     with pytest.raises(SystemExit, match=r"none\.onnx: no such model file"):
         read_back(tmp_path / "none.onnx")
+
+
+@pytest.mark.parametrize("name", ["mine.keras", "network.h5"])
+def test_a_file_that_is_there_stays_and_the_ending_is_keras(tmp_path: Path, name: str) -> None:
+    (tmp_path / "mine.keras").write_bytes(b"precious")
+    with pytest.raises(SystemExit, match=r"expected the name of a new file that ends in \.keras"):
+        run_path(str(SCRIPT))["main"](MODEL, tmp_path / name)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"precious"]

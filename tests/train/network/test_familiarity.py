@@ -124,11 +124,27 @@ def test_the_target_recall_is_kept_for_other_images_also_with_few(count: int) ->
     for seed in range(20):
         known, judges = drawn(count, 0, 3 * seed), drawn(count // 4, 0, 3 * seed + 1)
         detector = fit_distance(known, HEAD_WIDTH)
-        held_out = held_out_scores(partial(fit_distance, head_width=HEAD_WIDTH), known)
+        held_out = held_out_scores(partial(fit_distance, head_width=HEAD_WIDTH), known, range(len(known)))
         scores = np.concatenate([detector.score(judges), held_out])
         detector = detector.with_threshold_for(0.95, scores)
         kept.append((detector.score(drawn(200, 0, 3 * seed + 2)) >= 0).mean())
     assert np.mean(kept) >= 0.94
+
+
+def test_bursts_are_held_out_whole() -> None:
+    """The frames of one burst would tell the detector what the others are like."""
+    random = np.random.default_rng(0)
+    bursts = np.repeat(drawn(60, 0, 1), 6, axis=0)
+    known = (bursts + random.normal(0, 0.05, bursts.shape)).astype(np.float32)
+    fit = partial(fit_distance, head_width=HEAD_WIDTH)
+    others = fit(known).score(drawn(1000, 0, 2))
+    whole, apart = (
+        held_out_scores(fit, known, groups) for groups in ([number // 6 for number in range(360)], range(360))
+    )
+    assert abs(np.median(whole) - np.median(others)) < abs(np.median(apart) - np.median(others))
+    assert np.median(apart) > np.median(whole)
+    one_group = held_out_scores(fit, known, [7] * 360)
+    np.testing.assert_array_equal(one_group, apart)
 
 
 def test_copies_of_one_image_at_the_threshold_stay_together() -> None:

@@ -107,7 +107,7 @@ def _close(
 def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:
     """Returns hashes, shape (N,), and thumbnails around their medians, shape (N, 3 * EDGE * EDGE)."""
     bits = np.array([image.bits for image in images], np.uint64)
-    thumbnails = [centre(image.thumbnail) for image in images]
+    thumbnails = [centre(image.thumbnail or bytes(3 * EDGE * EDGE)) for image in images]
     return bits, np.reshape(np.array(thumbnails, np.float32), (len(images), 3 * EDGE * EDGE))
 
 

@@ -1,6 +1,5 @@
 """Finds images that show none of the classes."""
 
-import hashlib
 import logging
 import math
 from collections import Counter
@@ -9,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from catsdogs_edge.errors import DataError, ImageError
-from catsdogs_edge.images.decode import decode, read_bytes
+from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.discovery import find_images
 from catsdogs_edge.output.terminal import counted
+from catsdogs_train.data.audit import examine
 from catsdogs_train.data.split import Quarantined, Sample
 
 _log = logging.getLogger(__name__)
@@ -51,20 +50,16 @@ def find_outliers(
     known = {sample.sha256 for sample in samples}
     seen: dict[str, Path] = {}
     left_out = []
-    for path in _draw(folders, seed):
-        try:
-            data = read_bytes(path)
-            decode(data)
-        except ImageError as error:
-            left_out.append(Quarantined(path, str(error)))
-            continue
-        digest = hashlib.sha256(data).hexdigest()
-        if digest in known:
+    drawn = list(_draw(folders, seed))
+    for path, finding in zip(drawn, examine(drawn), strict=True):
+        if finding.problem:
+            left_out.append(Quarantined(path, finding.problem))
+        elif finding.sha256 in known:
             left_out.append(Quarantined(path, "in --other, and an image of a class as well"))
-        elif digest in seen:
-            left_out.append(Quarantined(path, f"the same file as {seen[digest]}"))
+        elif finding.sha256 in seen:
+            left_out.append(Quarantined(path, f"the same file as {seen[finding.sha256]}"))
         else:
-            seen[digest] = path
+            seen[finding.sha256] = path
     if len(seen) < FEWEST:
         raise DataError(
             f"--other {', '.join(map(str, folders))} holds {counted(len(seen), 'image')} to read in no class, "

@@ -53,7 +53,7 @@ class Timing:
     frozen: float = 5.0
     """Time of frames that are equal bit for bit until a camera counts as stuck; a sensor's noise never repeats."""
     retry: float = 0.5
-    """Wait before the first attempt to reconnect; doubled after each failure."""
+    """Wait before the first attempt to reconnect; doubled each time, until a connection lasts longer than the wait."""
     longest_retry: float = 30.0
     """Longest wait between two attempts."""
     tick: float = 0.25
@@ -122,7 +122,8 @@ class LiveSource:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""
         timing = self._timing
         base, seen, failures = 0, 0, 0
-        heard = time.monotonic()
+        heard = began = time.monotonic()
+        delay = 0.0
         detector = FrozenFrameDetector(timing.frozen, may_repeat=self._may_repeat)
         while True:
             if not self._grabber.wait(seen, timing.tick) and self._grabber.ended is None:
@@ -134,8 +135,9 @@ class LiveSource:
                 if silent <= max(timing.lost, timing.first if seen == 0 else 0.0):
                     continue
             elif (newest := self._grabber.newest()) and newest.count > seen:
+                began = began if seen else newest.captured
                 dropped, seen = newest.count - seen - 1, newest.count
-                heard, failures = newest.captured, 0
+                heard = newest.captured
                 error = detector.reject_reason(newest.bgr, newest.captured)
                 if not newest.is_settled:
                     error = "frames come again after a silence: is it the rest of a stream that broke off?"
@@ -149,6 +151,8 @@ class LiveSource:
                 continue
             self._grabber.stop()  # not `join`: it may hang in the driver, and releases the device when it returns
             self._abandoned = [grabber for grabber in (*self._abandoned, self._grabber) if grabber.is_alive()]
+            if seen and heard - began > delay:  # it has lasted longer than it was waited for
+                failures = 0
             failures += 1
             delay = min(timing.retry * 2 ** (failures - 1), timing.longest_retry)
             yield from self._lost(base + seen, delay)

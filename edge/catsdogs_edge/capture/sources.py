@@ -38,7 +38,7 @@ _OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
 _PLAYLISTS = (b"#EXTM3U", b"ffconcat", b"[playlist]")
 _COUNTED = (b"ftyp", b"RIFF")  # containers that hold the number of their frames; others estimate it
 _COUNTED_ENDINGS = frozenset({".avi", ".m4v", ".mov", ".mp4"})  # theirs
-_OPEN_MS, _READ_MS = 10_000, 5_000  # timeouts of FFmpeg; its own default is half a minute
+_OPEN_MS, _READ_MS = 10_000, 12_000  # timeouts of FFmpeg; no frame for 10 s is found before the second
 _LONGEST_WAIT = 15.0  # seconds for others that are being opened, before one is opened again
 
 

@@ -123,10 +123,7 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     """Opens the sources; of several, a camera that is away is lost at first, unless all are."""
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
 
-    found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names])
-    for first in found:
-        if not isinstance(first, Exception):
-            opened.callback(first.close)
+    found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names], opened)
     away = [first for first in found if isinstance(first, Exception)]
     if problem := next((error for error in away if not isinstance(error, SourceError)), None):
         raise problem
@@ -147,24 +144,24 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     return sources
 
 
-def _open_at_once(calls: "Sequence[Callable[[], Source]]") -> "list[Source | Exception]":
+def _open_at_once(calls: "Sequence[Callable[[], Source]]", opened: ExitStack) -> "list[Source | Exception]":
     """Opens each in a thread of its own, as a camera that is away takes long; returns what came of each."""
     found: dict[int, Source | Exception] = {}
 
     def attempt(number: int) -> None:
         try:
-            found[number] = calls[number]()
+            source = calls[number]()
+            opened.callback(source.close)  # at once: Ctrl-C may come while others are waited for
+            found[number] = source
         except Exception as error:  # noqa: BLE001 - for who asked
             found[number] = error
 
-    if len(calls) == 1:
-        attempt(0)
-    else:  # daemons, so that Ctrl-C waits for none
-        threads = [threading.Thread(target=attempt, args=(number,), daemon=True) for number in range(len(calls))]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+    # Daemons, and for one source, too: Ctrl-C waits for none.
+    threads = [threading.Thread(target=attempt, args=(number,), daemon=True) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     return [found[number] for number in range(len(calls))]
 
 

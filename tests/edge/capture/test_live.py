@@ -189,6 +189,21 @@ def test_an_unplugged_camera_is_tried_again_at_growing_intervals() -> None:
     assert any(re.match(r"next attempt in 0\.\d s: camera 0 cannot be opened$", frame.error) for frame in seen)
 
 
+def test_a_stream_of_single_frames_is_opened_at_growing_intervals() -> None:
+    attempts = []
+
+    def connect() -> Device:
+        attempts.append(time.monotonic())
+        return Device(frames(10_000) if len(attempts) == 6 else frames(1))
+
+    source = LiveSource(connect, "camera 0", timing=QUICK).wait()
+    until(source, lambda frame: len(attempts) == 6 and frame.state is State.LIVE)
+    source.close()
+    gaps = np.diff(attempts)
+    assert gaps[-1] > 3 * QUICK.retry
+    assert gaps[-1] > 1.5 * gaps[0]
+
+
 def test_blank_stand_ins_are_marked() -> None:
     def script() -> Iterator[BgrImage | Callable[[], object]]:
         yield image(1)

@@ -121,14 +121,13 @@ class LiveSource:
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""
         timing = self._timing
-        base, seen, failures = 0, 0, 0
+        base, seen, delay = 0, 0, 0.0
         heard = began = time.monotonic()
-        delay = 0.0
         detector = FrozenFrameDetector(timing.frozen, may_repeat=self._may_repeat)
         while True:
             if not self._grabber.wait(seen, timing.tick) and self._grabber.ended is None:
                 silent = time.monotonic() - heard
-                if seen == 0 and failures:
+                if seen == 0 and delay:
                     yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
                 elif silent > self._grabber.patience:
                     yield _no_frame(base + seen, State.STALE, f"no frame for {silent:.0f} s")
@@ -151,16 +150,14 @@ class LiveSource:
                 continue
             self._grabber.stop()  # not `join`: it may hang in the driver, and releases the device when it returns
             self._abandoned = [grabber for grabber in (*self._abandoned, self._grabber) if grabber.is_alive()]
-            if seen and heard - began > delay:  # it has lasted longer than it was waited for
-                failures = 0
-            failures += 1
-            delay = min(timing.retry * 2 ** (failures - 1), timing.longest_retry)
+            has_lasted = heard - began > delay  # longer than it was waited for
+            delay = timing.retry if has_lasted or not delay else min(2 * delay, timing.longest_retry)
             yield from self._lost(base + seen, delay)
             while sum(grabber.is_alive() for grabber in self._abandoned) >= _MAX_HANGING:
                 yield _no_frame(base + seen, State.LOST, f"{self.name} {HANGING}")
                 time.sleep(timing.tick)
             base, seen = base + seen, 0
-            heard = time.monotonic()
+            heard = began = time.monotonic()
             self._grabber = _Grabber(self._connect, timing)
             yield _no_frame(base, State.RECONNECTING, f"{self.name} is being opened again")
 

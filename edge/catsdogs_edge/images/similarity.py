@@ -44,11 +44,15 @@ class SeenImages:
         """Returns whether one that is remembered is a near copy."""
         if not self._rows:
             return False
-        differences = np.abs(np.stack(self._rows) - centre(one)).mean(axis=1)
-        return bool(differences.min() < NEAR_COPY)
+        return bool(find_near(np.stack(self._rows), centre(one)).any())
 
 
 def centre(one: bytes) -> NDArray[np.float32]:
     """Returns the levels of a thumbnail less their median, shape (3 * EDGE * EDGE,): equal in another light."""
     levels = np.frombuffer(one, np.uint8).astype(np.float32)
     return levels - np.median(levels)
+
+
+def find_near(thumbnails: NDArray[np.float32], one: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Returns which of N thumbnails, shape (N, 3 * EDGE * EDGE), are near copies of one; see `centre`."""
+    return np.asarray(np.abs(thumbnails - one).mean(axis=1) < NEAR_COPY)

@@ -17,7 +17,7 @@ from PIL import Image
 
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.images.decode import decoded, read_bytes, resize
-from catsdogs_edge.images.similarity import EDGE, NEAR_COPY, centre, thumbnail
+from catsdogs_edge.images.similarity import EDGE, centre, find_near, thumbnail
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.runtime.cpu import usable_cpus
 from catsdogs_train.data.cache import cache_folder
@@ -101,7 +101,7 @@ def _close(
     Both must be close: the hash sees shapes alone, which drawings of one kind share, and frames of one camera.
     """
     found = np.flatnonzero(np.bitwise_count(bits ^ own_bits) <= NEAR)
-    return np.asarray(found[np.abs(thumbnails[found] - own_thumbnail).mean(axis=1) < NEAR_COPY], np.intp)
+    return np.asarray(found[find_near(thumbnails[found], own_thumbnail)], np.intp)
 
 
 def _arrays(images: Sequence[Finding]) -> tuple[NDArray[np.uint64], NDArray[np.float32]]:

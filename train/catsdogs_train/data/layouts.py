@@ -109,11 +109,11 @@ def _flat(folder: Path) -> list[tuple[Path, str]]:
     """Finds images that are named by their class, two or more of each; none where the names are those of a camera."""
     images = sorted(path for path in folder.iterdir() if looks_like_image(path.name))
     found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
-    every = Counter(label for _, label in found)
-    found = [(path, label) for path, label in found if every[label] >= 2]  # one such as cover_1.jpg is no class
     counts = Counter(label for _, label in found)
-    is_flat = 2 <= len(counts) <= _MOST_FLAT
-    return found if is_flat and not _CAMERAS & {label.casefold().rstrip("_") for label in counts} else []
+    labels = {label for label, count in counts.items() if count >= 2}  # one image, such as cover_1.jpg, is no class
+    if not 2 <= len(labels) <= _MOST_FLAT or _CAMERAS & {label.casefold().rstrip("_") for label in labels}:
+        return []
+    return [(path, label) for path, label in found if label in labels]
 
 
 def _is_numbered(path: Path) -> bool:

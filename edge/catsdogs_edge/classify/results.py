@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from catsdogs_edge.classify.batching import ImageResult
 from catsdogs_edge.classify.resume import ALL_JSON_FIELDS, JSON_FIELDS, NOTHING, Done, resume_csv, resume_jsonl
 from catsdogs_edge.errors import ExitCode
-from catsdogs_edge.images.discovery import VIDEO_ENDINGS
+from catsdogs_edge.images.discovery import describe_left_out
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.model.prediction import file_fields, percent, prediction_columns
 from catsdogs_edge.output.rows import SCHEMA, CsvRows, JsonRows, Rows
@@ -146,8 +146,9 @@ class ClassifySummary:
         total = self._labels.total() + self._failed
         if not total and self.stayed:
             return f"{before}{self.stayed} are still where they were: remove their rows, and they are moved again"
+        left_out = f"; {described}" if (described := describe_left_out(self.left_out)) else ""
         if not total:
-            return (f"{before}no images are left" if before else "No images found") + self._describe_left_out()
+            return (f"{before}no images are left" if before else "No images found") + left_out
         counts = [f"{count} {label}" for label, count in sorted(self._labels.items())]
         if self._failed:
             counts.append(f"{self._failed} could not be classified")
@@ -155,14 +156,4 @@ class ClassifySummary:
             counts.append(f"{self.stayed} are still where they were")
         milliseconds = 1000 * (time.perf_counter() - self._start) / total
         rate = "" if self._waits else f"; {milliseconds:.1f} ms an image"
-        return f"{before}{counted(total, 'image')}: {', '.join(counts)}{rate}{self._describe_left_out()}"
-
-    def _describe_left_out(self) -> str:
-        """Says which files were passed over, by their endings."""
-        if not self.left_out:
-            return ""
-        counts = [f"{count} {ending or 'without an ending'}" for ending, count in self.left_out.most_common(3)]
-        more = self.left_out.total() - sum(count for _, count in self.left_out.most_common(3))
-        heic = " (HEIC: convert them to JPEG first)" if self.left_out.keys() & {".heic", ".heif"} else ""
-        videos = " (videos: catsdogs-cam)" if self.left_out.keys() & VIDEO_ENDINGS else ""
-        return f"; left out: {', '.join(counts)}{f', {more} others' if more else ''}{heic}{videos}"
+        return f"{before}{counted(total, 'image')}: {', '.join(counts)}{rate}{left_out}"

@@ -153,6 +153,26 @@ def expand(
     yield from (Path(error.filename) for error in closed)
 
 
+def find_in_folder(folder: Path) -> list[Path]:
+    """Finds the images in a folder, as `find_images` does, and says which files are left out."""
+    left_out: Counter[str] = Counter()
+    found = list(find_images([folder], left_out=left_out))
+    if left_out:
+        _log.info("%s: %s", folder, describe_left_out(left_out))
+    return found
+
+
+def describe_left_out(left_out: Counter[str]) -> str:
+    """Says how many files were passed over, by their endings, and what to do; nothing where there is none."""
+    if not left_out:
+        return ""
+    counts = [f"{count} {ending or 'without an ending'}" for ending, count in left_out.most_common(3)]
+    more = left_out.total() - sum(count for _, count in left_out.most_common(3))
+    heic = " (HEIC: convert them to JPEG first)" if left_out.keys() & {".heic", ".heif"} else ""
+    videos = " (videos: catsdogs-cam)" if left_out.keys() & VIDEO_ENDINGS else ""
+    return f"left out: {', '.join(counts)}{f', {more} others' if more else ''}{heic}{videos}"
+
+
 def looks_like_image(name: str) -> bool:
     """Returns whether a search through a folder takes a file of that name."""
     return not name.startswith(".") and os.path.splitext(name)[1].lower() in EXTENSIONS  # noqa: PTH122 - a million
@@ -230,5 +250,5 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     if len(inner) == 1 and len(*inner) >= 2 and {folder.name.casefold() for folder in folders} <= _PARTS:
         likely = next((folder for folder in folders if folder.name.casefold().startswith("train")), folders[0])
         raise DataError(f"{root} has the same folders in each of its folders: did you mean {likely} instead of {root}?")
-    found = [(path, label) for label, folder in enumerate(folders) for path in find_images([folder])]
+    found = [(path, label) for label, folder in enumerate(folders) for path in find_in_folder(folder)]
     return tuple(folder.name for folder in folders), found

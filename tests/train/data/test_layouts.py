@@ -338,3 +338,16 @@ def test_a_zip_without_images_is_named_and_not_a_folder_of_ours(tmp_path: Path) 
         find_all([archive])
     assert str(archive) in str(caught.value)
     assert "cache" not in str(caught.value)
+
+
+def test_files_that_are_no_images_are_named(
+    folders: Path, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    for name in ("one.heic", "two.HEIC", "list.txt"):
+        (folders / "cat" / name).touch()
+    find_all([folders])
+    assert f"{folders / 'cat'}: left out: 2 .heic, 1 .txt (HEIC: convert them to JPEG first)" in caplog.text
+    archive = zipped(folders, tmp_path / "pets.zip")
+    find_all([archive])
+    assert f"{archive}: left out: 2 .heic, 1 .txt (HEIC" in caplog.text

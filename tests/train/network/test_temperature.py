@@ -28,3 +28,10 @@ def test_it_takes_back_what_makes_a_network_too_sure_or_not_sure_enough(scale: f
 def test_where_no_answer_is_wrong_it_stays_at_one() -> None:
     logits, _ = draw(1, 3)
     assert fit_temperature(logits, logits.argmax(axis=1)) == 1.0
+
+
+def test_few_images_do_not_make_it_extreme() -> None:
+    logits, truth = draw(1, 2)
+    found = [fit_temperature(logits[start : start + 30], truth[start : start + 30]) for start in range(0, 3000, 30)]
+    assert max(found) < 2
+    assert min(found) > 0.5

@@ -70,6 +70,11 @@ def examine(paths: Sequence[Path], cache: Path | None = None) -> list[Finding]:
     return findings
 
 
+def group_near_copies(paths: Sequence[Path]) -> list[int]:
+    """Returns a number for each image that near copies of it share."""
+    return near_groups(examine(paths))
+
+
 def near_ones(images: Sequence[Finding], others: Sequence[Finding]) -> list[int | None]:
     """Finds for each image one of the others that is nearly the same: its index, or None."""
     bits, thumbnails = _arrays(others)

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.images.decode import EXTENSIONS, LARGEST_FILE
-from catsdogs_edge.images.discovery import class_folders, find_labelled, looks_like_image
+from catsdogs_edge.images.discovery import class_folders, describe_left_out, find_labelled, looks_like_image
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.cache import cache_folder
@@ -147,12 +147,16 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
         shutil.rmtree(folder)
     try:
         with zipfile.ZipFile(archive) as file, replace_folder(folder, frozenset()) as stage:
-            wanted = [entry for entry in file.infolist() if _is_image(entry, archive)]
+            entries = [entry for entry in file.infolist() if _is_wanted(entry, archive)]
+            endings = [PurePosixPath(entry.filename).suffix.lower() for entry in entries]
+            wanted = [entry for entry, ending in zip(entries, endings, strict=True) if ending in EXTENSIONS]
             _check_entries(wanted, archive)
             size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(stage).free
             if size > free:
                 raise DataError(f"{archive} holds {size >> 20} MB of images, {cache} has room for {free >> 20} MB")
             file.extractall(stage, wanted)
+            if others := Counter(ending for ending in endings if ending not in EXTENSIONS):
+                _log.info("%s: %s", archive, describe_left_out(others))
             (stage / _COUNT).write_text(str(len(wanted)), encoding="ascii")
     except OutputError:
         if not folder.is_dir():  # another process has unpacked it meanwhile
@@ -181,14 +185,14 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], archive: Path) -> None:
             raise DataError(f"{archive} holds '{entry.filename}' of {entry.file_size} bytes: do not trust this file")
 
 
-def _is_image(entry: zipfile.ZipInfo, archive: Path) -> bool:
-    """Returns whether an entry is an image; refuses a path that leads out of the folder, and links, which may."""
+def _is_wanted(entry: zipfile.ZipInfo, archive: Path) -> bool:
+    """Returns whether an entry is a file and not hidden; refuses a path that leads out of the folder, and links."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or _DRIVE.match(str(path)) or stat.S_ISLNK(entry.external_attr >> 16):
         raise DataError(f"{archive} holds '{entry.filename}', which leads out of it: do not trust this file")
     entry.filename = str(path) + "/" * entry.is_dir()
     is_hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    return not entry.is_dir() and not is_hidden and path.suffix.lower() in EXTENSIONS
+    return not entry.is_dir() and not is_hidden
 
 
 def in_words(names: Sequence[str]) -> str:

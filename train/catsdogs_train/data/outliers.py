@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.images.discovery import find_in_folder
 from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.audit import examine
 from catsdogs_train.data.split import Quarantined, Sample
@@ -91,7 +91,7 @@ def _draw(folders: Sequence[Path], seed: int) -> Iterator[Path]:
     """Yields `MOST` images at most, in the order of the folders, and in order in each."""
     left = MOST
     for folder in folders:
-        paths = list(find_images([folder]))
+        paths = find_in_folder(folder)
         chosen = np.sort(np.random.default_rng(seed).permutation(len(paths))[:left])
         left -= len(chosen)
         yield from (paths[index] for index in chosen)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.images.discovery import find_images
+from catsdogs_edge.images.discovery import find_in_folder
 from catsdogs_train.data.audit import examine, near_ones
 from catsdogs_train.data.split import Quarantined, Sample
 
@@ -23,7 +23,7 @@ def find_unlabelled(
     seen = {sample.sha256: sample.path for sample in (*known, *held_out)}
     mine = {path.resolve() for path in seen.values()}
     found = []
-    paths = [path for path in find_images([folder]) if path.resolve() not in mine]
+    paths = [path for path in find_in_folder(folder) if path.resolve() not in mine]
     findings = examine(paths)
     left_out = [Quarantined(path, item.problem) for path, item in zip(paths, findings, strict=True) if item.problem]
     good = [(path, item) for path, item in zip(paths, findings, strict=True) if not item.problem]

@@ -1,8 +1,10 @@
 """Asks of each training image what the others say that it is: where they are sure, its label may be wrong."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import StratifiedGroupKFold
 
 from catsdogs_edge.evaluation.metrics import Labels
 from catsdogs_edge.model.scores import Scores
@@ -14,25 +16,31 @@ FOLDS = 5
 _PENALTY = 0.03  # on the squared weights, for standardized features, beside the mean log loss
 
 
-def cross_validate(features: Features, labels: Labels, seed: int) -> Scores:
+def cross_validate(features: Features, labels: Labels, groups: Sequence[int], seed: int) -> Scores:
     """Returns, for images with features (N, W), probabilities of all classes (N, C) from others than that image.
 
-    Northcutt et al., "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021: out-of-sample
-    probabilities find wrong labels. With a class of fewer images than `FOLDS` there are fewer folds; the only image of
-    a class is taken for what it is.
+    Images of one of the `groups`, N numbers, are judged together: near copies share a wrong label. Northcutt et al.,
+    "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021: out-of-sample probabilities find wrong labels.
+    With a class of fewer groups than `FOLDS` there are fewer folds; the only group of a class is taken for what it is.
     """
-    counts = np.bincount(labels)
-    probabilities = np.zeros((len(labels), len(counts)), np.float32)
-    probabilities[np.arange(len(labels)), labels] = 1.0
-    several = np.flatnonzero(counts[labels] > 1)
+    names, members = np.unique(labels), np.asarray(groups)
+    group_counts = np.zeros(labels.max() + 1, np.int64)
+    group_counts[names] = [len(np.unique(members[labels == name])) for name in names]
+    probabilities = np.eye(len(group_counts), dtype=np.float32)[labels]
+    several = np.flatnonzero(group_counts[labels] > 1)
     if len(np.unique(labels[several])) < 2:  # no other class to take an image for
         return probabilities
-    features, labels = features[several], labels[several]
-    folds = min(FOLDS, int(counts[counts > 1].min()))
+    features, labels, members = features[several], labels[several], members[several]
+    folds = min(FOLDS, int(group_counts[group_counts > 1].min()))
     spread = features.std(axis=0)
     inputs = (features - features.mean(axis=0)) / (spread + 1e-3 * spread.mean() + 1e-6)
-    for rest, judged in StratifiedKFold(folds, shuffle=True, random_state=seed).split(inputs, labels):
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    for rest, fold in splitter.split(inputs, labels, members):
+        judged = fold[np.isin(labels[fold], labels[rest])]  # nobody else knows the other classes
+        if not len(judged) or len(np.unique(labels[rest])) < 2:
+            continue
         model = LogisticRegression(C=1 / (_PENALTY * len(rest)), class_weight="balanced", max_iter=200, tol=1e-3)
         model.fit(inputs[rest], labels[rest])
+        probabilities[several[judged]] = 0.0
         probabilities[np.ix_(several[judged], model.classes_)] = model.predict_proba(inputs[judged])
     return probabilities

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from catsdogs_edge.images.decode import RgbBatch, load_batch
 from catsdogs_edge.model.contract import NEITHER, has_neither
 from catsdogs_train.data.arrays import read_array
-from catsdogs_train.data.audit import examine, near_groups
+from catsdogs_train.data.audit import group_near_copies
 from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, HELD_OUT
 from catsdogs_train.data.split import ENOUGH, Sample
@@ -118,7 +118,8 @@ def fit_familiarity(
     else:
         features = look(make_batches(settings, chosen))
         fit_near = partial(fit_distance, head_width=len(layer.kernel))
-        detector = with_threshold(fit_near(features), held_out_scores(fit_near, features, _near_copies(chosen)))
+        groups = group_near_copies([sample.path for sample in chosen])
+        detector = with_threshold(fit_near(features), held_out_scores(fit_near, features, groups))
     return FamiliarityFit(
         detector=detector,
         target_recall=settings.keep,
@@ -149,7 +150,8 @@ def _fit_with_outliers(
     blank = look(draw_blank_frames(_BLANK, settings.input_size, settings.seed, list(blurred)))
     views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
     every = np.concatenate([blank, *views])
-    held_out = held_out_scores(lambda part: learn(part, every), features, _near_copies([*plain, *soft]))
+    groups = group_near_copies([sample.path for sample in (*plain, *soft)])
+    held_out = held_out_scores(lambda part: learn(part, every), features, groups)
 
     def fit(indices: NDArray[np.intp]) -> Detector:
         some = np.concatenate([blank, *(view[indices] for view in views)])
@@ -159,8 +161,3 @@ def _fit_with_outliers(
     # Each fold is judged by what was learned from the rest.
     scores = [fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold]) for fold in judging]
     return fit(np.arange(len(outliers))), scores
-
-
-def _near_copies(samples: Sequence[Sample]) -> list[int]:
-    """Returns a number for each image that near copies share."""
-    return near_groups(examine([sample.path for sample in samples]))

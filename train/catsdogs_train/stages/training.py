@@ -7,6 +7,7 @@ import numpy as np
 from catsdogs_edge.model.scores import Scores
 from catsdogs_edge.output.files import atomic_files
 from catsdogs_train.data.arrays import is_whole, read_array
+from catsdogs_train.data.audit import group_near_copies
 from catsdogs_train.network.cross_validation import cross_validate
 from catsdogs_train.network.familiarity import attach
 from catsdogs_train.network.resnet import get_backbone, unfreeze
@@ -81,6 +82,7 @@ def _probabilities_by_others(context: TrainingContext) -> Scores | None:
     file = context.checkpoint.features("0")
     if not is_whole(file):
         return None
-    labels = np.array([sample.label for sample in context.split.train], np.int64)
-    width = get_backbone(context.network).output.shape[-1]
-    return cross_validate(np.array(read_array(file)[:, :width]), labels, context.settings.seed)
+    samples, width = context.split.train, get_backbone(context.network).output.shape[-1]
+    labels = np.array([sample.label for sample in samples], np.int64)
+    groups = group_near_copies([sample.path for sample in samples])
+    return cross_validate(np.array(read_array(file)[:, :width]), labels, groups, context.settings.seed)

@@ -178,26 +178,27 @@ class Review:
         deleted = gone = 0
         with self._lock:
             there = {item.path.name: item for item in find_collected(self.folder)}
-            for name, label in self._said.items():
-                if label == UNSURE:
-                    continue
-                if name not in there:
-                    gone += 1
-                    continue
-                remember_seen(self.folder, there[name].thumbnail)
-                if label == DELETE:
-                    self._delete(there[name])
-                    deleted += 1
-                elif self._move(there[name], label):
-                    moved[label] = moved.get(label, 0) + 1
-                else:
-                    gone += 1
-            self._said = {name: label for name, label in self._said.items() if label == UNSURE and name in there}
-            self._compact()
+            try:
+                for name, label in list(self._said.items()):
+                    if name not in there:
+                        gone += label != UNSURE
+                    elif label == UNSURE:
+                        continue
+                    elif label == DELETE:
+                        self._delete(there[name])
+                        deleted += 1
+                    elif self._move(there[name], label):
+                        moved[label] = moved.get(label, 0) + 1
+                    else:
+                        gone += 1
+                    del self._said[name]  # at once: the next one may fail
+            finally:
+                self._compact()
         return Confirmed(moved, deleted, gone)
 
     def _move(self, item: Collected, label: str) -> bool:
         """Moves an image and its row; returns False where it had to make room for a newer one, just now."""
+        remember_seen(self.folder, item.thumbnail)
         for name in self.classes:
             make_folder(self.out / CLASSES / name)  # one without an image, too: training wants all of them
         folder, rows = self.out / OTHER if label == NEITHER else self.out / CLASSES / label, self.out / ROWS
@@ -232,6 +233,7 @@ class Review:
         raise AssertionError  # names do not end
 
     def _delete(self, item: Collected) -> None:
+        remember_seen(self.folder, item.thumbnail)
         with write_errors(self.folder):
             item.path.unlink(missing_ok=True)
             item.path.with_suffix(".json").unlink(missing_ok=True)

@@ -20,7 +20,9 @@ START = b"\xff\xd8"
 MOST_SCANS = 100
 """An image of thousands of scans takes minutes to decode; those that cameras and programs write have up to 20."""
 
-_LONGEST_EDGE = 65_000  # pixels; the format has 16 bits for each
+LONGEST_EDGE = 65_000
+"""Pixels; the format has 16 bits for each."""
+
 _END = b"\xff\xd9"
 _MARKER = re.compile(rb"\xff[^\x00\x01\xff\xd0-\xd8]")  # inside of a scan, others than these end it (ITU-T T.81, B.1.1)
 _APP1, _PROGRESSIVE, _SCAN = 0xE1, 0xC2, 0xDA
@@ -70,18 +72,20 @@ def decode_jpeg(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.
         raise ImageError(f"{kind} JPEG: {error}") from error
 
 
-def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80, order: str = "RGB") -> bytes:
-    """Encodes uint8 (H, W, 3), in the order RGB or BGR; see `fit`."""
-    pixels = np.ascontiguousarray(fit(pixels))
+def encode_jpeg(
+    pixels: NDArray[np.uint8], quality: int = 80, order: str = "RGB", longest: int = LONGEST_EDGE
+) -> bytes:
+    """Encodes uint8 (H, W, 3), in the order RGB or BGR; shrinks it first where an edge is longer, in pixels."""
+    pixels = np.ascontiguousarray(fit(pixels, longest))
     return bytes(simplejpeg.encode_jpeg(pixels, quality, colorspace=order, colorsubsampling="420"))
 
 
-def fit(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Shrinks what is too long for the format, uint8 (H, W, 3), and returns all else as it is."""
-    if max(pixels.shape) <= _LONGEST_EDGE:
+def fit(pixels: NDArray[np.uint8], longest: int = LONGEST_EDGE) -> NDArray[np.uint8]:
+    """Shrinks an image with a longer edge, uint8 (H, W, 3), and returns any other as it is; the format has a limit."""
+    if max(pixels.shape) <= longest:
         return pixels
-    shrink = _LONGEST_EDGE / max(pixels.shape)
-    return np.asarray(cv2.resize(pixels, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = (max(round(edge * longest / max(pixels.shape)), 1) for edge in pixels.shape[:2])
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def _decode(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.uint8]:

@@ -299,3 +299,18 @@ def test_what_is_no_image_gets_no_label(tmp_path: Path) -> None:
     review.say(["gone.jpg", "../other.jpg"], "cat")
     assert review.label_of("gone.jpg") is None
     assert (tmp_path / "labels.jsonl").read_bytes() == b""
+
+
+def test_what_was_moved_before_an_error_has_not_gone(tmp_path: Path) -> None:
+    names = collect(tmp_path, 3)
+    out = tmp_path / "labelled"
+    (out / "classes").mkdir(parents=True)
+    (out / "classes" / "dog").touch()  # in the way of its folder
+    review = open_review(tmp_path)
+    review.say(names[:1], DELETE)
+    review.say(names[1:], "dog")
+    with pytest.raises(OutputError):
+        review.confirm()
+    (out / "classes" / "dog").unlink()
+    done = review.confirm()
+    assert (done.moved, done.deleted, done.gone) == ({"dog": 2}, 0, 0)

@@ -414,3 +414,25 @@ def test_a_phone_has_no_keys_and_everything_in_reach(browser: "Browser", reviewe
     sizes = page.evaluate(f"{every}.map((button) => button.getBoundingClientRect().height)")
     assert min(sizes) >= 44
     context.close()
+
+
+def test_on_a_phone_twelve_classes_hide_no_image(browser: "Browser", tmp_path: Path, familiar: Path) -> None:
+    collect(tmp_path, 9)
+    classes = (*(f"Kind_{number}" for number in range(11)), "a_kind_with_a_name_" + 4 * "that_is_very_long_")
+    review = Review(tmp_path, classes, tmp_path / "labelled")
+    server = WebServer(make_box(Classifier.load(familiar), familiar, LOCAL, None, review))
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page = context.new_page()
+    page.goto(server.url)
+    page.wait_for_selector(".tile")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.evaluate("window.scrollTo(0, document.body.scrollHeight)")
+    last, dock = ({} | (page.locator(name).last.bounding_box() or {}) for name in (".tile", "#dock"))
+    assert last["y"] + last["height"] <= dock["y"]
+    page.tap("#labels button >> nth=11")  # the list of labels scrolls
+    expect_text(page, "#count", "1 of 9")
+    marks = "[...document.querySelectorAll('.label i')].map((mark) => getComputedStyle(mark).backgroundColor)"
+    assert len(set(page.evaluate(marks)[:12])) == 12
+    context.close()
+    server.close()
+    review.close()

@@ -131,7 +131,6 @@ def test_what_the_day_began_with_is_not_forgotten(camera: FakeCamera) -> None:
     clock.see("neither", 0)
     clock.see("cat", 108_000)
     assert [span.name for span in camera.history.timeline(86_400, 108_060, 720)] == ["neither", "cat"]
-    assert camera.history.since == 108_000
 
 
 def test_a_clock_that_is_set_back_breaks_nothing(camera: FakeCamera) -> None:

@@ -256,3 +256,21 @@ def test_why_colours_what_speaks_for_the_answer_and_changes_nothing_else(
     assert client.get("snapshot.jpg?drawn=0&why=1").content == why.content
     assert client.get("api/v1/state").json()["model"]["maps"] is True
     assert client.get("frame.jpg?why=2").status_code == 400
+
+
+def test_a_large_frame_is_shrunk_but_not_a_snapshot(camera: FakeCamera, client: httpx.Client) -> None:
+    camera.show("cat", rgb=plain(RED, 1080, 4000))
+    assert decode(client.get("frame.jpg").content).shape == (518, 1920, 3)
+    assert decode(client.get("frame.jpg?drawn=1").content).shape == (518, 1920, 3)
+    assert decode(client.get("snapshot.jpg").content).shape == (1080, 4000, 3)
+    assert decode(client.get("api/v1/events/1.jpg").content).shape == (518, 1920, 3)
+
+
+def test_how_long_the_same_has_been_shown_does_not_depend_on_the_clock(
+    camera: FakeCamera, client: httpx.Client
+) -> None:
+    camera.show("cat", moment=0.0)  # as on a box that learns the time later
+    camera.show("cat")
+    lasted = words(client.get("frame.jpg"))["lasted_s"]
+    assert isinstance(lasted, float)
+    assert 0 <= lasted < 60

@@ -11,6 +11,7 @@ from catsdogs_edge.capture.frames import State
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.stream.frame_result import FrameResult
+from catsdogs_edge.web.camera.hub import LONGEST_SHOWN
 
 MOST_EVENTS = 500
 MOST_IMAGE_BYTES = 48 * 2**20
@@ -72,13 +73,13 @@ class History:
         self._images: dict[int, bytes] = {}
         self._image_bytes = 0
         self._changes: deque[tuple[float, str]] = deque(maxlen=MOST_CHANGES)
-        self._last_image = 0.0
+        self._changed = self._last_image = 0.0
         self.last_id = 0
 
     @property
-    def since(self) -> float | None:
-        """Since when the same is shown, in seconds since 1970; None before the first result."""
-        return self._changes[-1][0] if self._changes else None
+    def lasted(self) -> float:
+        """Seconds for which the same has been shown, whatever the clock says; 0 before the first result."""
+        return round(time.monotonic() - self._changed, 1) if self._changes else 0.0
 
     def add(self, result: FrameResult) -> Event | None:
         """Takes a result; returns the event that it is, if it is one."""
@@ -88,8 +89,9 @@ class History:
         image = b""
         rgb, now = result.frame.rgb, time.monotonic()
         if rgb is not None and change.label is not None and now - self._last_image >= _SECONDS_BETWEEN_IMAGES:
-            image, self._last_image = encode_jpeg(rgb), now
+            image, self._last_image = encode_jpeg(rgb, longest=LONGEST_SHOWN), now
         kind = EventKind.STATE if change.label is None else EventKind.LABEL
+        self._changed = now
         with self._lock:
             self._changes.append((result.frame.time, change.name))
             return self._keep(result, kind, image)

@@ -15,7 +15,7 @@ from functools import partial
 
 from catsdogs_edge.cam.overlay import Annotator
 from catsdogs_edge.capture.frames import Frame, State
-from catsdogs_edge.images.jpeg import encode_jpeg
+from catsdogs_edge.images.jpeg import LONGEST_EDGE, encode_jpeg
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.pace import Pace
@@ -26,6 +26,9 @@ MOST_VIEWERS = 32
 SILENCE = 5.0
 """Seconds without any word of the camera's thread until what it said last is no news: its driver, or a pipe, hangs. Of
 a camera that is slower, three times the usual interval."""
+
+LONGEST_SHOWN = 1920
+"""Pixels of the longer edge of live frames and of events: larger ones would come too late over a slow line."""
 
 _KEPT = 6  # encoded images: plain, drawn and explained, of this frame and the one before
 
@@ -62,7 +65,7 @@ class Hub:
         self._changed = asyncio.Event()
         self._annotator = Annotator(provider)
         self._explainer = explainer
-        self._encoded: OrderedDict[tuple[int, bool, bool], asyncio.Future[bytes]] = OrderedDict()
+        self._encoded: OrderedDict[tuple[int, bool, bool, bool], asyncio.Future[bytes]] = OrderedDict()
         self._pool = ThreadPoolExecutor(1, "catsdogs-encode")
 
     @property
@@ -142,15 +145,15 @@ class Hub:
         finally:
             self.leave()
 
-    async def jpeg(self, newest: Newest, *, drawn: bool, why: bool = False) -> bytes:
+    async def jpeg(self, newest: Newest, *, drawn: bool, why: bool = False, whole: bool = False) -> bytes:
         """Returns a result as JPEG, encoded once for all who ask.
 
-        `drawn`: with the answer on it; `why`: with what speaks for the answer in colour.
+        `drawn`: with the answer on it; `why`: with what speaks for the answer in colour; `whole`: in its full size.
         """
-        key = newest.sequence, drawn, why
+        key = newest.sequence, drawn, why, whole
         if key not in self._encoded:
-            work = partial(self._explain, drawn=drawn) if why else self._draw if drawn else self._plain
-            self._encoded[key] = asyncio.get_running_loop().run_in_executor(self._pool, work, newest)
+            work = partial(self._encode, newest, drawn=drawn, why=why, whole=whole)
+            self._encoded[key] = asyncio.get_running_loop().run_in_executor(self._pool, work)
             self.encodes += 1
             while len(self._encoded) > _KEPT:
                 self._encoded.popitem(last=False)
@@ -174,20 +177,17 @@ class Hub:
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
-    def _plain(self, newest: Newest) -> bytes:
-        assert newest.imaged is not None and newest.imaged.rgb is not None  # noqa: S101, PT018 - for mypy
-        return encode_jpeg(newest.imaged.rgb)
-
-    def _explain(self, newest: Newest, *, drawn: bool) -> bytes:
-        if self._explainer is not None and newest.result.frame.rgb is not None:
+    def _encode(self, newest: Newest, *, drawn: bool, why: bool, whole: bool) -> bytes:
+        longest = LONGEST_EDGE if whole else LONGEST_SHOWN
+        if why and self._explainer is not None and newest.result.frame.rgb is not None:
             result = self._explainer.explain(newest.result)
             newest = replace(newest, result=result, imaged=result.frame)
-        return self._draw(newest) if drawn else self._plain(newest)
-
-    def _draw(self, newest: Newest) -> bytes:
+        if not drawn:
+            assert newest.imaged is not None and newest.imaged.rgb is not None  # noqa: S101, PT018 - for mypy
+            return encode_jpeg(newest.imaged.rgb, longest=longest)
         if newest.result.frame.rgb is None and newest.imaged is not None:
             self._annotator.see(newest.imaged)  # nobody may have asked for that one
-        return encode_jpeg(self._annotator.annotate(newest.result), order="BGR")
+        return encode_jpeg(self._annotator.annotate(newest.result), order="BGR", longest=longest)
 
 
 class TooManyViewersError(Exception):

@@ -1,13 +1,12 @@
 """Routes for the live image: pulled frame by frame, or pushed as MJPEG."""
 
-import time
 from collections.abc import AsyncIterator
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from catsdogs_edge.web.camera.hub import Hub, Newest
+from catsdogs_edge.web.camera.hub import LONGEST_SHOWN, Hub, Newest
 from catsdogs_edge.web.endpoint import (
     Box,
     Endpoint,
@@ -35,8 +34,7 @@ def describe(shown: Box, watched: WatchedSource, newest: Newest) -> str:
             "sequence": newest.sequence,
             "event": watched.history.last_id,
             "fps": round(newest.result.fps, 1),
-            "now": round(time.time(), 3),
-            "since": watched.history.since,
+            "lasted_s": watched.history.lasted,
             "state": state.value,
             "reason": reason or None,
             "row": shown.row(newest.result),
@@ -45,14 +43,15 @@ def describe(shown: Box, watched: WatchedSource, newest: Newest) -> str:
     )
 
 
-def _regions(newest: Newest) -> dict[str, list[dict[str, object]]]:
-    """Returns where the regions of a frame lie, in its pixels, and what is to be seen there; nothing without any."""
+def _regions(newest: Newest) -> dict[str, object]:
+    """Returns where the regions of a frame lie, in its pixels, its width, and what they show; nothing without any."""
     rgb = newest.result.frame.rgb
     if rgb is None or not newest.result.regions:
         return {}
     height, width = rgb.shape[:2]
     parts = [(part, part.region) for part in newest.result.regions if part.region and part.region.fits(width, height)]
     return {
+        "width": width,
         "regions": [
             {"name": region.name, "label": part.label or None, "box": region.box(width, height)}
             for part, region in parts
@@ -89,7 +88,7 @@ async def snapshot(request: Request) -> Response:
     newest = hub.current()
     if newest is None or newest.imaged is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
-    return Response(await hub.jpeg(newest, drawn=bool(drawn), why=bool(why)), media_type="image/jpeg")
+    return Response(await hub.jpeg(newest, drawn=bool(drawn), why=bool(why), whole=True), media_type="image/jpeg")
 
 
 async def stream(request: Request) -> Response:
@@ -117,7 +116,8 @@ ENDPOINTS = (
         method="GET",
         path="/frame.jpg",
         handler=frame,
-        summary="The newest frame whose number is not `after`; waits for one. What is seen is JSON in X-Catsdogs.",
+        summary="The newest frame whose number is not `after`; waits for one. What is seen is JSON in X-Catsdogs. "
+        f"A frame with an edge of more than {LONGEST_SHOWN} pixels is shrunk to that.",
         tag="live",
         query={
             "after": "Number of the last frame that the client has.",
@@ -140,7 +140,7 @@ ENDPOINTS = (
         method="GET",
         path="/snapshot.jpg",
         handler=snapshot,
-        summary="The newest frame, at once.",
+        summary="The newest frame, at once, in its full size.",
         tag="live",
         query={"drawn": "0: without the answer drawn on it.", **_WHY},
         answers={200: "image/jpeg", 400: "application/json", 503: "application/json"},

@@ -7,7 +7,10 @@ const GONE = new Set(["stale", "lost", "reconnecting"]);
 // The colour of a label or a state: a class has the one of its number.
 export function colour(name, classes) {
   const index = classes.indexOf(name);
-  if (index >= 0) return `var(--class-${index % 6})`;
+  if (index >= 0) {
+    const mark = `var(--class-${index % 6})`;
+    return index % 12 < 6 ? mark : `color-mix(in oklab, ${mark} 55%, var(--ink))`; // darker, or lighter where it is dark
+  }
   return GONE.has(name) ? "var(--gone)" : "var(--neither)";
 }
 

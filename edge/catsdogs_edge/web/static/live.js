@@ -5,12 +5,13 @@ const STATES = { live: "live", stale: "no fresh image", lost: "camera lost", rec
 const HOLD_SECONDS = 15; // the box answers within 10 s, with a frame or without
 const LIMITED = { seconds: HOLD_SECONDS };
 const MOST_SHOWN = 60;
+const MOST_EVENTS = 300; // of which those are shown that are asked for
 const REFRESH_MS = 1000; // between two looks at the events: a scene may flicker
 const AGAIN = "This page tries again by itself.";
 
 const canvas = $("image");
 const pen = canvas.getContext("2d", { alpha: false });
-const shown = { after: 0, why: false, event: -1, state: "", label: "", since: 0, row: null, hasImage: false, box: null, bars: null, events: [], kind: "classes", hours: 6 };
+const shown = { after: 0, why: false, event: -1, state: "", label: "", row: null, hasImage: false, box: null, bars: null, events: [], kind: "classes", hours: 6 };
 
 function setState(state, text = "") {
   const offline = state === "offline";
@@ -42,7 +43,7 @@ function setState(state, text = "") {
   shown.bars?.show(null);
 }
 
-function showRow(row, fps, state, reason) {
+function showRow({ row, fps, state, reason, lasted_s: lasted }) {
   shown.row = row;
   setState(state, reason ?? row.error ?? "");
   if (row.smoothed_label == null || state !== "live") return;
@@ -59,7 +60,7 @@ function showRow(row, fps, state, reason) {
   $("label").textContent = label;
   const known = classes.includes(label);
   $("probability").textContent = known ? percent(probability) : "";
-  $("since").textContent = `for ${duration(shown.since)}`;
+  $("since").textContent = `for ${duration(lasted)}`;
   $("if").hidden = known;
   $("bars").classList.toggle("faint", !known);
   $("caption").style.setProperty("--mark", mark);
@@ -89,11 +90,13 @@ async function drawImage(answer) {
   shown.hasImage = true;
 }
 
-function drawRegions(regions) {
+// Boxes are in pixels of the frame, which the box may have shrunk by `scale`.
+function drawRegions(regions, scale) {
   const unit = Math.max(Math.min(canvas.height, canvas.width * 0.75), 240) / 480;
   pen.lineWidth = 2 * unit;
   pen.font = `${16 * unit}px system-ui, sans-serif`;
-  for (const { name, label, box: [left, top, right, bottom] } of regions) {
+  for (const { name, label, box } of regions) {
+    const [left, top, right, bottom] = box.map((edge) => edge * scale);
     const isSeen = label != null && shown.box.model.classes.includes(label);
     pen.strokeStyle = isSeen ? "#e69f00" : "#aaaaaa";
     pen.strokeRect(left, top, right - left, bottom - top);
@@ -116,15 +119,16 @@ async function showLastImage() {
 async function showFrame(answer) {
   const words = answer.headers.get("X-Catsdogs");
   if (!words) return;
-  const { sequence, event, fps, row, now, since, state, reason, regions } = JSON.parse(words);
-  shown.since = since == null ? 0 : now - since;
-  shown.after = sequence;
-  if (answer.status === 200) await drawImage(answer);
-  if (answer.status === 200) drawRegions(regions ?? []);
-  showRow(row, fps, state, reason);
+  const seen = JSON.parse(words);
+  shown.after = seen.sequence;
+  if (answer.status === 200) {
+    await drawImage(answer);
+    drawRegions(seen.regions ?? [], canvas.width / seen.width);
+  }
+  showRow(seen);
   if (!shown.hasImage && answer.status !== 200) await showLastImage();
-  if (event !== shown.event) {
-    shown.event = event;
+  if (seen.event !== shown.event) {
+    shown.event = seen.event;
     void refresh();
   }
 }
@@ -240,8 +244,9 @@ async function refresh() {
 async function load() {
   if (!shown.box || document.hidden) return;
   try {
-    const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300", LIMITED), askJson(`api/v1/timeline?hours=${shown.hours}`, LIMITED)]);
-    shown.events = events.reverse();
+    const after = shown.events[0]?.id ?? 0;
+    const [{ events }, spans] = await Promise.all([askJson(`api/v1/events?after=${after}&limit=${MOST_EVENTS}`, LIMITED), askJson(`api/v1/timeline?hours=${shown.hours}`, LIMITED)]);
+    shown.events = [...events.reverse(), ...shown.events].slice(0, MOST_EVENTS);
     drawEvents();
     drawTimeline(spans);
   } catch {
@@ -258,6 +263,7 @@ async function start() {
     shown.bars = new Bars($("bars"), box.model.classes);
   }
   shown.event = -1;
+  shown.events = []; // another box counts them anew
   $("source").textContent = box.source ?? "";
   $("source").title = box.source ?? "";
   $("model").textContent = describeModel(box.model);

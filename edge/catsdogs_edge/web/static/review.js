@@ -217,6 +217,7 @@ async function load() {
   select(Math.max(first, 0), { focus: false });
 }
 
+new ResizeObserver(() => document.documentElement.style.setProperty("--dock", `${$("dock").offsetHeight}px`)).observe($("dock"));
 $("confirm").addEventListener("click", askIfSure);
 $("sure").addEventListener("close", () => $("sure").returnValue === "yes" && void confirm());
 $("agree").addEventListener("click", () => !shown.busy && agree());

@@ -72,9 +72,7 @@ def decode_jpeg(data: bytes, most_pixels: int, most_reduced: int) -> NDArray[np.
         raise ImageError(f"{kind} JPEG: {error}") from error
 
 
-def encode_jpeg(
-    pixels: NDArray[np.uint8], quality: int = 80, order: str = "RGB", longest: int = LONGEST_EDGE
-) -> bytes:
+def encode_jpeg(pixels: NDArray[np.uint8], quality: int = 80, order: str = "RGB", longest: int = LONGEST_EDGE) -> bytes:
     """Encodes uint8 (H, W, 3), in the order RGB or BGR; shrinks it first where an edge is longer, in pixels."""
     pixels = np.ascontiguousarray(fit(pixels, longest))
     return bytes(simplejpeg.encode_jpeg(pixels, quality, colorspace=order, colorsubsampling="420"))

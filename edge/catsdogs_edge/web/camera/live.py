@@ -55,7 +55,7 @@ def _regions(newest: Newest) -> dict[str, object]:
         "regions": [
             {"name": region.name, "label": part.label or None, "box": region.box(width, height)}
             for part, region in parts
-        ]
+        ],
     }
 
 

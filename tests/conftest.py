@@ -158,7 +158,7 @@ def call_here(
 
     `env` takes the place of the environment.
     """
-    run = importlib.import_module("catsdogs_edge.cli.app").run
+    run = importlib.import_module("catsdogs_edge.cli.process").run
     handlers = {number: signal.getsignal(number) for number in HANDLED}
     environment = dict(os.environ)
 

@@ -24,7 +24,7 @@ from catsdogs_edge.errors import ParityError
 from catsdogs_edge.model import class_maps
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.contract import Contract, Precision
-from catsdogs_export.float_nodes import values_behind
+from catsdogs_export.float_nodes import ancestors_of
 from catsdogs_export.parity import largest_difference
 from catsdogs_export.predictors import load_batches
 from catsdogs_export.run_folder import LabelledImage
@@ -205,7 +205,7 @@ def _evidence(maps: class_maps.BatchMaps) -> _Floats:
 def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tuple[str, str | None]:
     """Returns the names of the feature maps that logits and, beside them, familiarity are pooled from."""
     nodes = model.graph.node
-    behind = values_behind(nodes, contract.logits_name)
+    behind = ancestors_of(nodes, contract.logits_name)
     pools = [node for node in nodes if node.op_type == "GlobalAveragePool"]
     last = [node.input[0] for node in pools if node.output[0] in behind]
     earlier = [node.input[0] for node in pools if node.output[0] not in behind]

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.output.native_stderr import importing_tensorflow
 from catsdogs_edge.output.terminal import counted
+from catsdogs_edge.runtime.imports import importing_tensorflow
 from catsdogs_edge.runtime.providers import Provider
 from catsdogs_export.options import ExportOptions
 

@@ -17,7 +17,7 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
     floats would take longer than all the rest of it.
     """
     names = []
-    behind = values_behind(nodes, contract.probabilities_name) - values_behind(nodes, contract.logits_name)
+    behind = ancestors_of(nodes, contract.probabilities_name) - ancestors_of(nodes, contract.logits_name)
     reached = {contract.input_name}
     for node in nodes:
         first = node.op_type not in {"Conv", "QuantizeLinear"} and reached & set(node.input)
@@ -26,13 +26,13 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
         if first or behind & set(node.output):
             names.append(node.name)
     if contract.familiarity:
-        both = [values_behind(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
+        both = [ancestors_of(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
         alone = [node for node in nodes if node.output[0] in both[0] - both[1] and node.op_type != "GlobalAveragePool"]
         names += [node.name for node in alone if node.name not in names]
     return names
 
 
-def values_behind(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
+def ancestors_of(nodes: Sequence[onnx.NodeProto], output: str) -> set[str]:
     """Returns the names of all values that an output follows from, and itself."""
     needed = {output}
     for node in reversed(nodes):

@@ -94,7 +94,7 @@ def test_the_unit_starts_what_is_there(tmp_path: Path) -> None:
     )
     assert context.params["web"] == WEB_ADDRESS
     assert context.params["no_window"] is True
-    assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.cli.app
+    assert "SuccessExitStatus=143" in unit  # see catsdogs_edge.cli.process
     if analyze := shutil.which("systemd-analyze"):
         copy = tmp_path / "catsdogs-cam.service"
         copy.write_text(unit.replace(program, shutil.which("true") or "/bin/true"))

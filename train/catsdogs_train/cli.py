@@ -7,8 +7,9 @@ from typing import NoReturn
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app, run
-from catsdogs_edge.output.native_stderr import importing_tensorflow
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
+from catsdogs_edge.runtime.imports import importing_tensorflow
 from catsdogs_train.backend import choose_backend
 from catsdogs_train.settings import Settings
 

@@ -186,13 +186,15 @@ def _prepare(
     distribution.check(settings.batch_size, len(split.train))
     if teacher:
         teacher.check_classes(split.classes)
-    seen = split.seen.union(sample.sha256 for sample in unlabelled)
+    seen = split.earlier_hashes.union(sample.sha256 for sample in unlabelled)
     option, origin = ("--teacher", teacher.folder) if teacher else ("--weights", Path(settings.weights).parent)
     if teacher or (not earlier and is_network_of_run(Path(settings.weights))):
         learned = read_learned(origin)
         check_judges(option, origin, learned, split.val)
         seen |= learned
-    split = replace(split, seen=seen.difference(sample.sha256 for sample in (*split.train, *split.learned)))
+    split = replace(
+        split, earlier_hashes=seen.difference(sample.sha256 for sample in (*split.train, *split.earlier_train))
+    )
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     before = read_fingerprint(settings.out) if found in {_Found.RUN, _Found.EPOCH} else checkpoint.fingerprint
     views_on = choose_views_on(settings, decoded, distribution.shard.devices, before.get("--views-on"))

@@ -28,6 +28,7 @@ from catsdogs_edge.output.files import is_filled
 from catsdogs_edge.output.progress import progress
 from catsdogs_edge.output.terminal import say
 from catsdogs_edge.runtime.cpu import usable_cpus
+from catsdogs_edge.runtime.signals import holding_signals
 
 if TYPE_CHECKING:
     from catsdogs_edge.classify.watch import FolderWatch
@@ -170,7 +171,11 @@ class _Writer:
             say(f"{path} stays: there is a row for an image of that name", err=True)
 
     def flush(self) -> None:
-        """Writes the rows of what waits, and lets the originals go."""
+        """Writes the rows of what waits, and lets the originals go; a signal cuts none of it in two."""
+        with holding_signals():
+            self._flush()
+
+    def _flush(self) -> None:
         waiting, self._waiting = self._waiting, []
         if self._sorter:
             self._sorter.sync()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from catsdogs_edge.cam.options import CamOptions
-from catsdogs_edge.cli.app import OptionalValue, as_wrong_usage, command, make_app, run
+from catsdogs_edge.cli.app import OptionalValue, as_wrong_usage, command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.errors import ExitCode, SourceError
 from catsdogs_edge.options import WEB_ADDRESS
 from catsdogs_edge.output.terminal import say
@@ -123,7 +124,9 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     """Opens the sources; of several, a camera that is away is lost at first, unless all are."""
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
 
-    found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names], opened)
+    to_close: list[Source] = []
+    opened.callback(_close_at_once, to_close)
+    found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names], to_close)
     away = [first for first in found if isinstance(first, Exception)]
     if problem := next((error for error in away if not isinstance(error, SourceError)), None):
         raise problem
@@ -133,7 +136,7 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     for name, first in zip(names, found, strict=True):
         if isinstance(first, Exception):  # a file that is not there is an error again
             source = open_source(name, size=plan.size, may_be_away=True)
-            opened.callback(source.close)
+            to_close.append(source)
         else:
             source = first
         same = sum(other.name.partition(" (")[0] == source.name for other in sources)
@@ -144,14 +147,14 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     return sources
 
 
-def _open_at_once(calls: "Sequence[Callable[[], Source]]", opened: ExitStack) -> "list[Source | Exception]":
+def _open_at_once(calls: "Sequence[Callable[[], Source]]", to_close: "list[Source]") -> "list[Source | Exception]":
     """Opens each in a thread of its own, as a camera that is away takes long; returns what came of each."""
     found: dict[int, Source | Exception] = {}
 
     def attempt(number: int) -> None:
         try:
             source = calls[number]()
-            opened.callback(source.close)  # at once: Ctrl-C may come while others are waited for
+            to_close.append(source)  # at once: Ctrl-C may come while others are waited for
             found[number] = source
         except Exception as error:  # noqa: BLE001 - for who asked
             found[number] = error
@@ -163,6 +166,15 @@ def _open_at_once(calls: "Sequence[Callable[[], Source]]", opened: ExitStack) ->
     for thread in threads:
         thread.join()
     return [found[number] for number in range(len(calls))]
+
+
+def _close_at_once(sources: "Sequence[Source]") -> None:
+    """Closes each in a thread of its own, as a camera that is away takes long."""
+    threads = [threading.Thread(target=source.close) for source in sources]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

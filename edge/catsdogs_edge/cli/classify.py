@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, NoReturn
 import typer
 
 from catsdogs_edge.classify.options import ClassifyOptions, Engine, PartFormat, is_address
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.errors import ExitCode, ModelError
 from catsdogs_edge.output.files import check_outputs
 from catsdogs_edge.output.terminal import say

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.errors import ExitCode
 from catsdogs_edge.options import AsJson, RunsOn
 from catsdogs_edge.runtime.providers import Provider

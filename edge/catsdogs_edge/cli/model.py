@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.output.terminal import say
 
 _app = make_app()

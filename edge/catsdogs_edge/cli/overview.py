@@ -13,7 +13,8 @@ import typer
 import typer.core
 import typer.main
 
-from catsdogs_edge.cli.app import HELP, VersionOption, make_app, run
+from catsdogs_edge.cli.app import HELP, VersionOption, make_app
+from catsdogs_edge.cli.process import run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from catsdogs_edge.cli.app import command, make_app, run
+from catsdogs_edge.cli.app import command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.cli.serve import read_access, serve_until_stopped
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.options import ListenAt, ModelFile, WebOptions

@@ -5,7 +5,8 @@ import threading
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn
 
-from catsdogs_edge.cli.app import as_wrong_usage, command, make_app, run
+from catsdogs_edge.cli.app import as_wrong_usage, command, make_app
+from catsdogs_edge.cli.process import run
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.options import WebOptions
 from catsdogs_edge.output.terminal import say

@@ -97,7 +97,7 @@ def test_ctrl_c_at_the_start_shows_no_traceback(delay: float, scripts: Path, tin
         running.send_signal(signal.SIGINT)
         _, said = running.communicate(timeout=20)
     assert running.returncode in {1, 130, -signal.SIGINT}
-    assert "catsdogs_edge/cli/app" not in said  # Python itself, which comes first, has its own traceback
+    assert "catsdogs_edge/cli/process" not in said  # Python itself, which comes first, has its own traceback
 
 
 @pytest.mark.parametrize(

@@ -129,7 +129,7 @@ def test_what_was_learned_before_does_not_judge(
     for sample in earlier.train:
         write_twin(sample, tmp_path / "new")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
-    assert len(split.learned) == len(earlier.train) - 4
+    assert len(split.earlier_train) == len(earlier.train) - 4
     assert not [sample.path for sample in split.val if sample.path.name.startswith("twin")]
 
 
@@ -182,9 +182,9 @@ def test_what_was_learned_and_is_dropped_changed_or_gone_never_judges(
     listed.write_text("sha256\n" + "\n".join(sample.sha256 for sample in wrong) + "\n")
     write_folder(tmp_path / "new", per_class=12, first_seed=500)
     first = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
-    assert first.seen == {sample.sha256 for sample in wrong}
+    assert first.earlier_hashes == {sample.sha256 for sample in wrong}
     write_split(tmp_path, first)
-    aside = [sample.path for sample in first.learned]
+    aside = [sample.path for sample in first.earlier_train]
     aside[0].unlink()  # a run takes what it has, and what is only aside may be gone
     write_folder(tmp_path / "newer", per_class=12, first_seed=900)
     for seed in range(5):
@@ -203,7 +203,7 @@ def test_what_is_nearly_an_image_that_judged_before_is_not_learned(
     for sample in earlier.val:
         write_twin(sample, tmp_path / "new")
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
-    assert len(split.judged) == len(earlier.val) - 2
+    assert len(split.earlier_val) == len(earlier.val) - 2
     assert not [sample.path for sample in split.train if sample.path.name.startswith("twin")]
 
 
@@ -230,10 +230,10 @@ def test_what_judged_and_is_elsewhere_now_still_judges(
     monkeypatch.setattr(rehearsal, "MOST_VAL", 2)
     write_folder(tmp_path / "new", per_class=12, first_seed=500)
     write_split(tmp_path, first := extend_split(CLASSES, earlier, [tmp_path / "new"], 0))
-    for sample in first.judged:
+    for sample in first.earlier_val:
         (tmp_path / "moved" / CLASSES[sample.label]).mkdir(parents=True, exist_ok=True)
         sample.path.rename(tmp_path / "moved" / CLASSES[sample.label] / sample.path.name)
     write_folder(tmp_path / "moved", per_class=12, first_seed=900)
     for seed in range(5):
         split = extend_split(CLASSES, read_split(tmp_path, CLASSES), [tmp_path / "moved"], seed)
-        assert not {sample.sha256 for sample in split.train} & {sample.sha256 for sample in first.judged}
+        assert not {sample.sha256 for sample in split.train} & {sample.sha256 for sample in first.earlier_val}

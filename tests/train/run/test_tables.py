@@ -26,7 +26,9 @@ def test_what_is_written_is_read(tmp_path: Path, split: Split) -> None:
 
 
 def test_what_was_put_aside_is_read_too(tmp_path: Path, split: Split) -> None:
-    split = replace(split, learned=split.train[2:], judged=split.val[1:], train=split.train[:2], val=split.val[:1])
+    split = replace(
+        split, earlier_train=split.train[2:], earlier_val=split.val[1:], train=split.train[:2], val=split.val[:1]
+    )
     write_split(tmp_path, split)
     assert read_split(tmp_path, CLASSES) == split
 
@@ -56,12 +58,14 @@ def test_a_damaged_table_is_one_line(
 def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split, part: str) -> None:
     """Also where a run on the way did not take that along."""
     own = {sample.sha256: sample for sample in split.train}
-    split = replace(split, train=split.train[:2], learned=split.train[2:3], seen=frozenset([split.train[3].sha256]))
+    split = replace(
+        split, train=split.train[:2], earlier_train=split.train[2:3], earlier_hashes=frozenset([split.train[3].sha256])
+    )
     write_split(tmp_path, split)
     assert read_split(tmp_path, CLASSES) == split
     learned = read_learned(tmp_path)
     check_judges("--weights", tmp_path, learned, split.val)
-    chosen = {"train": split.train[0], "learned": split.learned[0], "seen": own[min(split.seen)]}[part]
+    chosen = {"train": split.train[0], "learned": split.earlier_train[0], "seen": own[min(split.earlier_hashes)]}[part]
     with pytest.raises(DataError, match=r"learned from 1 of the 3 images that are to validate: .* or --from"):
         check_judges("--weights", tmp_path, learned, [*split.val, chosen])
 

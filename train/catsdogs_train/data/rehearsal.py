@@ -59,7 +59,7 @@ def extend_split(
     if drop:
         old, new, more = _drop_listed(earlier, new, drop)
         quarantine += more
-    (learned, more), (judged, rest) = _read(old.train, old.learned), _read(old.val, old.judged)
+    (learned, more), (judged, rest) = _read(old.train, old.earlier_train), _read(old.val, old.earlier_val)
     anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
     quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
     quarantine += _known_ones(new, learned, judged, classes)
@@ -69,16 +69,12 @@ def extend_split(
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
-    seen = earlier.seen.union(sample.sha256 for sample in (*earlier.train, *earlier.learned)) - known
-    judging = {sample.sha256 for sample in (*earlier.val, *earlier.judged)} - known
+    seen = earlier.earlier_hashes.union(sample.sha256 for sample in (*earlier.train, *earlier.earlier_train)) - known
+    judging = {sample.sha256 for sample in (*earlier.val, *earlier.earlier_val)} - known
     train, val, more = _divide_new(new, seen, judging, seed)
-    # What was learned before must not judge, though it is not rehearsed.
-    val, rest = without_near(val, learned, because="which was learned")
-    quarantine += [*more, *rest]
-    judges = [*judged, *val]
-    train, more = without_near(train, judges)
-    old_train, rest = without_near(_draw(learned, MOST_TRAIN, seed), judges)
-    quarantine += [*more, *rest]
+    quarantine += more
+    old_train, train, val, more = _keep_apart(_draw(learned, MOST_TRAIN, seed), train, val, learned, judged)
+    quarantine += more
     if not train:
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
@@ -91,9 +87,9 @@ def extend_split(
         all_train,
         all_val,
         tuple(quarantine),
-        learned=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
-        judged=tuple(sample for sample in (*old.val, *old.judged) if sample.sha256 not in taken),
-        seen=seen - taken,
+        earlier_train=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
+        earlier_val=tuple(sample for sample in (*old.val, *old.earlier_val) if sample.sha256 not in taken),
+        earlier_hashes=seen - taken,
     )
 
 
@@ -106,6 +102,22 @@ def _divide_new(
     train += [item for item in new if item.sample.sha256 in seen]
     val += [item for item in new if item.sample.sha256 in judging]
     return train, val, quarantine
+
+
+def _keep_apart(
+    old_train: list[Candidate],
+    train: list[Candidate],
+    val: list[Candidate],
+    learned: Sequence[Candidate],
+    judged: Sequence[Candidate],
+) -> tuple[list[Candidate], list[Candidate], list[Candidate], list[Quarantined]]:
+    """Leaves out near copies of what is on the other side, old or new; returns what is left of the first three."""
+    # What was learned before must not judge, though it is not rehearsed.
+    val, near_learned = without_near(val, learned, because="which was learned")
+    judges = [*judged, *val]
+    train, near_new = without_near(train, judges)
+    old_train, near_old = without_near(old_train, judges)
+    return old_train, train, val, [*near_learned, *near_new, *near_old]
 
 
 def _weigh(new: Sequence[Candidate], old: Sequence[Candidate]) -> Iterator[Sample]:
@@ -134,12 +146,12 @@ def _drop_listed(
 
     What has another label in DATA stays there: that is why the old one is listed.
     """
-    learned = (*earlier.train, *earlier.learned)
+    learned = (*earlier.train, *earlier.earlier_train)
     listed = {sample for sample in learned if drop.has(sample.path, sample.sha256)}
     old = replace(
         earlier,
         train=tuple(sample for sample in earlier.train if sample not in listed),
-        learned=tuple(sample for sample in earlier.learned if sample not in listed),
+        earlier_train=tuple(sample for sample in earlier.earlier_train if sample not in listed),
     )
     before = {sample.sha256: sample.label for sample in learned}
     mended: list[Candidate] = []

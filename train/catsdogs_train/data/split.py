@@ -59,11 +59,11 @@ class Split:
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     quarantine: tuple[Quarantined, ...]
-    learned: tuple[Sample, ...] = ()
+    earlier_train: tuple[Sample, ...] = ()
     """What earlier runs learned from, and this one does not: it must not judge a later one."""
-    judged: tuple[Sample, ...] = ()
+    earlier_val: tuple[Sample, ...] = ()
     """What earlier runs were judged by, and this one is not."""
-    seen: frozenset[str] = frozenset()
+    earlier_hashes: frozenset[str] = frozenset()
     """SHA-256 of what earlier runs learned from and no later one will: it must not judge, either."""
 
 

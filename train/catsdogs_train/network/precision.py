@@ -6,8 +6,8 @@ from contextlib import contextmanager
 import keras
 
 from catsdogs_edge.errors import DataError
-from catsdogs_edge.output.native_stderr import tensorflow_quiet
 from catsdogs_edge.runtime.cpu import Cpu
+from catsdogs_edge.runtime.imports import without_native_messages
 from catsdogs_train.settings import ComputeDtype
 
 _AMPERE = 8.0  # compute capability of the first NVIDIA GPUs that have bfloat16
@@ -61,7 +61,7 @@ def _gpu() -> float | None:
         return _number(getattr(device, "compute_capability", "")) if device.platform != "cpu" else None
     import tensorflow as tf  # noqa: PLC0415 - likewise
 
-    with tensorflow_quiet():  # it says at length that there is none
+    with without_native_messages():  # it says at length that there is none
         devices = tf.config.list_physical_devices("GPU")
     if not devices:
         return None

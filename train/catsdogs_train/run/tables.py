@@ -29,9 +29,9 @@ def write_split(folder: Path, split: Split) -> None:
     The second is there only where a run goes on from an earlier one. Of those that are `seen` it has the hash alone.
     """
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
-    if split.learned or split.judged or split.seen:
-        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.seen)]
-        _write_samples(folder / ASIDE, split.learned, split.judged, split.classes, seen)
+    if split.earlier_train or split.earlier_val or split.earlier_hashes:
+        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.earlier_hashes)]
+        _write_samples(folder / ASIDE, split.earlier_train, split.earlier_val, split.classes, seen)
 
 
 def _write_samples(

@@ -4,7 +4,7 @@ import platform
 
 import pytest
 
-from catsdogs_edge.output.native_stderr import importing_tensorflow
+from catsdogs_edge.runtime.imports import importing_tensorflow
 
 
 def test_what_is_imported_is_never_looked_through_again() -> None:

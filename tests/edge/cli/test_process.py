@@ -15,7 +15,8 @@ def run(body: str, extra: str = "export") -> subprocess.CompletedProcess[str]:
     """Runs a command whose only line is `body`, in a process of its own."""
     code = (
         "import sys, typer; sys.argv = ['/some/where/catsdogs-x']\n"
-        "from catsdogs_edge.cli.app import run\nfrom catsdogs_edge.output.native_stderr import tensorflow_quiet\n"
+        "from catsdogs_edge.cli.process import run\n"
+        "from catsdogs_edge.runtime.imports import without_native_messages\n"
         "from catsdogs_edge.errors import DataError\n"
         "app = typer.Typer(pretty_exceptions_enable=False)\n"
         f"@app.command()\ndef command():\n    {body}\n"
@@ -85,7 +86,7 @@ def test_a_missing_module_names_the_extra(module: str, extra: str) -> None:
 
 def test_a_really_missing_module_is_one_line_also_where_output_is_hidden() -> None:
     done = run("""sys.modules['tf2onnx'] = None
-    with tensorflow_quiet(): import os; os.write(2, b'noise'); import tf2onnx""")
+    with without_native_messages(): import os; os.write(2, b'noise'); import tf2onnx""")
     assert done.stderr == "catsdogs-x: tf2onnx is not installed: pip install 'catsdogs[export]'\n"
 
 
@@ -110,7 +111,7 @@ def test_a_missing_library_of_the_system_is_one_line() -> None:
 
 
 def test_hidden_output_comes_out_when_something_else_fails() -> None:
-    done = run("with tensorflow_quiet(): import os; os.write(2, b'the reason'); raise ValueError('a bug')")
+    done = run("with without_native_messages(): import os; os.write(2, b'the reason'); raise ValueError('a bug')")
     assert "the reason" in done.stderr
 
 

@@ -29,7 +29,7 @@ from catsdogs_export.parity import FileParity, LabelParity, TensorParity, run_pa
 from catsdogs_export.plots import draw_parity
 from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor
 from catsdogs_export.run_folder import LabelledImage, RunFolder
-from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, calibration_images, require_images, spread
+from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, calibration_images, require_validation_images, spread
 from catsdogs_export.seal import write_sealed
 
 _log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
         target.check_here()
     network = run.load_network()
     calibration = calibration_images(run, options.calibrate, options.seed) if options.int8 else []
-    require_images(run.val)
+    require_validation_images(run)
     old = None
     if options.not_worse_than is not None:  # better to hear it now than after the conversion
         old = Predecessor(options.not_worse_than, run.contract.classes)

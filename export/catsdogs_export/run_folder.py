@@ -44,6 +44,8 @@ class LabelledImage:
     path: Path
     """Absolute, as it was when the run was trained."""
     label: int
+    sha256: str
+    """SHA-256 of its content then, in hexadecimal."""
     source: str = ""
     """Where it comes from, in a run that went on from an earlier one."""
 
@@ -122,6 +124,6 @@ def _read_split(path: Path, classes: tuple[str, ...]) -> dict[str, list[Labelled
     with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
         for row in csv.DictReader(stream):
             images[row["set"]].append(
-                LabelledImage(Path(row["path"]), classes.index(row["label"]), row.get("source") or "")
+                LabelledImage(Path(row["path"]), classes.index(row["label"]), row["sha256"], row.get("source") or "")
             )
     return images

@@ -40,13 +40,13 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
     the folder is a validation image of the run.
     """
     if folder is None:
-        require_images(run.train, "calibrate on others, with --calibrate DIR")
+        _require_there(run.train, "calibrate on others, with --calibrate DIR")
         candidates = [image.path for image in run.train]
     else:
         if not folder.is_dir():
             raise DataError(f"--calibrate {folder}: no such folder")
         candidates = list(find_images([folder]))
-    judges = {sha256(image.path) for image in run.val if image.path.is_file()}
+    judges = {image.sha256 for image in run.val}
     chosen: list[Path] = []
     for index in np.random.default_rng(seed).permutation(len(candidates)):
         path = candidates[index]
@@ -71,7 +71,7 @@ def calibration_images(run: RunFolder, folder: Path | None, seed: int) -> list[P
     return chosen
 
 
-def require_images(images: Sequence[LabelledImage], way_out: str = "train again") -> None:
+def _require_there(images: Sequence[LabelledImage], way_out: str = "train again") -> None:
     """Refuses to work on a part of the run's images without saying so: raises `DataError` where some are gone."""
     if not images:
         raise DataError(f"the run's split.csv names no image for this: {way_out}")
@@ -79,4 +79,14 @@ def require_images(images: Sequence[LabelledImage], way_out: str = "train again"
         raise DataError(
             f"{len(missing)} of the run's {len(images)} images in split.csv are gone, such as {missing[0]}: put them "
             f"back, or {way_out}"
+        )
+
+
+def require_validation_images(run: RunFolder) -> None:
+    """Refuses other images than those that validated: raises `DataError` where some are gone, or changed."""
+    _require_there(run.val)
+    if changed := [image.path for image in run.val if sha256(image.path) != image.sha256]:
+        raise DataError(
+            f"{len(changed)} of the {len(run.val)} validation images of the run are not what they were, such as "
+            f"{changed[0]}: put the old ones back, or train again"
         )

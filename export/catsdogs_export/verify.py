@@ -13,7 +13,7 @@ from catsdogs_export.convert import convert
 from catsdogs_export.parity import Parity, run_parity
 from catsdogs_export.predictors import KerasPredictor, ModelOnImages, Predictor, open_graph
 from catsdogs_export.run_folder import RunFolder
-from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, require_images, spread
+from catsdogs_export.samples import LABELLED_IMAGES, SAME_IMAGES, require_validation_images, spread
 
 
 def verify(file: Path, run_folder: Path, *, max_drop: float) -> Parity:
@@ -28,7 +28,7 @@ def verify(file: Path, run_folder: Path, *, max_drop: float) -> Parity:
     """
     classifier = Classifier.load(file, Provider.CPU, accept_all=True, allow_changed=True)
     run = RunFolder.load(run_folder)
-    require_images(run.val)
+    require_validation_images(run)
     if classifier.intact is False:
         raise ParityError(f"{file} was changed after it was published: its hash is another")
     found = classifier.contract

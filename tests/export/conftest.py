@@ -10,6 +10,7 @@ import pytest
 
 from catsdogs_edge.images.decode import load_batch
 from catsdogs_edge.images.drawings import PETS, write_folder
+from catsdogs_edge.output.files import sha256
 
 SIZE = 64
 
@@ -46,7 +47,7 @@ def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (run / "run.json").write_text(json.dumps(described))
     with (run / "split.csv").open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["set", "label", "path"])
+        writer.writerow(["set", "label", "path", "sha256"])
         for part, files in paths.items():
-            writer.writerows([part, path.parent.name, path] for path in files)
+            writer.writerows([part, path.parent.name, path, sha256(path)] for path in files)
     return run

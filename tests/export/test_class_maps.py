@@ -115,7 +115,7 @@ def test_the_graph_of_the_file_is_as_without(
 
 def draw_images(tmp_path: Path) -> list[LabelledImage]:
     write_folder(tmp_path / "images", per_class=2)
-    return [LabelledImage(path, 0) for path in sorted((tmp_path / "images").rglob("*.png"))]
+    return [LabelledImage(path, 0, "") for path in sorted((tmp_path / "images").rglob("*.png"))]
 
 
 def test_a_map_of_another_familiarity_is_found(

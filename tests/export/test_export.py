@@ -363,13 +363,26 @@ def test_images_that_are_gone_are_named(small_run: Path, tmp_path: Path) -> None
         export(tmp_path / "run", tmp_path / "out", ExportOptions())
 
 
+def test_a_validation_image_that_is_another_one_now_is_named(small_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(small_run, tmp_path / "run")
+    other = tmp_path / "other.png"
+    split = tmp_path / "run" / "split.csv"
+    *lines, last = split.read_text().splitlines()
+    shutil.copy(last.split(",")[2], other)
+    split.write_text("\n".join([*lines, last.replace(last.split(",")[2], str(other))]))
+    export(tmp_path / "run", tmp_path / "out", ExportOptions())
+    shutil.copy(small_run.parent / "images" / "cat" / "0.png", other)
+    with pytest.raises(DataError, match=r"1 of the \d+ validation images of the run are not what they were, such as"):
+        export(tmp_path / "run", tmp_path / "out", ExportOptions())
+
+
 def test_an_image_that_broke_is_named(small_run: Path, tmp_path: Path) -> None:
     shutil.copytree(small_run, tmp_path / "run")
     torn = tmp_path / "torn.png"
     torn.write_bytes(b"torn")
     split = tmp_path / "run" / "split.csv"
     lines = split.read_text().splitlines()
-    lines[-1] = f"val,dog,{torn}"
+    lines[-1] = f"val,dog,{torn},{sha256(torn)}"
     split.write_text("\n".join(lines))
     with pytest.raises(ValueError, match=r"torn\.png: not an image"):
         export(tmp_path / "run", tmp_path / "out", ExportOptions())

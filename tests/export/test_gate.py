@@ -36,7 +36,7 @@ def run(small_run: Path, tmp_path: Path) -> Path:
         for row in mine[-4:]:
             row["source"] = "camera"
     with (folder / "split.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, ["set", "label", "path", "source"])
+        writer = csv.DictWriter(stream, ["set", "label", "path", "sha256", "source"])
         writer.writeheader()
         writer.writerows(rows)
     return folder

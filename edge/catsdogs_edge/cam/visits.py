@@ -1,5 +1,6 @@
 """Who came, when, and for how long: what is left of a video, or of a day at the cat flap."""
 
+import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -72,11 +73,14 @@ class Visit:
         }
 
     def moments(self) -> tuple[str, str]:
-        """Returns when it began and ended, for people: in the video, or by the clock."""
+        """Returns when it began and ended, for people: in the video, or by the clock, with another day than today."""
         if self.start_s is not None and self.end_s is not None:
             return _position(self.start_s), _position(self.end_s)
-        start, end = (datetime.fromtimestamp(moment, UTC).astimezone() for moment in (self.start, self.end))
-        return f"{start:%H:%M:%S}", f"{end:%H:%M:%S}"
+        start, end, now = (
+            datetime.fromtimestamp(moment, UTC).astimezone() for moment in (self.start, self.end, time.time())
+        )
+        form = "%H:%M:%S" if start.date() == end.date() == now.date() else "%Y-%m-%d %H:%M:%S"
+        return start.strftime(form), end.strftime(form)
 
 
 @dataclass(slots=True)

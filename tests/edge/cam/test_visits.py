@@ -71,6 +71,7 @@ def test_a_camera_s_visits_have_times_and_no_positions(tmp_path: Path) -> None:
         frame = Frame(number=number, rgb=None, time=1000.0 + number, captured=float(number))
         visits.write(replace(seen("cat", 0), frame=frame))
     visits.close()
+    assert list(visits.describe())[-1].startswith("  cat    1970-01-0")  # another day than today
     (cat,) = rows(tmp_path / "visits.csv")
     assert (cat["start"], cat["seconds"], cat["start_s"]) == ("1970-01-01T00:16:40.000+00:00", "2", "")
     assert list(Visits("x").describe()) == []

@@ -118,7 +118,7 @@ clean: ## Remove the environments and everything that was built
 $(FULL)/stamp: EXTRAS := edge-headless export train test
 $(FULL)/stamp: SIZE := 3 GB
 $(EDGE)/stamp: EXTRAS := edge-headless web
-$(EDGE)/stamp: SIZE := 400 MB
+$(EDGE)/stamp: SIZE := 360 MB
 $(UV): locks/uv.txt
 	$(PYTHON) -m venv --clear build/uv
 	build/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt

@@ -6,6 +6,7 @@ the device again, at growing intervals. A frame that is old, repeats itself or h
 drivers and decoders put in place of one that is missing, is marked as not to be classified.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +24,8 @@ HANGING = "hangs in its driver"
 """In the error of a frame: nothing but the end of the process helps."""
 
 _NO_FRAME = "opens, but delivers no frame"
+
+_LONGEST_CLOSE = 2.0  # seconds
 
 _MAX_HANGING = 2  # threads that hang in a driver: each may hold the device open, so more attempts are useless
 
@@ -96,6 +99,7 @@ class LiveSource:
         self._timing = timing or Timing()
         self._grabber = _Grabber(connect, self._timing)
         self._abandoned: list[_Grabber] = []
+        self._give_up = math.inf
 
     def wait(self) -> "LiveSource":
         """Waits for the first frame; raises `SourceError` where the device cannot be opened, or none comes."""
@@ -114,9 +118,10 @@ class LiveSource:
         return f"{self.name} {_NO_FRAME}{f': {advice}' if is_camera else ''}"
 
     def close(self) -> None:
-        """Releases the device, unless its driver hangs: then it is released when that returns."""
+        """Releases the device, unless its driver hangs for two seconds: then it is released when that returns."""
         self._grabber.stop()
-        self._grabber.join(2.0)
+        self._give_up = min(self._give_up, time.monotonic() + _LONGEST_CLOSE)  # of the first call
+        self._grabber.join(max(self._give_up - time.monotonic(), 0.0))
 
     def __iter__(self) -> Iterator[Frame]:
         """Yields the newest frame each time, or the state where there is none; never ends by itself."""

@@ -132,6 +132,7 @@ class _Writer:
         self._maps = maps
         self._summary = summary
         self._results = results
+        self._are_files = all(result.is_regular for result in results)
         self._sorter = sorter
         self._waiting: list[tuple[ImageResult[str], Placed | None]] = []
         self._begun = 0.0
@@ -171,8 +172,11 @@ class _Writer:
             say(f"{path} stays: there is a row for an image of that name", err=True)
 
     def flush(self) -> None:
-        """Writes the rows of what waits, and lets the originals go; a signal cuts none of it in two."""
-        with holding_signals():
+        """Writes the rows of what waits, and lets the originals go; a signal cuts none of it in two.
+
+        Where somebody reads the rows, it does: a pipe that nobody empties would hold it back for ever.
+        """
+        with holding_signals() if self._are_files else nullcontext():
             self._flush()
 
     def _flush(self) -> None:

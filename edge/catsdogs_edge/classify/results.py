@@ -22,9 +22,11 @@ class Results(Protocol):
 
     Attributes:
         done: Images that it held before.
+        is_regular: It is a file, which takes a row at once; not a pipe, which somebody reads.
     """
 
     done: Done = NOTHING
+    is_regular: bool = False
 
     def begin(self) -> None:
         """Empties the file, or goes on in it, once all that is to be opened is open."""
@@ -50,7 +52,7 @@ class FileResults:
     ) -> None:
         """Takes the open rows, and what reads those of before, if they are to be gone on with."""
         self.done = read() if read else NOTHING
-        self.begin, self.sync = rows.begin, rows.sync
+        self.begin, self.sync, self.is_regular = rows.begin, rows.sync, rows.is_regular
         self._rows, self._read = rows, read
         self._has_retried = False
         self._classes = info.classes

@@ -125,7 +125,7 @@ def _open_all(names: Sequence[str], plan: "_Plan", opened: ExitStack) -> "list[S
     from catsdogs_edge.capture.sources import open_source  # noqa: PLC0415
 
     to_close: list[Source] = []
-    opened.callback(_close_at_once, to_close)
+    opened.callback(lambda: _do_at_once([source.close for source in to_close]))
     found = _open_at_once([partial(open_source, name, raw=plan.raw, size=plan.size) for name in names], to_close)
     away = [first for first in found if isinstance(first, Exception)]
     if problem := next((error for error in away if not isinstance(error, SourceError)), None):
@@ -159,18 +159,13 @@ def _open_at_once(calls: "Sequence[Callable[[], Source]]", to_close: "list[Sourc
         except Exception as error:  # noqa: BLE001 - for who asked
             found[number] = error
 
-    # Daemons, and for one source, too: Ctrl-C waits for none.
-    threads = [threading.Thread(target=attempt, args=(number,), daemon=True) for number in range(len(calls))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    _do_at_once([partial(attempt, number) for number in range(len(calls))])
     return [found[number] for number in range(len(calls))]
 
 
-def _close_at_once(sources: "Sequence[Source]") -> None:
-    """Closes each in a thread of its own, as a camera that is away takes long."""
-    threads = [threading.Thread(target=source.close) for source in sources]
+def _do_at_once(calls: Sequence[Callable[[], None]]) -> None:
+    """Makes each call in a thread of its own, also a single one: daemons, for whom Ctrl-C does not wait."""
+    threads = [threading.Thread(target=call, daemon=True) for call in calls]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -179,11 +179,11 @@ class Review:
         with self._lock:
             there = {item.path.name: item for item in find_collected(self.folder)}
             try:
-                for name, label in list(self._said.items()):
-                    if name not in there:
-                        gone += label != UNSURE
-                    elif label == UNSURE:
+                for name, label in self._said.items():
+                    if label == UNSURE:
                         continue
+                    if name not in there:
+                        gone += 1
                     elif label == DELETE:
                         self._delete(there[name])
                         deleted += 1
@@ -191,8 +191,8 @@ class Review:
                         moved[label] = moved.get(label, 0) + 1
                     else:
                         gone += 1
-                    del self._said[name]  # at once: the next one may fail
-            finally:
+            finally:  # after an error, too, those that were moved have no label any more
+                self._said = {name: label for name, label in self._said.items() if os.path.lexists(self.folder / name)}
                 self._compact()
         return Confirmed(moved, deleted, gone)
 

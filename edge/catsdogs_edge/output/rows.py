@@ -56,14 +56,14 @@ class RowFile(ABC):
         self._append = append
         self._rotates = rotates
         self._file: io.FileIO | None = None
-        self._regular = self._is_new = False
+        self.is_regular = self._is_new = False
         if path != STANDARD_OUTPUT:
             make_folder(path.parent)
             self._open()
 
     def begin(self) -> None:
         """Makes the file ready for the first row; call it once all that is needed is open."""
-        if self._file is None or not self._regular:
+        if self._file is None or not self.is_regular:
             self._write(self._head(), is_head=True)
             return
         with write_errors(self.path):
@@ -99,7 +99,7 @@ class RowFile(ABC):
 
     def add(self, row: str) -> None:
         """Adds a row; raises `OutputError` where it cannot. Errors of standard output are left to the command."""
-        if self._file is not None and self._regular and time.monotonic() > self._next_look:
+        if self._file is not None and self.is_regular and time.monotonic() > self._next_look:
             self._look()
         self._write(row)
 
@@ -110,20 +110,20 @@ class RowFile(ABC):
             return
         with write_errors(self.path):
             end = os.fstat(self._file.fileno()).st_size
-            if self._regular and not end and not is_head:  # emptied meanwhile, as logrotate's copytruncate does
+            if self.is_regular and not end and not is_head:  # emptied meanwhile, as logrotate's copytruncate does
                 text = self._head() + text
             try:
                 write_all(self._file, text.encode("utf-8", "surrogateescape"))
             except BrokenPipeError as error:
                 raise OutputError(f"{self.path}: nobody reads it any more") from error
             except OSError:
-                if self._regular:
+                if self.is_regular:
                     self._file.truncate(end)
                 raise
 
     def sync(self) -> None:
         """Waits until all rows are on the disk, in the file of that name; raises `OutputError` where they cannot be."""
-        if self._file is not None and self._regular:
+        if self._file is not None and self.is_regular:
             with write_errors(self.path):
                 flush(self._file.fileno())
                 if self._is_new:  # its name, too
@@ -143,10 +143,10 @@ class RowFile(ABC):
     def _open(self) -> None:
         with write_errors(self.path):
             self._is_new = not self.path.exists()
-            self._regular = self._is_new or self.path.is_file()
-            self._file = io.FileIO(open_locked(self.path) if self._regular else self.path, "a")
+            self.is_regular = self._is_new or self.path.is_file()
+            self._file = io.FileIO(open_locked(self.path) if self.is_regular else self.path, "a")
             self._next_look = time.monotonic() + _SECONDS_BETWEEN_LOOKS
-            if self._regular:
+            if self.is_regular:
                 with self.path.open("rb") as stream:
                     first = stream.readline(LONGEST_ROW)
                 resumes = self._append and not self._rotates  # who resumes looks at every row

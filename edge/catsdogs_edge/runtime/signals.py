@@ -17,7 +17,8 @@ ENDING = [getattr(signal, name) for name in _NAMES if hasattr(signal, name)]
 def holding_signals() -> Iterator[None]:
     """Holds back the signals that end a command until the block has ended; a second one comes through at once.
 
-    In other threads than the main one, which alone gets signals, it does nothing.
+    An error that ends the block takes their place. In other threads than the main one, which alone gets signals, it
+    does nothing.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -39,6 +40,6 @@ def holding_signals() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        if held:
-            number, frame = held[0]
-            handlers[number](number, frame)
+    if held:
+        number, frame = held[0]
+        handlers[number](number, frame)

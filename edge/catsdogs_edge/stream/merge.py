@@ -2,6 +2,7 @@
 
 import queue
 import threading
+import time
 from collections.abc import Generator, Iterator, Sequence
 
 from catsdogs_edge.stream.frame_result import FrameResult
@@ -28,9 +29,10 @@ def merge(streams: Sequence[Results]) -> Results:
         yield from _take(results, len(threads))
     finally:
         ended.set()
+        deadline = time.monotonic() + 2 * _LONGEST_WAIT  # one whose driver hangs is left alone
         for thread in threads:
             if thread.ident is not None:  # it was started
-                thread.join(2 * _LONGEST_WAIT)  # one whose driver hangs is left alone
+                thread.join(max(deadline - time.monotonic(), 0.0))
 
 
 def _take(results: "queue.Queue[FrameResult | Exception | None]", running: int) -> Iterator[FrameResult]:

@@ -101,6 +101,27 @@ def test_a_signal_in_a_folder_leaves_complete_rows_and_resume_goes_on(
     assert sorted(json.loads(line)["path"] for line in out.read_text().splitlines()) == paths
 
 
+@linux
+def test_a_signal_ends_it_while_nobody_reads_its_rows(scripts: Path, tiny: Path, tmp_path: Path) -> None:
+    import fcntl  # noqa: PLC0415 - not on Windows
+    import termios  # noqa: PLC0415 - likewise
+
+    write_folder(tmp_path, per_class=30)
+    read_end, write_end = os.pipe()
+    fcntl.fcntl(write_end, fcntl.F_SETPIPE_SZ, 4096)
+    command: list[str | Path] = [scripts / "catsdogs-classify", tmp_path, "--model", tiny, "--jsonl", "-"]
+    with ending(subprocess.Popen(command, stdout=write_end, stderr=subprocess.PIPE)) as classify:
+        waiting = bytearray(4)
+        deadline = time.monotonic() + 20
+        while int.from_bytes(waiting, sys.byteorder) < 3800 and time.monotonic() < deadline:  # then it is full
+            fcntl.ioctl(read_end, termios.FIONREAD, waiting)
+            time.sleep(0.05)
+        classify.send_signal(signal.SIGTERM)
+        assert classify.wait(10) == 143
+    os.close(read_end)
+    os.close(write_end)
+
+
 @pytest.mark.slow
 def test_kill_9_in_a_folder_loses_and_repeats_nothing(scripts: Path, tiny: Path, tmp_path: Path) -> None:
     write_folder(tmp_path / "images", per_class=200)

@@ -314,3 +314,19 @@ def test_what_was_moved_before_an_error_has_not_gone(tmp_path: Path) -> None:
     (out / "classes" / "dog").unlink()
     done = review.confirm()
     assert (done.moved, done.deleted, done.gone) == ({"dog": 2}, 0, 0)
+
+
+def test_an_image_whose_row_cannot_follow_has_not_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = collect(tmp_path, 2)
+    review = open_review(tmp_path)
+    review.say(names, "dog")
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError):
+        patch.setattr("catsdogs_edge.collection.review.put_in_place", fail)
+        review.confirm()
+    done = review.confirm()
+    assert (done.moved, done.gone) == ({"dog": 1}, 0)
+    assert len(list((tmp_path / "labelled" / "classes" / "dog").iterdir())) == 2

@@ -346,8 +346,19 @@ def test_files_that_are_no_images_are_named(
     caplog.set_level(logging.INFO)
     for name in ("one.heic", "two.HEIC", "list.txt"):
         (folders / "cat" / name).touch()
+    (folders / "beside.heic").touch()
     find_all([folders])
     assert f"{folders / 'cat'}: left out: 2 .heic, 1 .txt (HEIC: convert them to JPEG first)" in caplog.text
+    assert f"{folders}: left out: 1 .heic" in caplog.text
     archive = zipped(folders, tmp_path / "pets.zip")
-    find_all([archive])
-    assert f"{archive}: left out: 2 .heic, 1 .txt (HEIC" in caplog.text
+    for _ in range(2):  # unpacked once, and said each time
+        caplog.clear()
+        find_all([archive])
+        assert f"{archive}: left out: 3 .heic, 1 .txt (HEIC" in caplog.text
+
+
+def test_files_of_a_flat_folder_that_are_no_images_are_named(flat: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (flat / "train" / "cat.9.heic").touch()
+    find_all([flat])
+    assert f"{flat / 'train'}: left out: 1 .heic, 1 .txt (HEIC" in caplog.text

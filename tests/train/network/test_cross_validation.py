@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from catsdogs_train.network.cross_validation import cross_validate
 
@@ -47,12 +48,13 @@ def test_near_copies_do_not_vouch_for_each_other() -> None:
     assert (cross_validate(features, labels, groups.tolist(), 0)[burst, 1] > 0.9).all()
 
 
-def test_a_class_that_is_one_burst_is_taken_for_what_it_is() -> None:
+@pytest.mark.parametrize("bursts", [1, 2])
+def test_a_class_of_too_few_bursts_is_taken_for_what_it_is(bursts: int) -> None:
     random = np.random.default_rng(0)
     labels = np.repeat([0, 1, 2], [20, 20, 10])
     features = random.normal(0, 1, (50, 8)).astype(np.float32)
     features[np.arange(50), labels] += 6
-    groups = [min(index, 40) for index in range(50)]
+    groups = [min(index, 40 + index % bursts) for index in range(50)]
     found = cross_validate(features, labels, groups, 0)
     assert found[40:].tolist() == [[0, 0, 1]] * 10
     assert (found[:40].argmax(axis=1) == labels[:40]).all()

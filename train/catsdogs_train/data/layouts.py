@@ -9,7 +9,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Iterator, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
@@ -62,6 +62,8 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     folder = root
     try:
         folder = unpack(root) if root.is_file() else root
+        if root.is_file():
+            _name_left_out(root, _endings_in(root))
         if not folder.is_dir():
             raise DataError(f"{root}: no such folder or zip file (expected one with a folder of images for each class)")
         return _labelled(_inner(folder), root)
@@ -99,10 +101,18 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
 
 
 def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
-    """Warns of images in a folder that have no label."""
-    strays = sorted(path for path in folder.iterdir() if looks_like_image(path.name) and path not in used)
+    """Warns of images in a folder that have no label, and says which files there are no images."""
+    files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    _name_left_out(folder, (_ending(path.name) for path in files))
+    strays = sorted(path for path in files if looks_like_image(path.name) and path not in used)
     if strays:
         _log.warning("left out: %s %s; such as %s", counted(len(strays), "image"), why, strays[0])
+
+
+def _name_left_out(root: Path, endings: Iterable[str]) -> None:
+    """Says how many files are no images, by their endings."""
+    if left_out := Counter(sorted(ending for ending in endings if ending not in EXTENSIONS)):
+        _log.info("%s: %s", root, describe_left_out(left_out))
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
@@ -148,15 +158,12 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
     try:
         with zipfile.ZipFile(archive) as file, replace_folder(folder, frozenset()) as stage:
             entries = [entry for entry in file.infolist() if _is_wanted(entry, archive)]
-            endings = [PurePosixPath(entry.filename).suffix.lower() for entry in entries]
-            wanted = [entry for entry, ending in zip(entries, endings, strict=True) if ending in EXTENSIONS]
+            wanted = [entry for entry in entries if _ending(entry.filename) in EXTENSIONS]
             _check_entries(wanted, archive)
             size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(stage).free
             if size > free:
                 raise DataError(f"{archive} holds {size >> 20} MB of images, {cache} has room for {free >> 20} MB")
             file.extractall(stage, wanted)
-            if others := Counter(ending for ending in endings if ending not in EXTENSIONS):
-                _log.info("%s: %s", archive, describe_left_out(others))
             (stage / _COUNT).write_text(str(len(wanted)), encoding="ascii")
     except OutputError:
         if not folder.is_dir():  # another process has unpacked it meanwhile
@@ -173,6 +180,16 @@ def _is_whole(folder: Path) -> bool:
     count = folder / _COUNT
     expected = count.read_text(encoding="ascii") if count.is_file() else ""
     return expected == str(sum(path.is_file() for path in folder.rglob("*")) - 1)
+
+
+def _endings_in(archive: Path) -> Iterator[str]:
+    """Yields the endings of the files in a zip file that was unpacked, but hidden ones."""
+    with zipfile.ZipFile(archive) as file:
+        yield from (_ending(entry.filename) for entry in file.infolist() if _is_wanted(entry, archive))
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _check_entries(entries: Sequence[zipfile.ZipInfo], archive: Path) -> None:

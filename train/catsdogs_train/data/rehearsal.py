@@ -73,8 +73,12 @@ def extend_split(
     judging = {sample.sha256 for sample in (*earlier.val, *earlier.earlier_val)} - known
     train, val, more = _divide_new(new, seen, judging, seed)
     quarantine += more
-    old_train, train, val, more = _keep_apart(_draw(learned, MOST_TRAIN, seed), train, val, learned, judged)
-    quarantine += more
+    # What was learned before must not judge, though it is not rehearsed.
+    val, near_learned = without_near(val, learned, because="which was learned")
+    judges = [*judged, *val]
+    train, near_new = without_near(train, judges)
+    old_train, near_old = without_near(_draw(learned, MOST_TRAIN, seed), judges)
+    quarantine += [*near_learned, *near_new, *near_old]
     if not train:
         raise DataError(f"{len(new)} new images are too few: none is left to learn from")
     _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
@@ -102,22 +106,6 @@ def _divide_new(
     train += [item for item in new if item.sample.sha256 in seen]
     val += [item for item in new if item.sample.sha256 in judging]
     return train, val, quarantine
-
-
-def _keep_apart(
-    old_train: list[Candidate],
-    train: list[Candidate],
-    val: list[Candidate],
-    learned: Sequence[Candidate],
-    judged: Sequence[Candidate],
-) -> tuple[list[Candidate], list[Candidate], list[Candidate], list[Quarantined]]:
-    """Leaves out near copies of what is on the other side, old or new; returns what is left of the first three."""
-    # What was learned before must not judge, though it is not rehearsed.
-    val, near_learned = without_near(val, learned, because="which was learned")
-    judges = [*judged, *val]
-    train, near_new = without_near(train, judges)
-    old_train, near_old = without_near(old_train, judges)
-    return old_train, train, val, [*near_learned, *near_new, *near_old]
 
 
 def _weigh(new: Sequence[Candidate], old: Sequence[Candidate]) -> Iterator[Sample]:

@@ -13,6 +13,9 @@ from catsdogs_train.network.features import Features
 FOLDS = 5
 """Parts of the images, each judged by what was learned from the others."""
 
+LEAST_GROUPS = 3
+"""Groups that a class must have: with two, one burst would judge the other."""
+
 _PENALTY = 0.03  # on the squared weights, for standardized features, beside the mean log loss
 
 
@@ -21,17 +24,18 @@ def cross_validate(features: Features, labels: Labels, groups: Sequence[int], se
 
     Images of one of the `groups`, N numbers, are judged together: near copies share a wrong label. Northcutt et al.,
     "Confident Learning: Estimating Uncertainty in Dataset Labels", 2021: out-of-sample probabilities find wrong labels.
-    With a class of fewer groups than `FOLDS` there are fewer folds; the only group of a class is taken for what it is.
+    With a class of fewer groups than `FOLDS` there are fewer folds. What nobody can judge is taken for what it is: a
+    class of fewer than `LEAST_GROUPS`, or one that is in one fold alone.
     """
     names, members = np.unique(labels), np.asarray(groups)
     group_counts = np.zeros(labels.max() + 1, np.int64)
     group_counts[names] = [len(np.unique(members[labels == name])) for name in names]
     probabilities = np.eye(len(group_counts), dtype=np.float32)[labels]
-    several = np.flatnonzero(group_counts[labels] > 1)
+    several = np.flatnonzero(group_counts[labels] >= LEAST_GROUPS)
     if len(np.unique(labels[several])) < 2:  # no other class to take an image for
         return probabilities
     features, labels, members = features[several], labels[several], members[several]
-    folds = min(FOLDS, int(group_counts[group_counts > 1].min()))
+    folds = min(FOLDS, int(group_counts[group_counts >= LEAST_GROUPS].min()))
     spread = features.std(axis=0)
     inputs = (features - features.mean(axis=0)) / (spread + 1e-3 * spread.mean() + 1e-6)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)

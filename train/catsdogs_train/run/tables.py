@@ -26,7 +26,7 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def write_split(folder: Path, split: Split) -> None:
     """Writes `split.csv`: which images train, and which validate; and `aside.csv` with those that only did so before.
 
-    The second is there only where a run goes on from an earlier one. Of those that are `seen` it has the hash alone.
+    The second is there only where a run goes on from an earlier one. Of `Split.earlier_hashes` it has the hash alone.
     """
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
     if split.earlier_train or split.earlier_val or split.earlier_hashes:

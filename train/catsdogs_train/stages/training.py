@@ -78,9 +78,12 @@ def _finish(context: TrainingContext) -> None:
 
 
 def _probabilities_by_others(context: TrainingContext) -> Scores | None:
-    """Returns what others say of each training image, (N, C); None where its features were not computed."""
+    """Returns what others say of each training image, (N, C); None where its features were not computed.
+
+    On other hosts than the first, which writes, it is None, too.
+    """
     file = context.checkpoint.features("0")
-    if not is_whole(file):
+    if not context.distribution.is_chief or not is_whole(file):
         return None
     samples, width = context.split.train, get_backbone(context.network).output.shape[-1]
     labels = np.array([sample.label for sample in samples], np.int64)

@@ -121,7 +121,7 @@ async def keep_snapshot(request: Request) -> Response:
 
 
 def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
-    """Returns an event for programs; `image` is relative to `api/v1/`."""
+    """Returns an event for programs; `image` is relative to `api/v1/`, and of no other event, also after a restart."""
     return {
         "id": event.id,
         "time": iso_time(event.time),
@@ -130,7 +130,7 @@ def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
         "label": event.label,
         "probability": event.probability,
         "familiarity": event.familiarity,
-        "image": f"events/{event.id}.jpg" if watched.history.has_image(event.id) else None,
+        "image": f"events/{event.id}.jpg?at={event.time:.3f}" if watched.history.has_image(event.id) else None,
     }
 
 

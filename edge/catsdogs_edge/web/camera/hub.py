@@ -150,7 +150,9 @@ class Hub:
 
         `drawn`: with the answer on it; `why`: with what speaks for the answer in colour; `whole`: in its full size.
         """
-        key = newest.sequence, drawn, why, whole
+        rgb = newest.imaged.rgb if newest.imaged else None
+        is_large = rgb is not None and max(rgb.shape) > LONGEST_SHOWN
+        key = newest.sequence, drawn, why, whole and is_large
         if key not in self._encoded:
             work = partial(self._encode, newest, drawn=drawn, why=why, whole=whole)
             self._encoded[key] = asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -84,11 +84,12 @@ async def frame(request: Request) -> Response:
 async def snapshot(request: Request) -> Response:
     """Answers with the newest frame at once."""
     drawn, why = whole_number(request, "drawn", 1, 1), whole_number(request, "why", 0, 1)
+    small = whole_number(request, "small", 0, 1)
     hub = camera(request).hub
     newest = hub.current()
     if newest is None or newest.imaged is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
-    return Response(await hub.jpeg(newest, drawn=bool(drawn), why=bool(why), whole=True), media_type="image/jpeg")
+    return Response(await hub.jpeg(newest, drawn=bool(drawn), why=bool(why), whole=not small), media_type="image/jpeg")
 
 
 async def stream(request: Request) -> Response:
@@ -142,7 +143,7 @@ ENDPOINTS = (
         handler=snapshot,
         summary="The newest frame, at once, in its full size.",
         tag="live",
-        query={"drawn": "0: without the answer drawn on it.", **_WHY},
+        query={"drawn": "0: without the answer drawn on it.", "small": "1: shrunk as `frame.jpg` is.", **_WHY},
         answers={200: "image/jpeg", 400: "application/json", 503: "application/json"},
     ),
 )

@@ -5,7 +5,6 @@ const STATES = { live: "live", stale: "no fresh image", lost: "camera lost", rec
 const HOLD_SECONDS = 15; // the box answers within 10 s, with a frame or without
 const LIMITED = { seconds: HOLD_SECONDS };
 const MOST_SHOWN = 60;
-const MOST_EVENTS = 300; // of which those are shown that are asked for
 const REFRESH_MS = 1000; // between two looks at the events: a scene may flicker
 const AGAIN = "This page tries again by itself.";
 
@@ -112,7 +111,7 @@ function drawRegions(regions, scale) {
 
 // Where the camera was lost before this page was opened, its last image tells what it saw.
 async function showLastImage() {
-  const answer = await ask("snapshot.jpg?drawn=0", LIMITED);
+  const answer = await ask("snapshot.jpg?drawn=0&small=1", LIMITED);
   if (answer.ok) await drawImage(answer);
 }
 
@@ -244,9 +243,8 @@ async function refresh() {
 async function load() {
   if (!shown.box || document.hidden) return;
   try {
-    const after = shown.events[0]?.id ?? 0;
-    const [{ events }, spans] = await Promise.all([askJson(`api/v1/events?after=${after}&limit=${MOST_EVENTS}`, LIMITED), askJson(`api/v1/timeline?hours=${shown.hours}`, LIMITED)]);
-    shown.events = [...events.reverse(), ...shown.events].slice(0, MOST_EVENTS);
+    const [{ events }, spans] = await Promise.all([askJson("api/v1/events?limit=300", LIMITED), askJson(`api/v1/timeline?hours=${shown.hours}`, LIMITED)]);
+    shown.events = events.reverse();
     drawEvents();
     drawTimeline(spans);
   } catch {
@@ -263,7 +261,6 @@ async function start() {
     shown.bars = new Bars($("bars"), box.model.classes);
   }
   shown.event = -1;
-  shown.events = []; // another box counts them anew
   $("source").textContent = box.source ?? "";
   $("source").title = box.source ?? "";
   $("model").textContent = describeModel(box.model);

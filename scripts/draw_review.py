@@ -21,7 +21,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.output.quota import Quota
 from catsdogs_edge.stream.pipeline import FrameClassifier
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 
@@ -38,7 +38,7 @@ def main() -> None:
         folder = Path(name)
         _collect(classifier, folder)
         review = Review(folder, classifier.contract.classes, folder / "labelled")
-        server = WebServer(make_box(classifier, MODEL, Access(host="127.0.0.1", port=0), None, review))
+        server = WebServer(make_context(classifier, MODEL, Access(host="127.0.0.1", port=0), None, review))
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         _photograph(browser, server.url, _OUT / "review.png", 1440, 940, ("1", "n", "2", "Enter", "u", "w"))
         _photograph(browser, server.url, _OUT / "review-phone.png", 390, 844, ())

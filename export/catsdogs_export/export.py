@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from catsdogs_edge.errors import ModelError, OutputError
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.contract import KEY, Contract, Precision
+from catsdogs_edge.model.contract import CONTRACT_KEY, Contract, Precision
 from catsdogs_edge.model.onnx_file import read_onnx_file
 from catsdogs_edge.output.files import replace_folder, sha256
 from catsdogs_edge.output.json_text import to_json
@@ -128,7 +128,7 @@ def _check_ours(out: Path) -> None:
     """Refuses a folder with a network of somebody else under one of our names: raises `OutputError`."""
     for path in (out / name for name in FILES.values()):
         try:
-            is_ours = not path.exists() or KEY in read_onnx_file(path).metadata
+            is_ours = not path.exists() or CONTRACT_KEY in read_onnx_file(path).metadata
         except ModelError:
             is_ours = False
         if not is_ours:

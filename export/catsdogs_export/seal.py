@@ -58,7 +58,7 @@ def seal(model: onnx.ModelProto, contract: Contract, maps: Mapping[str, str] | N
     data = model.SerializeToString()
     tolerance = _tolerance(data, model, contract)
     metadata |= selftest.record(open_graph(data, contract), tolerance, FAMILIARITY_TOLERANCE[contract.precision])
-    metadata[integrity.KEY] = integrity.PLACEHOLDER
+    metadata[integrity.SEAL_KEY] = integrity.PLACEHOLDER
     onnx.helper.set_model_props(model, metadata)
     return integrity.seal(model.SerializeToString())
 

@@ -23,7 +23,7 @@ FILES = ["model.onnx", "model.int8.onnx"]
 def own_test(model: Path) -> tuple[RgbBatch, Scores, float]:
     """Returns the images, the logits that they must give, and the tolerance."""
     metadata = {entry.key: entry.value for entry in onnx.load(model).metadata_props}
-    entry = json.loads(metadata[selftest.KEY])
+    entry = json.loads(metadata[selftest.SELFTEST_KEY])
     probes = list(entry["probes"].values())
     batch = np.stack([resize(decode(base64.b64decode(probe["file"])), RUN_SIZE) for probe in probes])
     return batch, np.array([probe["logits"] for probe in probes], np.float32), entry["tolerance"]

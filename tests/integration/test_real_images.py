@@ -138,4 +138,4 @@ def test_the_model_in_the_package_on_photographs(shared: Path, tmp_path: Path) -
 
 def tolerance(model: Path) -> float:
     """How far apart the file says that engines may be, in logits."""
-    return float(json.loads(Classifier.load(model).metadata[selftest.KEY])["tolerance"])
+    return float(json.loads(Classifier.load(model).metadata[selftest.SELFTEST_KEY])["tolerance"])

@@ -48,13 +48,13 @@ def _review(options: ReviewOptions) -> None:
 
     # isort: split
     from catsdogs_edge.collection.review import Review  # noqa: PLC0415
-    from catsdogs_edge.web.app import make_box  # noqa: PLC0415
+    from catsdogs_edge.web.app import make_context  # noqa: PLC0415
     from catsdogs_edge.web.server import WebServer  # noqa: PLC0415
 
     classifier = Classifier.load(options.model, spinning=False)
     review = Review(options.folder, classifier.contract.classes, options.out or options.folder / "labelled")
     try:
-        server = WebServer(make_box(classifier, options.model, access, None, review))
+        server = WebServer(make_context(classifier, options.model, access, None, review))
         say(f"The page to label them: {server.where}; Ctrl-C ends", err=True)
         serve_until_stopped(server)
     finally:

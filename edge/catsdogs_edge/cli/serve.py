@@ -39,15 +39,15 @@ def _serve(options: ServeOptions) -> None:
     from catsdogs_edge.model.classifier import Classifier  # noqa: PLC0415 - first: deeper, NumPy takes 60 ms more
 
     # isort: split
-    from catsdogs_edge.web.app import make_box  # noqa: PLC0415
+    from catsdogs_edge.web.app import make_context  # noqa: PLC0415
     from catsdogs_edge.web.server import WebServer  # noqa: PLC0415
 
     classifier = Classifier.load(
         options.model, options.provider, threads=options.threads, spinning=False, accept_all=options.accept_all
     )
-    box = make_box(classifier, options.model, access, None)
-    server = WebServer(box)
-    say(f"{box.info.describe()}; {server.where}", err=True)
+    context = make_context(classifier, options.model, access, None)
+    server = WebServer(context)
+    say(f"{context.info.describe()}; {server.where}", err=True)
     serve_until_stopped(server)
 
 

@@ -18,7 +18,7 @@ from catsdogs_edge.errors import ModelError
 from catsdogs_edge.model.onnx_file import read_metadata, read_onnx_file
 from catsdogs_edge.output.json_text import from_json, to_json
 
-KEY = "catsdogs.maps"
+MAPS_KEY = "catsdogs.maps"
 """Name of the entry in `metadata_props`: `{"graph": BASE64}`."""
 
 CLASS_MAPS = "class_maps"
@@ -79,7 +79,7 @@ class BatchMaps:
 
 def to_metadata(graph: bytes) -> dict[str, str]:
     """Returns the entry that holds a graph."""
-    return {KEY: to_json(_Entry(graph))}
+    return {MAPS_KEY: to_json(_Entry(graph))}
 
 
 def with_maps(path: Path, metadata: Mapping[str, str]) -> bytes:
@@ -87,10 +87,10 @@ def with_maps(path: Path, metadata: Mapping[str, str]) -> bytes:
 
     Raises `ModelError` where it has none, or damaged ones, or is another file by now than the one with this metadata.
     """
-    if KEY not in metadata:
+    if MAPS_KEY not in metadata:
         raise ModelError(f"{path} cannot say where its answers come from: export it again")
     try:
-        graph = from_json(metadata[KEY], _Entry).graph
+        graph = from_json(metadata[MAPS_KEY], _Entry).graph
     except ValueError as error:
         raise ModelError(f"{path} has damaged maps ({error}): export it again") from error
     file = read_onnx_file(path)

@@ -15,8 +15,7 @@ from catsdogs_edge.errors import ImageError, ModelError, ProviderError
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_edge.images.inputs import ImageInput, describe_input, load_input
 from catsdogs_edge.model.bundled import MODEL
-from catsdogs_edge.model.class_maps import CLASS_MAPS, FAMILIARITY_MAP, BatchMaps, with_maps
-from catsdogs_edge.model.class_maps import KEY as MAPS
+from catsdogs_edge.model.class_maps import CLASS_MAPS, FAMILIARITY_MAP, MAPS_KEY, BatchMaps, with_maps
 from catsdogs_edge.model.contract import NEITHER, Contract, Precision
 from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
 from catsdogs_edge.model.prediction import Prediction, decide
@@ -139,7 +138,7 @@ class Classifier:
     @property
     def has_maps(self) -> bool:
         """Whether it can say where in an image its answers come from."""
-        return self._open_maps is not None and MAPS in self.metadata
+        return self._open_maps is not None and MAPS_KEY in self.metadata
 
     def predict(self, batch: RgbBatch, *, maps: bool = False) -> Outputs:
         """Asks the model about a batch.

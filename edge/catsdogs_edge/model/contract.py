@@ -17,7 +17,7 @@ from msgspec import Struct, field
 from catsdogs_edge.errors import ModelError
 from catsdogs_edge.output.json_text import from_json, to_json
 
-KEY = "catsdogs.contract"
+CONTRACT_KEY = "catsdogs.contract"
 """Name of the entry in `metadata_props`."""
 
 NEITHER = "neither"
@@ -134,7 +134,7 @@ class Contract(Struct, frozen=True, kw_only=True):
 
     def to_metadata(self) -> dict[str, str]:
         """Returns the entries to store in the file's `metadata_props`."""
-        return {KEY: self.to_json(), **_ONNX_IMAGE_KEYS}
+        return {CONTRACT_KEY: self.to_json(), **_ONNX_IMAGE_KEYS}
 
     def to_json(self, *, indent: int | None = None) -> str:
         """Returns the contract as JSON: on one line, or with `indent` spaces a level."""
@@ -146,10 +146,10 @@ class Contract(Struct, frozen=True, kw_only=True):
 
         Raises `ModelError`, which names `origin`, where there is none, a newer one, or one that cannot be understood.
         """
-        if KEY not in metadata:
+        if CONTRACT_KEY not in metadata:
             raise ModelError(f"{origin} has no catsdogs contract inside: export it with catsdogs-export")
         try:
-            entries = from_json(metadata[KEY], dict[str, Any])
+            entries = from_json(metadata[CONTRACT_KEY], dict[str, Any])
             version = str(entries["version"])
             if int(version.partition(".")[0]) > int(VERSION.partition(".")[0]):  # it may have other fields
                 raise ModelError(

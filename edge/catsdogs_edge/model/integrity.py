@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from catsdogs_edge.errors import ModelError
 
-KEY = "catsdogs.sha256"
+SEAL_KEY = "catsdogs.sha256"
 """Name of the entry in `metadata_props`."""
 
 PLACEHOLDER = "0" * 64
@@ -21,13 +21,13 @@ PLACEHOLDER = "0" * 64
 def seal(data: bytes) -> bytes:
     """Puts the hash in the one place of `PLACEHOLDER` in a file's bytes; raises `ModelError` where there is none."""
     if data.count(PLACEHOLDER.encode()) != 1:
-        raise ModelError(f"the model has no single place for its hash: {KEY} must hold 64 zeros")
+        raise ModelError(f"the model has no single place for its hash: {SEAL_KEY} must hold 64 zeros")
     return data.replace(PLACEHOLDER.encode(), hashlib.sha256(data).hexdigest().encode())
 
 
 def is_intact(data: bytes, metadata: Mapping[str, str]) -> bool:
     """Returns whether not one of a file's bytes has changed since `seal`; False if it holds no hash of itself."""
-    expected = metadata.get(KEY, "")
+    expected = metadata.get(SEAL_KEY, "")
     if not re.fullmatch("[0-9a-f]{64}", expected):
         return False
     digest, view, start = hashlib.sha256(), memoryview(data), 0

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from catsdogs_edge.errors import ModelError
-from catsdogs_edge.model.integrity import KEY as SEAL
-from catsdogs_edge.model.integrity import is_intact
+from catsdogs_edge.model.integrity import SEAL_KEY, is_intact
 from catsdogs_edge.output.files import is_utf8
 
 LARGEST_FILE = 2**31
@@ -62,7 +61,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     except OSError as error:
         raise ModelError(f"{path} cannot be read: {error.strerror}") from error
     metadata = read_metadata(data, str(path))
-    return OnnxFile(metadata, is_intact(data, metadata) if SEAL in metadata else None, data)
+    return OnnxFile(metadata, is_intact(data, metadata) if SEAL_KEY in metadata else None, data)
 
 
 def read_metadata(data: bytes, origin: str) -> dict[str, str]:

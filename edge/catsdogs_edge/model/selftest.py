@@ -19,7 +19,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.scores import Outputs, softmax
 from catsdogs_edge.output.json_text import from_json, to_json
 
-KEY = "catsdogs.selftest"
+SELFTEST_KEY = "catsdogs.selftest"
 """Name of the entry in `metadata_props`:
 `{"tolerance": T, "probes": {NAME: {"file": BASE64, "logits": [...], "familiarity": F}}, "familiarity_tolerance": T}`;
 both entries on familiarity only where the model has it."""
@@ -71,7 +71,7 @@ def record(classifier: Classifier, tolerance: float, familiarity_tolerance: floa
         outputs = _ask(classifier, data)
         score = None if outputs.familiarity is None else float(outputs.familiarity[0])
         entry.probes[name] = _Probe(data, outputs.logits[0].tolist(), score)
-    return {KEY: to_json(entry)}
+    return {SELFTEST_KEY: to_json(entry)}
 
 
 def run(classifier: Classifier, path: Path) -> Outcome:
@@ -107,10 +107,10 @@ def _read_entry(classifier: Classifier, path: Path) -> _Entry:
     contract = classifier.contract
     if classifier.intact is None:
         raise ModelError(f"{path} holds no hash of itself: export it again")
-    if KEY not in classifier.metadata:
+    if SELFTEST_KEY not in classifier.metadata:
         raise ModelError(f"{path} carries no self-test: export it again")
     try:
-        entry = from_json(classifier.metadata[KEY], _Entry)
+        entry = from_json(classifier.metadata[SELFTEST_KEY], _Entry)
     except ValueError as error:
         raise ModelError(f"{path} carries a damaged self-test ({error}): export it again") from error
     classes = len(contract.classes)

@@ -22,24 +22,32 @@ from catsdogs_edge.web.camera import events, live
 from catsdogs_edge.web.camera.hub import TooManyViewersError
 from catsdogs_edge.web.classify import images, kserve
 from catsdogs_edge.web.classify.inference import BusyError, InferenceQueue
-from catsdogs_edge.web.endpoint import Box, Endpoint, PackedModel, WatchedSource, explain, explain_bug, explain_error
+from catsdogs_edge.web.endpoint import (
+    Endpoint,
+    PackedModel,
+    ServerContext,
+    WatchedSource,
+    explain,
+    explain_bug,
+    explain_error,
+)
 from catsdogs_edge.web.guard import Guard, refuse
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.telemetry import Telemetry
 
 
-def make_box(
+def make_context(
     classifier: Classifier, model: Path, access: Access, camera: WatchedSource | None, review: Review | None = None
-) -> Box:
+) -> ServerContext:
     """Puts together what the routes show; `model` is the file of the classifier."""
     info = ModelInfo.from_classifier(classifier, model)
     constant = info.row_fields()
-    entry = classifier.metadata.get(selftest.KEY)
+    entry = classifier.metadata.get(selftest.SELFTEST_KEY)
     try:
         test = from_json(entry, dict[str, Any]) if entry else {}
     except ValueError as error:
         raise ModelError(f"{model}: its own test is damaged ({error}): export it again") from error
-    return Box(
+    return ServerContext(
         info=info,
         contract=classifier.contract,
         selftest=test,
@@ -71,9 +79,9 @@ def find_endpoints(*, has_camera: bool, has_review: bool = False) -> tuple[Endpo
     )
 
 
-def make_app(box: Box) -> Starlette:
+def make_app(context: ServerContext) -> Starlette:
     """Makes the ASGI application."""
-    endpoints = find_endpoints(has_camera=box.camera is not None, has_review=box.review is not None)
+    endpoints = find_endpoints(has_camera=context.camera is not None, has_review=context.review is not None)
     open_paths = tuple(compile_path(endpoint.path)[0] for endpoint in endpoints if endpoint.is_open)
     routes = [Route(each.path, each.handler, methods=[each.method]) for each in endpoints]
     for each, route in zip(endpoints, routes, strict=True):
@@ -81,7 +89,7 @@ def make_app(box: Box) -> Starlette:
             route.methods.discard("HEAD")  # Starlette adds it, and would stream into nothing
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, access=box.access, telemetry=box.telemetry, open_paths=open_paths)],
+        middleware=[Middleware(Guard, access=context.access, telemetry=context.telemetry, open_paths=open_paths)],
         exception_handlers={
             HTTPException: explain,
             CatsDogsError: explain_error,
@@ -91,7 +99,7 @@ def make_app(box: Box) -> Starlette:
         },
     )
     app.router.redirect_slashes = False  # its redirects are absolute: wrong behind a proxy
-    app.state.box = box
+    app.state.context = context
     app.state.endpoints = endpoints
     return app
 

@@ -91,7 +91,7 @@ class PackedModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Box:
+class ServerContext:
     """What the routes show: a model and, where there is one, a camera."""
 
     info: ModelInfo
@@ -139,15 +139,15 @@ class Endpoint:
     """Whether it is answered without a token: what it shows is no secret."""
 
 
-def box(request: Request) -> Box:
-    """Returns what the server shows."""
-    found: Box = request.app.state.box
+def context(request: Request) -> ServerContext:
+    """Returns what the server serves."""
+    found: ServerContext = request.app.state.context
     return found
 
 
 def camera(request: Request) -> WatchedSource:
     """Returns the camera; such routes are there only with one."""
-    found = box(request).camera
+    found = context(request).camera
     assert found is not None  # noqa: S101 - for mypy
     return found
 

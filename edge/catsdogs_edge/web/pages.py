@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from catsdogs_edge.web.endpoint import Endpoint, box
+from catsdogs_edge.web.endpoint import Endpoint, context
 
 STATIC = Path(str(files("catsdogs_edge.web") / "static"))
 
@@ -40,8 +40,8 @@ def _file(name: str, headers: dict[str, str] | None = None, *, is_versioned: boo
 
 async def live_page(request: Request) -> Response:
     """Answers with the live page; without a camera, with the one that labels images, or classifies them."""
-    shown = box(request)
-    return _file("live.html" if shown.camera else "review.html" if shown.review else "try.html")
+    served = context(request)
+    return _file("live.html" if served.camera else "review.html" if served.review else "try.html")
 
 
 async def here_page(request: Request) -> Response:

@@ -14,7 +14,7 @@ from catsdogs_edge.collection.review import DELETE, UNSURE, Review
 from catsdogs_edge.errors import ImageError
 from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.web.body import read_body
-from catsdogs_edge.web.endpoint import Endpoint, Json, box
+from catsdogs_edge.web.endpoint import Endpoint, Json, context
 
 _REFUSED = dict.fromkeys((400, 413, 503), "application/json")
 _MOST_NAMES = 10_000
@@ -82,7 +82,7 @@ async def image(request: Request) -> Response:
 
 async def image_map(request: Request) -> Response:
     """Answers with what speaks, in a collected image, for the answer of the model that is loaded now."""
-    path, inference = _path(request), box(request).inference
+    path, inference = _path(request), context(request).inference
     with inference.place():
         try:
             data = await inference.run(lambda: inference.explain(path.read_bytes()))
@@ -92,7 +92,7 @@ async def image_map(request: Request) -> Response:
 
 
 def _review(request: Request) -> Review:
-    found = box(request).review
+    found = context(request).review
     assert found is not None  # noqa: S101 - for mypy
     return found
 

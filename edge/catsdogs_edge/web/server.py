@@ -20,7 +20,7 @@ from uvicorn.server import ServerState
 from catsdogs_edge.errors import DataError, OutputError
 from catsdogs_edge.web.acceptor import Acceptor
 from catsdogs_edge.web.app import make_app
-from catsdogs_edge.web.endpoint import Box
+from catsdogs_edge.web.endpoint import ServerContext
 from catsdogs_edge.web.options import Access
 
 _log = logging.getLogger(__name__)
@@ -113,10 +113,10 @@ class WebServer:
         where: The same for people: with the word that other machines find it, too.
     """
 
-    def __init__(self, box: Box) -> None:
+    def __init__(self, context: ServerContext) -> None:
         """Listens and starts; raises `OutputError` where the port is taken, `DataError` for a certificate."""
-        access = box.access
-        self._box = box
+        access = context.access
+        self._context = context
         self._access = access
         listening = _listen(access)
         host, port = listening.getsockname()[:2]
@@ -125,7 +125,7 @@ class WebServer:
         self.where = self.url + (" and this machine's other addresses" if name != host else "")
         self._started = threading.Event()
         config = uvicorn.Config(
-            make_app(box),
+            make_app(context),
             access_log=False,  # addresses may hold what is nobody's business
             http=_ImpatientProtocol,
             lifespan="off",
@@ -159,12 +159,12 @@ class WebServer:
 
     def close(self) -> None:
         """Ends streams, then the server, then the threads that work for it."""
-        camera = self._box.camera
+        camera = self._context.camera
         if camera:
             camera.hub.close()
         self._server.should_exit = True
         self._thread.join(2 * _SECONDS_TO_END + 2)
-        self._box.inference.close()
+        self._context.inference.close()
         if camera:
             camera.hub.release()
 
@@ -175,8 +175,8 @@ class WebServer:
             runner.run(self._serve(listening))
 
     async def _serve(self, listening: socket.socket) -> None:
-        if self._box.camera:
-            self._box.camera.hub.attach(asyncio.get_running_loop())
+        if self._context.camera:
+            self._context.camera.hub.attach(asyncio.get_running_loop())
         asyncio.get_running_loop().create_server = self._accept  # type: ignore[method-assign, assignment]
         self._started.set()
         renewal = asyncio.create_task(self._renew_certificate())

@@ -6,7 +6,7 @@ from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.explain import Explainer
 from catsdogs_edge.stream.frame_result import FrameResult, Sink
 from catsdogs_edge.stream.model_file import ReplaceableModel, current
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.camera.history import History
 from catsdogs_edge.web.camera.hub import Hub
 from catsdogs_edge.web.endpoint import WatchedSource
@@ -27,9 +27,9 @@ class WebSink(Sink):
         self._hub, self._history = Hub(info.provider, Explainer(model)), History()
         classifier, _ = current(model)
         camera = WatchedSource(name=source, hub=self._hub, history=self._history)
-        box = make_box(classifier, info.path, access, camera)
-        self._telemetry = box.telemetry
-        self._server = WebServer(box)
+        context = make_context(classifier, info.path, access, camera)
+        self._telemetry = context.telemetry
+        self._server = WebServer(context)
         self.url, self.where = self._server.url, self._server.where
 
     def write(self, result: FrameResult) -> bool:

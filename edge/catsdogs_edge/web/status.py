@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from catsdogs_edge.web.camera.events import state_word
-from catsdogs_edge.web.endpoint import Endpoint, Json, box
+from catsdogs_edge.web.endpoint import Endpoint, Json, context
 from catsdogs_edge.web.guard import COOKIE, cookie_name, session
 
 _ERROR = {"type": "object", "required": ["error"], "properties": {"error": {"type": "string"}}}
@@ -25,27 +25,27 @@ async def healthz(request: Request) -> Response:
 
 async def readyz(request: Request) -> Response:
     """Answers whether the model is open and the camera, if there is one, live."""
-    is_ready, words = state_word(box(request))
+    is_ready, words = state_word(context(request))
     return Json(words, 200 if is_ready else 503)
 
 
 async def metrics(request: Request) -> Response:
     """Answers with all metrics for Prometheus."""
-    text, media_type = box(request).telemetry.render()
+    text, media_type = context(request).telemetry.render()
     return Response(text, headers={"content-type": media_type})
 
 
 async def model(request: Request) -> Response:
     """Answers with what the model file says of itself."""
-    shown = box(request)
-    sha256 = shown.constant["model"]
+    served = context(request)
+    sha256 = served.constant["model"]
     return Json(
         {
-            "contract": msgspec.to_builtins(shown.contract),
-            "selftest": shown.selftest or None,
-            "threshold": shown.threshold,
+            "contract": msgspec.to_builtins(served.contract),
+            "selftest": served.selftest or None,
+            "threshold": served.threshold,
             "sha256": sha256,
-            "bytes": shown.packed.size,
+            "bytes": served.packed.size,
             "url": f"model/{sha256}.onnx",
         }
     )
@@ -53,11 +53,11 @@ async def model(request: Request) -> Response:
 
 async def model_file(request: Request) -> Response:
     """Answers with the model file, compressed where the client takes that: a fifth less on a slow line."""
-    shown = box(request)
-    if request.path_params["sha256"] != shown.constant["model"]:
+    served = context(request)
+    if request.path_params["sha256"] != served.constant["model"]:
         raise HTTPException(404, "there is another model now")
     headers = {"cache-control": "private, max-age=31536000, immutable", "vary": "accept-encoding"}
-    data = await shown.packed.get()
+    data = await served.packed.get()
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["content-encoding"] = "gzip"
     else:
@@ -68,7 +68,7 @@ async def model_file(request: Request) -> Response:
 async def log_in(request: Request) -> Response:
     """Gives a browser that has shown the token a cookie, so that it need not keep the token itself."""
     answer = Response(status_code=204)
-    token, is_secret = box(request).access.token, request.url.scheme == "https"
+    token, is_secret = context(request).access.token, request.url.scheme == "https"
     answer.set_cookie(cookie_name(token), session(token), httponly=True, samesite="strict", secure=is_secret, path="/")
     return answer
 

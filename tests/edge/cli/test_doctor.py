@@ -87,10 +87,10 @@ def test_a_change_too_small_for_the_answers_fails_by_its_hash(tiny: Path, tmp_pa
 
 
 def test_what_carries_no_test_is_refused(tiny: Path, tmp_path: Path) -> None:
-    renamed = changed(tiny, tmp_path / "m.onnx", selftest.KEY.encode(), b"catsdogs.selftesT")
+    renamed = changed(tiny, tmp_path / "m.onnx", selftest.SELFTEST_KEY.encode(), b"catsdogs.selftesT")
     with pytest.raises(ModelError, match="carries no self-test"):
         selftest.run(Classifier.load(renamed, allow_changed=True), renamed)
-    renamed = changed(tiny, tmp_path / "m.onnx", integrity.KEY.encode(), b"catsdogs.sha25X")
+    renamed = changed(tiny, tmp_path / "m.onnx", integrity.SEAL_KEY.encode(), b"catsdogs.sha25X")
     with pytest.raises(ModelError, match="holds no hash"):
         selftest.run(Classifier.load(renamed, allow_changed=True), renamed)
     damaged = changed(tiny, tmp_path / "m.onnx", b'{"tolerance"', b'["tolerance"')

@@ -65,10 +65,12 @@ def change(tiny: Path, out: Path, entry: str) -> Path:
     """Writes a model whose metadata has another entry for its maps, and the right hash."""
     data = tiny.read_bytes()
     metadata = dict(read_onnx_file(tiny).metadata)
-    old = metadata[class_maps.KEY].encode()
+    old = metadata[class_maps.MAPS_KEY].encode()
     new = entry.encode().ljust(len(old))
     out.write_bytes(
-        integrity.seal(data.replace(old, new).replace(metadata[integrity.KEY].encode(), integrity.PLACEHOLDER.encode()))
+        integrity.seal(
+            data.replace(old, new).replace(metadata[integrity.SEAL_KEY].encode(), integrity.PLACEHOLDER.encode())
+        )
     )
     return out
 

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from catsdogs_edge.errors import ModelError
-from catsdogs_edge.model.contract import KEY, VERSION, Contract, FamiliarityRule, Precision
+from catsdogs_edge.model.contract import CONTRACT_KEY, VERSION, Contract, FamiliarityRule, Precision
 from tests.edge import contracts
 
 CONTRACT = replace(
@@ -30,13 +30,13 @@ RULE = msgspec.to_builtins(FamiliarityRule(threshold=0.5, target_recall=0.98, me
 
 
 def altered(**changes: object) -> dict[str, str]:
-    return {KEY: json.dumps(json.loads(CONTRACT.to_metadata()[KEY]) | changes)}
+    return {CONTRACT_KEY: json.dumps(json.loads(CONTRACT.to_metadata()[CONTRACT_KEY]) | changes)}
 
 
 def without(name: str) -> dict[str, str]:
     entries = json.loads(CONTRACT.to_json())
     del entries[name]
-    return {KEY: json.dumps(entries)}
+    return {CONTRACT_KEY: json.dumps(entries)}
 
 
 def test_a_newer_minor_version_may_say_more() -> None:
@@ -53,7 +53,7 @@ def test_the_rule_for_neither_comes_back() -> None:
 def test_a_contract_from_before_there_was_one_is_read() -> None:
     entries = json.loads(CONTRACT.to_json()) | {"version": "1.0"}
     del entries["familiarity"], entries["familiarity_name"]
-    old = Contract.from_metadata({KEY: json.dumps(entries)}, "m.onnx")
+    old = Contract.from_metadata({CONTRACT_KEY: json.dumps(entries)}, "m.onnx")
     assert replace(old, version=VERSION) == CONTRACT
     assert old.outputs == ("logits", "probabilities")
 
@@ -62,9 +62,9 @@ def test_a_contract_from_before_there_was_one_is_read() -> None:
     ("metadata", "message"),
     [
         ({}, "no catsdogs contract"),
-        ({KEY: "no json"}, "damaged"),
-        ({KEY: "[]"}, "damaged"),
-        ({KEY: '{"version": "1.0"}'}, "damaged"),
+        ({CONTRACT_KEY: "no json"}, "damaged"),
+        ({CONTRACT_KEY: "[]"}, "damaged"),
+        ({CONTRACT_KEY: '{"version": "1.0"}'}, "damaged"),
         (altered(version="2.0", classes=5), "upgrade catsdogs"),
         (altered(version="x"), "damaged"),
         (altered(training=3), "damaged"),

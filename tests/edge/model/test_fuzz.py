@@ -10,7 +10,7 @@ import pytest
 from catsdogs_edge.errors import CatsDogsError, ModelError
 from catsdogs_edge.model import onnx_file
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.model.integrity import KEY
+from catsdogs_edge.model.integrity import SEAL_KEY
 from catsdogs_edge.model.onnx_file import read_onnx_file
 
 
@@ -47,7 +47,7 @@ def try_all(whole: bytes, folder: Path, seeds: range) -> Iterator[str]:
 
 def unsealed(whole: bytes) -> bytes:
     """The same file without a hash of itself, so that damage reaches ONNX Runtime."""
-    return whole.replace(KEY.encode(), b"catsdogs.sha25X")
+    return whole.replace(SEAL_KEY.encode(), b"catsdogs.sha25X")
 
 
 def test_a_sealed_file_that_was_damaged_is_refused(tiny: Path, tmp_path: Path) -> None:

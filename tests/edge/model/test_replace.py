@@ -28,7 +28,9 @@ def damage(model: Path, out: Path) -> Path:
     data = bytearray(model.read_bytes())
     weights = data.index(b"\xcd\xccL=")  # 0.05
     data[weights : weights + 4] = b"\0\0\0\0"
-    sealed = bytes(data).replace(read_onnx_file(model).metadata[integrity.KEY].encode(), integrity.PLACEHOLDER.encode())
+    sealed = bytes(data).replace(
+        read_onnx_file(model).metadata[integrity.SEAL_KEY].encode(), integrity.PLACEHOLDER.encode()
+    )
     out.write_bytes(integrity.seal(sealed))
     return out
 

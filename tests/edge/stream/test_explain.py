@@ -61,7 +61,7 @@ def test_a_model_without_maps_says_so(tiny: Path, tmp_path: Path) -> None:
         integrity.seal(
             tiny.read_bytes()
             .replace(b"catsdogs.maps", b"catsdogs.mapx")
-            .replace(read_onnx_file(tiny).metadata[integrity.KEY].encode(), integrity.PLACEHOLDER.encode())
+            .replace(read_onnx_file(tiny).metadata[integrity.SEAL_KEY].encode(), integrity.PLACEHOLDER.encode())
         )
     )
     assert not Explainer(Classifier.load(without)).can_explain

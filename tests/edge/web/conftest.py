@@ -17,7 +17,7 @@ from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.info import ModelInfo
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.pipeline import FrameClassifier
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 from catsdogs_edge.web.sink import WebSink
@@ -140,7 +140,7 @@ def client(camera: FakeCamera) -> Iterator[httpx.Client]:
 @contextmanager
 def open_server(classifier: Classifier, model: Path, access: Access = LOCAL) -> Iterator[httpx.Client]:
     """Opens a server without a camera, and a client of it."""
-    server = WebServer(make_box(classifier, model, access, None))
+    server = WebServer(make_context(classifier, model, access, None))
     try:
         with httpx.Client(base_url=server.url, timeout=20) as opened:
             yield opened

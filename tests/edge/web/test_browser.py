@@ -18,7 +18,7 @@ from catsdogs_edge.images.drawings import draw
 from catsdogs_edge.model.bundled import MODEL
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.model.prediction import percent
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import WebServer
 from tests.edge.collection.test_review import collect
@@ -353,7 +353,7 @@ def reviewed(tmp_path: Path, familiar: Path) -> Iterator[tuple[str, Path]]:
     collect(tmp_path, 5)
     collect(tmp_path, 3, first=12)
     review = Review(tmp_path, ("cat", "dog"), tmp_path / "labelled")
-    server = WebServer(make_box(Classifier.load(familiar), familiar, LOCAL, None, review))
+    server = WebServer(make_context(Classifier.load(familiar), familiar, LOCAL, None, review))
     yield server.url, tmp_path
     server.close()
     review.close()
@@ -420,7 +420,7 @@ def test_on_a_phone_twelve_classes_hide_no_image(browser: "Browser", tmp_path: P
     collect(tmp_path, 9)
     classes = (*(f"Kind_{number}" for number in range(11)), "a_kind_with_a_name_" + 4 * "that_is_very_long_")
     review = Review(tmp_path, classes, tmp_path / "labelled")
-    server = WebServer(make_box(Classifier.load(familiar), familiar, LOCAL, None, review))
+    server = WebServer(make_context(Classifier.load(familiar), familiar, LOCAL, None, review))
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = context.new_page()
     page.goto(server.url)

@@ -10,7 +10,7 @@ import pytest
 from catsdogs_edge.collection.review import Review
 from catsdogs_edge.images.decode import decode
 from catsdogs_edge.model.classifier import Classifier
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.server import WebServer
 from tests.edge.collection.test_review import CLASSES, collect, files
 from tests.edge.web.conftest import LOCAL
@@ -26,7 +26,7 @@ def review(tmp_path: Path) -> Iterator[Review]:
 
 @pytest.fixture
 def url(review: Review, familiar: Path) -> Iterator[str]:
-    server = WebServer(make_box(Classifier.load(familiar), familiar, LOCAL, None, review))
+    server = WebServer(make_context(Classifier.load(familiar), familiar, LOCAL, None, review))
     yield server.url.rstrip("/")
     server.close()
 

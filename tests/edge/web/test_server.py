@@ -10,7 +10,7 @@ import pytest
 
 from catsdogs_edge.model.classifier import Classifier
 from catsdogs_edge.web import server as web_server
-from catsdogs_edge.web.app import make_box
+from catsdogs_edge.web.app import make_context
 from catsdogs_edge.web.options import Access
 from catsdogs_edge.web.server import CoalescingConnection, WebServer
 from tests.edge.conftest import RED, encode, make_certificate, plain
@@ -87,7 +87,7 @@ def test_the_head_of_an_answer_goes_with_its_body_but_that_of_a_stream_at_once()
     [("127.0.0.1", ""), ("0.0.0.0", " and this machine's other addresses")],  # noqa: S104
 )
 def test_it_says_whether_other_machines_find_it(host: str, said: str, classifier: Classifier, familiar: Path) -> None:
-    server = WebServer(make_box(classifier, familiar, Access(host=host, port=0, token="x"), None))  # noqa: S106
+    server = WebServer(make_context(classifier, familiar, Access(host=host, port=0, token="x"), None))  # noqa: S106
     try:
         assert server.where == server.url + said
         assert server.url.startswith("http://127.0.0.1:")
@@ -105,7 +105,7 @@ def test_a_certificate_that_is_renewed_is_taken_up_and_a_damaged_one_is_not(
     monkeypatch.setattr(web_server, "_SECONDS_BETWEEN_RENEWALS", 0.05)
     certificate, key = make_certificate(tmp_path)
     access = Access(host="127.0.0.1", port=0, certificate=certificate, key=key)
-    server = WebServer(make_box(classifier, familiar, access, None))
+    server = WebServer(make_context(classifier, familiar, access, None))
 
     def shown() -> str:
         where = httpx.URL(server.url)

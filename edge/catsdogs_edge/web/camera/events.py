@@ -12,14 +12,14 @@ from catsdogs_edge.capture.frames import State, iso_time
 from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.web.camera.history import MOST_EVENTS, SNAPSHOT_QUALITY, Event
 from catsdogs_edge.web.endpoint import (
-    Box,
     Endpoint,
     Json,
+    ServerContext,
     ViewerResponse,
     WatchedSource,
     ascii_json,
-    box,
     camera,
+    context,
     whole_number,
 )
 
@@ -29,29 +29,29 @@ _STEPS, _MOST_HOURS = 720, 24
 
 async def state(request: Request) -> Response:
     """Answers with everything that is known now."""
-    shown = box(request)
+    served = context(request)
     about: dict[str, Any] = {
         "model": {
-            "name": shown.info.path.name,
-            "precision": shown.info.precision.value,
-            "provider": shown.info.provider,
-            "sha256": shown.constant["model"],
-            "classes": shown.info.classes,
-            "labels": shown.info.labels,
-            "threshold": shown.threshold,
-            "maps": shown.info.has_maps,
+            "name": served.info.path.name,
+            "precision": served.info.precision.value,
+            "provider": served.info.provider,
+            "sha256": served.constant["model"],
+            "classes": served.info.classes,
+            "labels": served.info.labels,
+            "threshold": served.threshold,
+            "maps": served.info.has_maps,
         },
-        "started": iso_time(shown.started),
+        "started": iso_time(served.started),
         "source": None,
     }
-    if watched := shown.camera:
+    if watched := served.camera:
         newest = watched.hub.newest
         found, reason = watched.hub.state()
         about |= {
             "source": watched.name,
             "state": found.value,
             "reason": reason or None,
-            "row": shown.row(newest.result) if newest else None,
+            "row": served.row(newest.result) if newest else None,
             "fps": round(newest.result.fps, 1) if newest else 0.0,
             "viewers": watched.hub.viewers,
             "event": watched.history.last_id,
@@ -113,7 +113,7 @@ async def keep_snapshot(request: Request) -> Response:
     newest = watched.hub.current()
     if newest is None or newest.imaged is None or newest.imaged.rgb is None:
         raise HTTPException(503, "there is no frame yet", {"retry-after": "1"})
-    inference = box(request).inference
+    inference = context(request).inference
     with inference.place():
         image = await inference.run(encode_jpeg, newest.imaged.rgb, SNAPSHOT_QUALITY)
     event = watched.history.add_snapshot(newest.result, image)
@@ -134,11 +134,11 @@ def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
     }
 
 
-def state_word(shown: Box) -> tuple[bool, dict[str, str]]:
+def state_word(served: ServerContext) -> tuple[bool, dict[str, str]]:
     """Returns whether the box can answer about its camera now, and the words for that."""
-    if shown.camera is None:
+    if served.camera is None:
         return True, {"status": "ready"}
-    found, reason = shown.camera.hub.state()
+    found, reason = served.camera.hub.state()
     if found is State.LIVE:
         return True, {"status": "ready", "state": found.value}
     return False, {"status": "not ready", "state": found.value, "reason": reason}

@@ -8,13 +8,13 @@ from starlette.responses import Response
 
 from catsdogs_edge.web.camera.hub import LONGEST_SHOWN, Hub, Newest
 from catsdogs_edge.web.endpoint import (
-    Box,
     Endpoint,
+    ServerContext,
     ViewerResponse,
     WatchedSource,
     ascii_json,
-    box,
     camera,
+    context,
     until_gone,
     whole_number,
 )
@@ -26,7 +26,7 @@ _BOUNDARY = "catsdogs-frame"
 _WHY = {"why": "1: with what speaks for the answer in colour, where the model can say."}
 
 
-def describe(shown: Box, watched: WatchedSource, newest: Newest) -> str:
+def describe(served: ServerContext, watched: WatchedSource, newest: Newest) -> str:
     """Returns what a page shows beside a frame, as JSON in ASCII."""
     state, reason = watched.hub.state()
     return ascii_json(
@@ -37,7 +37,7 @@ def describe(shown: Box, watched: WatchedSource, newest: Newest) -> str:
             "lasted_s": watched.history.lasted,
             "state": state.value,
             "reason": reason or None,
-            "row": shown.row(newest.result),
+            "row": served.row(newest.result),
             **_regions(newest),
         }
     )
@@ -73,7 +73,7 @@ async def frame(request: Request) -> Response:
             is_new, newest = found is not None, found or hub.newest
         if newest is None:
             return Response(status_code=204)
-        headers = {"X-Catsdogs": describe(box(request), watched, newest)}
+        headers = {"X-Catsdogs": describe(context(request), watched, newest)}
         has_image = newest.result.frame.rgb is not None or (drawn and newest.imaged)
         if not is_new or not has_image:
             return Response(status_code=204, headers=headers)

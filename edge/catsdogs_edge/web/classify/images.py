@@ -12,7 +12,7 @@ from catsdogs_edge.model.contract import NEITHER
 from catsdogs_edge.model.prediction import file_fields
 from catsdogs_edge.output.rows import SCHEMA
 from catsdogs_edge.web.body import read_image
-from catsdogs_edge.web.endpoint import Endpoint, Json, box
+from catsdogs_edge.web.endpoint import Endpoint, Json, context
 
 MODEL_NAME = "catsdogs"
 
@@ -22,12 +22,12 @@ _IMAGES = ("image/*", "application/octet-stream", "multipart/form-data")
 
 async def classify(request: Request) -> Response:
     """Answers with the row that `catsdogs-classify --jsonl` writes for a file."""
-    shown = box(request)
-    with shown.inference.place():
+    served = context(request)
+    with served.inference.place():
         data, name = await read_image(request, ("file", "image"))
-        answer = await shown.inference.run(shown.inference.classify, data)
-    row = file_fields(name, answer.prediction, answer.error, shown.info.classes)
-    return Json({**row, "schema": SCHEMA, **shown.constant}, 200 if answer.prediction else 422)
+        answer = await served.inference.run(served.inference.classify, data)
+    row = file_fields(name, answer.prediction, answer.error, served.info.classes)
+    return Json({**row, "schema": SCHEMA, **served.constant}, 200 if answer.prediction else 422)
 
 
 async def deepstack(request: Request) -> Response:
@@ -35,13 +35,13 @@ async def deepstack(request: Request) -> Response:
 
     What is seen is the whole image, so that is its box; neither is no object.
     """
-    shown, started = box(request), time.perf_counter()
+    served, started = context(request), time.perf_counter()
     if request.path_params["name"] != MODEL_NAME:
         raise HTTPException(404, f"there is no model '{request.path_params['name'][:40]}', only '{MODEL_NAME}'")
-    with shown.inference.place():
+    with served.inference.place():
         data, _ = await read_image(request, ("image", "file"))
         least = _least_confidence(request)
-        answer = await shown.inference.run(shown.inference.classify, data)
+        answer = await served.inference.run(served.inference.classify, data)
     milliseconds = round(1000 * (time.perf_counter() - started))
     prediction = answer.prediction
     if prediction is None:

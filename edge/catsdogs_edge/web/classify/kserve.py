@@ -26,7 +26,7 @@ from catsdogs_edge.output.json_text import from_json
 from catsdogs_edge.web.body import read_body
 from catsdogs_edge.web.camera.events import state_word
 from catsdogs_edge.web.classify.images import MODEL_NAME
-from catsdogs_edge.web.endpoint import Box, Endpoint, Json, box
+from catsdogs_edge.web.endpoint import Endpoint, Json, ServerContext, context
 
 MOST_IMAGES = 64
 """In one request."""
@@ -69,7 +69,7 @@ async def live(request: Request) -> Response:
 
 async def ready(request: Request) -> Response:
     """Answers whether it can answer: the model is open, and the camera, if there is one, live."""
-    is_ready, words = state_word(box(request))
+    is_ready, words = state_word(context(request))
     return Json({"ready": is_ready, **words}, 200 if is_ready else 503)
 
 
@@ -87,7 +87,7 @@ async def server_metadata(request: Request) -> Response:
 async def model_metadata(request: Request) -> Response:
     """Answers which tensors the model takes and gives."""
     _check_model(request)
-    contract = box(request).contract
+    contract = context(request).contract
     size, classes = contract.image_size, len(contract.classes)
     outputs = [
         {"name": name, "datatype": "FP32", "shape": [-1] if name == contract.familiarity_name else [-1, classes]}
@@ -108,21 +108,21 @@ async def model_metadata(request: Request) -> Response:
 async def infer(request: Request) -> Response:
     """Runs the model on a batch."""
     _check_model(request)
-    shown = box(request)
-    with shown.inference.place():
+    served = context(request)
+    with served.inference.place():
         body = await read_body(request)
-        return await shown.inference.run(_infer, shown, body, request.headers.get(_LENGTH_HEADER))
+        return await served.inference.run(_infer, served, body, request.headers.get(_LENGTH_HEADER))
 
 
-def _infer(shown: Box, body: bytes, header: str | None) -> Response:
+def _infer(served: ServerContext, body: bytes, header: str | None) -> Response:
     """Answers a request, in the thread of inferences: to read much JSON takes a while."""
     asked, rest = _parse(body, header)
-    wanted = _wanted_outputs(asked, shown.contract.outputs)
-    outputs = shown.inference.predict(_read_batch(asked, rest, shown))
+    wanted = _wanted_outputs(asked, served.contract.outputs)
+    outputs = served.inference.predict(_read_batch(asked, rest, served))
     for tensor in (outputs.logits, outputs.probabilities, outputs.familiarity):
         if tensor is not None and not np.isfinite(tensor).all():
             raise HTTPException(422, "the model's answer is not a finite number")
-    return _answer(asked, wanted, outputs, shown)
+    return _answer(asked, wanted, outputs, served)
 
 
 def _check_model(request: Request) -> None:
@@ -156,9 +156,9 @@ def _wanted_outputs(asked: _Request, known: Sequence[str]) -> list[tuple[str, bo
     return [(item.name, usual if (own := item.parameters.binary_data) is None else own) for item in outputs]
 
 
-def _read_batch(asked: _Request, rest: bytes, shown: Box) -> RgbBatch:
+def _read_batch(asked: _Request, rest: bytes, served: ServerContext) -> RgbBatch:
     """Returns the one input as uint8 RGB (N, S, S, 3)."""
-    contract = shown.contract
+    contract = served.contract
     if len(asked.inputs) != 1 or asked.inputs[0].name != contract.input_name:
         names = ", ".join(item.name[:40] for item in asked.inputs[:4])
         raise HTTPException(400, f"found the inputs '{names}', expected one, '{contract.input_name}'")
@@ -224,8 +224,8 @@ def _elements(data: bytes) -> Iterator[bytes]:
         position += length
 
 
-def _answer(asked: _Request, wanted: Sequence[tuple[str, bool]], outputs: Outputs, shown: Box) -> Response:
-    contract = shown.contract
+def _answer(asked: _Request, wanted: Sequence[tuple[str, bool]], outputs: Outputs, served: ServerContext) -> Response:
+    contract = served.contract
     tensors = {
         contract.logits_name: outputs.logits,
         contract.probabilities_name: outputs.probabilities,

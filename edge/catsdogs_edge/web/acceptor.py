@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Container
+from functools import partial
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Acceptor:
         self._context = context
         self._limits = {"ssl_handshake_timeout": handshake_seconds, "ssl_shutdown_timeout": shutdown_seconds}
         self._beginning: dict[asyncio.Task[None], asyncio.Protocol | None] = {}
+        self._is_closed = False
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     async def _accept(self) -> None:
@@ -51,13 +53,21 @@ class Acceptor:
                     _log.debug("no connection can be taken: %s", error)
                     await asyncio.sleep(_PAUSE)
                 continue  # of others, the client has gone already
+            if self._is_closed:
+                connection.close()
+                return
             unmade = sum(protocol not in self._connections for protocol in self._beginning.values())
             if not self._has_room(unmade):
                 connection.close()
                 continue
             task = loop.create_task(self._begin(connection))
             self._beginning[task] = None
-            task.add_done_callback(self._beginning.pop)
+            task.add_done_callback(partial(self._end, connection))
+
+    def _end(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
+        del self._beginning[task]
+        if task.cancelled():  # maybe before it began: nobody else would close it
+            connection.close()
 
     async def _begin(self, connection: socket.socket) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -76,9 +86,11 @@ class Acceptor:
 
     def close(self) -> None:
         """Takes no more, and gives up those that have not begun."""
-        self._accepting.cancel()
+        loop = asyncio.get_running_loop()
+        self._is_closed = True
+        loop.call_soon(self._accepting.cancel)  # not at once: what was accepted just now would never be closed
         # Now, as the socket is closed next: the selector of Windows does not bear one that is.
-        asyncio.get_running_loop().remove_reader(self._listening)
+        loop.remove_reader(self._listening)
         for task in self._beginning:
             task.cancel()
 

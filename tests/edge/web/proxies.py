@@ -72,6 +72,7 @@ class Proxy:
                     client.sendall(chunk)
                     if self._rate:
                         time.sleep(len(chunk) / self._rate)
+            client.shutdown(socket.SHUT_RDWR)  # closed alone, it would stay open while the other thread reads from it
 
     @staticmethod
     def _send_rest(client: socket.socket, server: socket.socket) -> None:

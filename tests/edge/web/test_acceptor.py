@@ -74,3 +74,29 @@ def test_a_selector_that_bears_no_closed_socket_goes_on() -> None:
 
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(main())
+
+
+def test_what_is_accepted_while_it_is_closed_is_closed_too() -> None:
+    async def main() -> list[bytes]:
+        listening = listen()
+        acceptor = accept(listening, 40)
+        loop, streams = asyncio.get_running_loop(), []
+        for _ in range(20):
+            client = socket.create_connection(listening.getsockname())
+            client.setblocking(False)
+            streams.append(client)
+        await asyncio.sleep(0)  # it has begun with some of them
+        await asyncio.sleep(0)
+        acceptor.close()
+        listening.close()
+        await acceptor.wait_closed()
+        answers = []
+        for client in streams:
+            try:
+                answers.append(await asyncio.wait_for(loop.sock_recv(client, 1), 5))
+            except ConnectionResetError:
+                answers.append(b"")
+            client.close()
+        return answers
+
+    assert set(asyncio.run(main())) <= {b"", b"!"}

@@ -205,10 +205,10 @@ def _evidence(maps: class_maps.BatchMaps) -> _Floats:
 def _feature_maps(model: onnx.ModelProto, head: Head, contract: Contract) -> tuple[str, str | None]:
     """Returns the names of the feature maps that logits and, beside them, familiarity are pooled from."""
     nodes = model.graph.node
-    behind = ancestors_of(nodes, contract.logits_name)
+    for_logits = ancestors_of(nodes, contract.logits_name)
     pools = [node for node in nodes if node.op_type == "GlobalAveragePool"]
-    last = [node.input[0] for node in pools if node.output[0] in behind]
-    earlier = [node.input[0] for node in pools if node.output[0] not in behind]
+    last = [node.input[0] for node in pools if node.output[0] in for_logits]
+    earlier = [node.input[0] for node in pools if node.output[0] not in for_logits]
     if len(last) != 1 or (head.score is not None and len(earlier) != 1):
         raise ParityError(f"the graph pools {last} for its logits and {earlier} for familiarity, expected one of each")
     return last[0], earlier[0] if earlier else None

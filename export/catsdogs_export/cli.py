@@ -171,8 +171,8 @@ def _print_levels_a_and_b(tensors: "TensorParity | None", files: "FileParity | N
 
 def _print_level_c(loss: "LabelParity", name: str) -> None:
     typer.echo(f"level C, {name} against fp32: {loss.describe()}")
-    if loss.kept is not None:
-        typer.echo(f"level C, what is neither, {name} against fp32: {loss.kept.describe()}")
+    if loss.familiarity is not None:
+        typer.echo(f"level C, what is neither, {name} against fp32: {loss.familiarity.describe()}")
 
 
 def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
@@ -189,7 +189,7 @@ def _print_trials(trials: "Sequence[Trial]", *, stderr: bool = False) -> None:
             f"{loss.accuracy:.2%}",
             f"{loss.drop:+.2f}",
             f"{loss.agreement:.2%}",
-            "" if loss.kept is None else f"{loss.kept.agreement:.2%}",
+            "" if loss.familiarity is None else f"{loss.familiarity.agreement:.2%}",
             "over a limit" if loss.why_not else "good enough",
         )
     Console(stderr=stderr, width=None if (sys.stderr if stderr else sys.stdout).isatty() else 120).print(table)

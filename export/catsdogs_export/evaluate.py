@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,7 @@ def evaluate(
     start = time.perf_counter()
     paths, outputs = _predict_files(predictor, label_of, data)
     seconds = time.perf_counter() - start
-    _, unfamiliar = _predict_files(predictor, find_images([other]), other) if other else ([], None)
+    _, outlier_outputs = _predict_files(predictor, find_images([other]), other) if other else ([], None)
     truth = np.array([label_of[path] for path in paths], np.int64)
     matrix = confusion_matrix(truth, outputs.probabilities.argmax(axis=1), labels=range(len(classes)))
     hits, totals, count = int(matrix.trace()), matrix.sum(axis=1), len(truth)
@@ -96,12 +96,14 @@ def evaluate(
         calibration_error=calibration_error(outputs.probabilities, truth),
         log_loss=log_loss(outputs.probabilities, truth),
         images_per_second=count / seconds,
-        **({} if rule is None else _judge_familiarity(outputs, truth, unfamiliar, rule.threshold)),
+        **({} if rule is None else _measure_familiarity(outputs, truth, outlier_outputs, rule.threshold)),
     )
     return evaluation, outputs.probabilities, truth
 
 
-def _judge_familiarity(outputs: Outputs, truth: Labels, unfamiliar: Outputs | None, threshold: float) -> dict[str, Any]:
+def _measure_familiarity(
+    outputs: Outputs, truth: Labels, outlier_outputs: Outputs | None, threshold: float
+) -> dict[str, Any]:
     """Returns the figures about what is taken for "neither"."""
     if outputs.familiarity is None:
         return {}
@@ -109,12 +111,12 @@ def _judge_familiarity(outputs: Outputs, truth: Labels, unfamiliar: Outputs | No
     right = outputs.probabilities.argmax(axis=1) == truth
     kept_accuracy = float(right[kept].mean()) if kept.any() else None
     found: dict[str, Any] = {"kept": float(kept.mean()), "kept_accuracy": kept_accuracy}
-    if unfamiliar is not None and unfamiliar.familiarity is not None:
-        scores = np.concatenate([outputs.familiarity, unfamiliar.familiarity])
-        sides = np.repeat([1, 0], [len(outputs.familiarity), len(unfamiliar.familiarity)])
+    if outlier_outputs is not None and outlier_outputs.familiarity is not None:
+        scores = np.concatenate([outputs.familiarity, outlier_outputs.familiarity])
+        sides = np.repeat([1, 0], [len(outputs.familiarity), len(outlier_outputs.familiarity)])
         found |= {
-            "outliers": len(unfamiliar.familiarity),
-            "outliers_refused": float((unfamiliar.familiarity < threshold).mean()),
+            "outliers": len(outlier_outputs.familiarity),
+            "outliers_refused": float((outlier_outputs.familiarity < threshold).mean()),
             "outliers_auroc": float(roc_auc_score(sides, scores)),
         }
     return found
@@ -125,7 +127,7 @@ def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) ->
 
     Raises `DataError` where none can, `ModelError` where an answer is not a finite number.
     """
-    read, outputs = [], []
+    readable, outputs = [], []
     for chunk in load_files(paths, predictor.contract.image_size):
         images = []
         for path, item in chunk:
@@ -133,18 +135,23 @@ def _predict_files(predictor: Predictor, paths: Iterable[Path], folder: Path) ->
                 _log.info("left out: %s: %s", path, item)
             else:
                 images.append(item)
-                read.append(path)
+                readable.append(path)
         if images:
             outputs.append(predictor.predict(np.stack(images)))
-            is_finite = np.isfinite(outputs[-1].probabilities).all(axis=1)
-            if outputs[-1].familiarity is not None:
-                is_finite &= np.isfinite(outputs[-1].familiarity)
-            if not is_finite.all():
-                path = read[int(np.argmin(is_finite)) - len(images)]
-                raise ModelError(f"the model's answer for {path} is not a finite number: it cannot be measured")
-    if not read:
+            _require_finite(outputs[-1], readable[-len(images) :])
+    if not readable:
         raise DataError(f"{folder} holds no readable image")
-    return read, Outputs.concatenate(outputs)
+    return readable, Outputs.concatenate(outputs)
+
+
+def _require_finite(outputs: Outputs, paths: Sequence[Path]) -> None:
+    """Raises `ModelError` where an answer is not a finite number; it names the first such image."""
+    is_finite = np.isfinite(outputs.probabilities).all(axis=1)
+    if outputs.familiarity is not None:
+        is_finite &= np.isfinite(outputs.familiarity)
+    if not is_finite.all():
+        path = paths[int(np.argmin(is_finite))]
+        raise ModelError(f"the model's answer for {path} is not a finite number: it cannot be measured")
 
 
 def _open(model: Path, provider: Provider) -> Predictor:

@@ -81,35 +81,27 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
     old = None
     if options.not_worse_than is not None:  # better to hear it now than after the conversion
         old = Predecessor(options.not_worse_than, run.contract.classes)
-    wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
-    for precision, name in FILES.items():
-        if (out / name).exists() and not wanted[precision]:
-            _log.info("not asked for again, so it goes with the earlier export: %s", out / name)
+    _say_what_goes(out, options)
     labelled = spread(run.val, LABELLED_IMAGES if options.fp16 or options.int8 else SAME_IMAGES)
-    with replace_folder(out, OWN_FILES) as stage:
+    with replace_folder(out, OWN_FILES) as staging:
         _log.info("converting to ONNX")
         model = convert(network, run.contract)
         head = Head.from_network(network)
-        fp32 = ModelOnImages(_write(model, head, run.contract, stage), labelled)
+        fp32 = ModelOnImages(_write(model, head, run.contract, staging), labelled)
         keras = ModelOnImages(KerasPredictor(network, run.contract), spread(run.val, SAME_IMAGES))
         same = run_parity(keras, fp32, options.max_drop)
         drawn: dict[str, ModelOnImages[Predictor]] = {"fp32": fp32}
         fp16 = int8 = None
         if options.fp16:
-            contract = replace(run.contract, precision=Precision.FP16)
-            drawn["fp16"] = on_images = ModelOnImages(_write(to_fp16(model, contract), head, contract, stage), labelled)
-            fp16 = run_parity(fp32, on_images, options.max_drop).labels
+            fp16, drawn["fp16"] = _make_fp16(staging, fp32, model, head, options.max_drop)
         if options.int8:
-            int8, drawn["INT8"] = _make_int8(stage, fp32, head, calibration, target, options.max_drop)
-        written = _load_all(stage)
+            int8, drawn["INT8"] = _make_int8(staging, fp32, head, calibration, target, options.max_drop)
+        written = _load_all(staging)
         not_worse = old.compare(written, run.val, options.max_drop) if old else {}
         if len(drawn) == 1:  # nothing to look at but Keras against fp32
             drawn = {"Keras": keras, **drawn}
-        draw_parity(
-            {name: item.outputs.probabilities for name, item in drawn.items()},
-            [image.label for image in labelled],
-            stage / "parity.png",
-        )
+        probabilities = {name: item.outputs.probabilities for name, item in drawn.items()}
+        draw_parity(probabilities, [image.label for image in labelled], staging / "parity.png")
         published = Published(
             same_tensors=same.tensors,
             same_files=same.files,
@@ -120,7 +112,7 @@ def export(run_folder: Path, out: Path, options: ExportOptions) -> Published:
             calibration=tuple(map(str, calibration)),
             seed=options.seed,
         )
-        _write_report(stage, published, run.contract)
+        _write_report(staging, published, run.contract)
     return published
 
 
@@ -135,8 +127,25 @@ def _check_ours(out: Path) -> None:
             raise OutputError(f"{path} is no file of catsdogs-export: choose another folder, or move it away")
 
 
+def _say_what_goes(out: Path, options: ExportOptions) -> None:
+    """Says which files of an earlier export are not asked for again, and go with it."""
+    wanted = {Precision.FP32: True, Precision.FP16: options.fp16, Precision.INT8: options.int8}
+    for precision, name in FILES.items():
+        if (out / name).exists() and not wanted[precision]:
+            _log.info("not asked for again, so it goes with the earlier export: %s", out / name)
+
+
+def _make_fp16(
+    staging: Path, fp32: ModelOnImages[Classifier], model: onnx.ModelProto, head: Head, max_drop: float
+) -> tuple[LabelParity | None, ModelOnImages[Classifier]]:
+    """Writes the fp16 file; returns its level C, and its outputs. Raises `ParityError` where it differs too much."""
+    contract = replace(fp32.model.contract, precision=Precision.FP16)
+    fp16 = ModelOnImages(_write(to_fp16(model, contract), head, contract, staging), fp32.images)
+    return run_parity(fp32, fp16, max_drop).labels, fp16
+
+
 def _make_int8(
-    stage: Path,
+    staging: Path,
     fp32: ModelOnImages[Classifier],
     head: Head,
     calibration: Sequence[Path],
@@ -148,12 +157,12 @@ def _make_int8(
     _log.info("quantizing to INT8 for %s, calibrated on %d images", target.value, len(calibration))
     if target is not Target.detect():
         _log.info("this CPU is %s: its latencies say little about %s", Target.detect().value, target.value)
-    with tempfile.TemporaryDirectory(dir=stage) as scratch, _temporary_files_in(scratch):
-        quantizer = Quantizer(stage / FILES[Precision.FP32], Path(scratch), contract, calibration)
+    with tempfile.TemporaryDirectory(dir=staging) as scratch, _temporary_files_in(scratch):
+        quantizer = Quantizer(staging / FILES[Precision.FP32], Path(scratch), contract, calibration)
         best = Path(scratch, "best.onnx")
         result, chosen = search(quantizer, best, target, fp32, max_drop)
         model = onnx.load(best)
-    _write(model, head, replace(contract, precision=Precision.INT8), stage)
+    _write(model, head, replace(contract, precision=Precision.INT8), staging)
     return result, chosen
 
 

@@ -17,18 +17,18 @@ def kept_in_float(nodes: Sequence[onnx.NodeProto], contract: Contract) -> list[s
     floats would take longer than all the rest of it.
     """
     names = []
-    behind = ancestors_of(nodes, contract.probabilities_name) - ancestors_of(nodes, contract.logits_name)
-    reached = {contract.input_name}
+    after_logits = ancestors_of(nodes, contract.probabilities_name) - ancestors_of(nodes, contract.logits_name)
+    from_pixels = {contract.input_name}
     for node in nodes:
-        first = node.op_type not in {"Conv", "QuantizeLinear"} and reached & set(node.input)
-        if first:
-            reached |= set(node.output)
-        if first or behind & set(node.output):
+        is_before_convolution = node.op_type not in {"Conv", "QuantizeLinear"} and from_pixels & set(node.input)
+        if is_before_convolution:
+            from_pixels |= set(node.output)
+        if is_before_convolution or after_logits & set(node.output):
             names.append(node.name)
     if contract.familiarity:
-        both = [ancestors_of(nodes, name) for name in (contract.familiarity_name, contract.logits_name)]
-        alone = [node for node in nodes if node.output[0] in both[0] - both[1] and node.op_type != "GlobalAveragePool"]
-        names += [node.name for node in alone if node.name not in names]
+        alone = ancestors_of(nodes, contract.familiarity_name) - ancestors_of(nodes, contract.logits_name)
+        found = [node for node in nodes if node.output[0] in alone and node.op_type != "GlobalAveragePool"]
+        names += [node.name for node in found if node.name not in names]
     return names
 
 

@@ -128,14 +128,14 @@ class Quantizer:
         errors = compute_activation_error(create_activation_matching(outputs["int8"], outputs["float"]))
         nodes = onnx.load(self._folded).graph.node
         # A ReLU is part of its convolution when quantized: only its output is there to compare.
-        outputs_of = {node.input[0]: node.output[0] for node in nodes if node.op_type == "Relu"}
-        noise = {}
+        after_relu = {node.input[0]: node.output[0] for node in nodes if node.op_type == "Relu"}
+        decibels = {}  # signal-to-noise ratio of each output: the lowest is disturbed most
         for node in nodes:
             if node.op_type == "Conv":
-                error = errors.get(node.output[0]) or errors.get(outputs_of.get(node.output[0], ""))
+                error = errors.get(node.output[0]) or errors.get(after_relu.get(node.output[0], ""))
                 if error is not None:
-                    noise[node.name] = float(error["xmodel_err"])
-        return sorted(noise, key=lambda name: noise[name])
+                    decibels[node.name] = float(error["xmodel_err"])  # a ratio, in spite of its name
+        return sorted(decibels, key=lambda name: decibels[name])
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

@@ -133,7 +133,7 @@ class LabelParity(Struct, frozen=True, kw_only=True):
     """Images whose probabilities differ most, the worst first."""
     max_drop: float
     """Limit of `drop`, in percentage points."""
-    kept: FamiliarityParity | None
+    familiarity: FamiliarityParity | None = field(name="kept")
     """Parity of familiarity; None where the model has no such score."""
 
     def describe(self) -> str:
@@ -154,12 +154,14 @@ class LabelParity(Struct, frozen=True, kw_only=True):
         allowed = _allowed(self.images)
         if round(self.images * (1 - self.agreement)) > allowed:
             return f"gives the same label as fp32 on {self.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
-        kept = self.kept
-        if kept and round(self.images * (1 - kept.agreement)) > allowed:
-            return f"agrees with fp32 on what is familiar on {kept.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
-        if kept and round(self.images * (kept.fp32 - kept.candidate)) > max(1, self.images * KEPT_LIMIT / 100):
+        if (found := self.familiarity) is None:
+            return ""
+        if round(self.images * (1 - found.agreement)) > allowed:
+            return f"agrees with fp32 on what is familiar on {found.agreement:.1%}, expected {AGREEMENT_LIMIT:.0%}"
+        fewer = round(self.images * (found.fp32 - found.candidate))
+        if fewer > max(1, self.images * KEPT_LIMIT / 100):
             return (
-                f"takes {kept.candidate:.2%} of the images for familiar, fp32 {kept.fp32:.2%}, expected at most "
+                f"takes {found.candidate:.2%} of the images for familiar, fp32 {found.fp32:.2%}, expected at most "
                 f"{KEPT_LIMIT:g} points less"
             )
         return ""
@@ -297,7 +299,7 @@ def compare_labels(
             for index in worst
         ),
         max_drop=max_drop,
-        kept=_compare_familiarity(reference.outputs, candidate.outputs, candidate.model.contract),
+        familiarity=_compare_familiarity(reference.outputs, candidate.outputs, candidate.model.contract),
     )
 
 

@@ -95,8 +95,8 @@ def test_each_level_has_its_line_about_familiarity(exported: Path, familiar_run:
         assert loss["kept"]["agreement"] >= 0.97  # one of 48
     labels = verify(exported / "model.int8.onnx", familiar_run, max_drop=3).labels
     assert labels is not None
-    assert labels.kept is not None
-    assert "the same decision on" in labels.kept.describe()
+    assert labels.familiarity is not None
+    assert "the same decision on" in labels.familiarity.describe()
 
 
 def test_of_familiarity_only_the_pooling_is_quantized(exported: Path) -> None:

@@ -33,7 +33,7 @@ from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
 from catsdogs_train.run.run_folder import RunFolderWriter
-from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned
+from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_learned
 from catsdogs_train.run.tensorboard import check_tensorboard
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import Prepared, TrainingContext
@@ -181,20 +181,12 @@ def _prepare(
     teacher, earlier = (earlier_run, None) if settings.teacher else (None, earlier_run)
     if (teacher or earlier) and distribution.shard.hosts > 1:
         raise DataError(f"{'--teacher' if teacher else '--from'} works on one host: let it train alone")
-    other_folders = _find_others(settings, earlier)
+    other_folders = _find_other_folders(settings, earlier)
     split, outliers, unlabelled = _find_images(settings, earlier, other_folders)
     distribution.check(settings.batch_size, len(split.train))
     if teacher:
         teacher.check_classes(split.classes)
-    seen = split.earlier_hashes.union(sample.sha256 for sample in unlabelled)
-    option, origin = ("--teacher", teacher.folder) if teacher else ("--weights", Path(settings.weights).parent)
-    if teacher or (not earlier and is_network_of_run(Path(settings.weights))):
-        learned = read_learned(origin)
-        check_judges(option, origin, learned, split.val)
-        seen |= learned
-    split = replace(
-        split, earlier_hashes=seen.difference(sample.sha256 for sample in (*split.train, *split.earlier_train))
-    )
+    split = _note_learned(settings, split, unlabelled, teacher, earlier)
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     before = read_fingerprint(settings.out) if found in {_Found.RUN, _Found.EPOCH} else checkpoint.fingerprint
     views_on = choose_views_on(settings, decoded, distribution.shard.devices, before.get("--views-on"))
@@ -236,10 +228,28 @@ def _find_images(
     return split, outliers, unlabelled
 
 
-def _find_others(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
+def _note_learned(
+    settings: Settings,
+    split: Split,
+    unlabelled: Sequence[Sample],
+    teacher: EarlierRun | None,
+    earlier: EarlierRun | None,
+) -> Split:
+    """Notes what the network, or its teacher, learned from before; raises `DataError` where that would validate."""
+    learned = split.learned_hashes.union(sample.sha256 for sample in unlabelled)
+    option, origin = ("--teacher", teacher.folder) if teacher else ("--weights", Path(settings.weights).parent)
+    if teacher or (not earlier and is_network_of_run(Path(settings.weights))):
+        of_origin = read_learned(origin)
+        check_not_learned(option, origin, of_origin, split.val)
+        learned |= of_origin
+    listed = {sample.sha256 for sample in (*split.train, *split.earlier_train)}  # those have rows of their own
+    return replace(split, learned_hashes=learned - listed)
+
+
+def _find_other_folders(settings: Settings, earlier: EarlierRun | None) -> list[Path]:
     """Returns the folders with images of neither, each once: the new one, and those of the earlier run."""
     new = [settings.other] if settings.other else []
-    old = earlier.others if earlier else []
+    old = earlier.outlier_folders if earlier else []
     if gone := [folder for folder in old if not folder.is_dir()]:
         if not new:
             raise DataError(

@@ -182,7 +182,7 @@ def test_what_was_learned_and_is_dropped_changed_or_gone_never_judges(
     listed.write_text("sha256\n" + "\n".join(sample.sha256 for sample in wrong) + "\n")
     write_folder(tmp_path / "new", per_class=12, first_seed=500)
     first = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, DropList.read(listed))
-    assert first.earlier_hashes == {sample.sha256 for sample in wrong}
+    assert first.learned_hashes == {sample.sha256 for sample in wrong}
     write_split(tmp_path, first)
     aside = [sample.path for sample in first.earlier_train]
     aside[0].unlink()  # a run takes what it has, and what is only aside may be gone

@@ -46,7 +46,7 @@ def test_another_training_is_not_resumed(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.begin({"--seed": 1, "--epochs": 5})
     checkpoint.begin({"--seed": 1, "--epochs": 10})
-    checkpoint.features("val").touch()
+    checkpoint.features_file("val").touch()
     checkpoint.begin({"--seed": 1, "--epochs": 10})
     with pytest.raises(DataError, match=r"^the training in .* has --epochs 10, now it is 20: resume it as it was"):
         checkpoint.begin({"--seed": 1, "--epochs": 20})
@@ -55,7 +55,7 @@ def test_another_training_is_not_resumed(tmp_path: Path) -> None:
 def test_a_training_with_names_that_are_not_utf8_is_resumed(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.begin({"classes": ["caf\udce9", "cat"]})
-    checkpoint.features("val").touch()
+    checkpoint.features_file("val").touch()
     checkpoint.begin({"classes": ["caf\udce9", "cat"]})
 
 

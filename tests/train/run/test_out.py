@@ -37,7 +37,7 @@ def test_only_our_files_in_the_checkpoint_are_removed(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.begin({"--seed": 1})
     (checkpoint.folder / "mine.txt").write_text("precious")
-    checkpoint.features("0").touch()
+    checkpoint.features_file("0").touch()
     checkpoint.remove()
     assert [path.name for path in checkpoint.folder.iterdir()] == ["mine.txt"]
     assert not checkpoint.exists

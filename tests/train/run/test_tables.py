@@ -6,7 +6,7 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.split import Sample, Split
-from catsdogs_train.run.tables import check_judges, is_network_of_run, read_learned, read_split, write_split
+from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_learned, read_split, write_split
 
 CLASSES = ("cat", "dog")
 
@@ -59,15 +59,15 @@ def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split
     """Also where a run on the way did not take that along."""
     own = {sample.sha256: sample for sample in split.train}
     split = replace(
-        split, train=split.train[:2], earlier_train=split.train[2:3], earlier_hashes=frozenset([split.train[3].sha256])
+        split, train=split.train[:2], earlier_train=split.train[2:3], learned_hashes=frozenset([split.train[3].sha256])
     )
     write_split(tmp_path, split)
     assert read_split(tmp_path, CLASSES) == split
     learned = read_learned(tmp_path)
-    check_judges("--weights", tmp_path, learned, split.val)
-    chosen = {"train": split.train[0], "learned": split.earlier_train[0], "seen": own[min(split.earlier_hashes)]}[part]
+    check_not_learned("--weights", tmp_path, learned, split.val)
+    chosen = {"train": split.train[0], "learned": split.earlier_train[0], "seen": own[min(split.learned_hashes)]}[part]
     with pytest.raises(DataError, match=r"learned from 1 of the 3 images that are to validate: .* or --from"):
-        check_judges("--weights", tmp_path, learned, [*split.val, chosen])
+        check_not_learned("--weights", tmp_path, learned, [*split.val, chosen])
 
 
 def test_only_the_network_in_a_run_folder_tells_what_it_learned(tmp_path: Path, split: Split) -> None:

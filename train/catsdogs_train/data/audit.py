@@ -34,7 +34,8 @@ they were different images.
 _HASHED_SIZE = 64
 
 _REMEMBERED_AT_ONCE = 1000
-_VERSION = f"{cv2.__version__} {imagehash.__version__} 4"
+_FORMAT = 4  # of the cache; raise it when `Finding` changes, or how it is computed
+_VERSION = f"{cv2.__version__} {imagehash.__version__} {_FORMAT}"
 _SELECT = f"SELECT sha256, bits, thumbnail, problem FROM findings WHERE version = '{_VERSION}'"  # noqa: S608 - our own words
 
 
@@ -47,7 +48,7 @@ class Finding:
     bits: int
     """Perceptual hash (pHash: signs of the low frequencies of a cosine transform), 64 bits; 0 if it is no image."""
     thumbnail: bytes
-    """What `SeenImages` compares; empty if it is no image."""
+    """From `images.similarity.thumbnail`; empty if it is no image."""
     problem: str
     """Why it is no image; empty if it is one."""
 
@@ -136,7 +137,7 @@ class _Memory:
     """What was found out about contents, in an SQLite file; where that cannot be, nothing is remembered."""
 
     def __init__(self, cache: Path | None) -> None:
-        self._path = cache or cache_folder() / "audit-4.sqlite"
+        self._path = cache or cache_folder() / f"audit-{_FORMAT}.sqlite"
         self._connection: sqlite3.Connection | None = None
 
     def __enter__(self) -> "_Memory":

@@ -26,7 +26,7 @@ _CAMERAS = frozenset(
     {"dsc", "dscf", "dscn", "gopr", "image", "img", "mvi", "p", "photo", "picture", "pxl", "screenshot"}
 )
 _MOST_FLAT = 20  # classes by the names of files: with more, they are something else
-_LONGEST_RATIO = 200  # of what an image unpacks to: images are packed already
+_LARGEST_RATIO = 200  # of unpacked to packed size: images are compressed already, so more is a bomb
 _DRIVE = re.compile("[A-Za-z]:")
 _COUNT = ".catsdogs-count"  # the number of files that were unpacked
 # What zipfile raises for damaged, encrypted and unusual files
@@ -156,15 +156,15 @@ def unpack(archive: Path, into: Path | None = None) -> Path:
         _log.warning("%s lacks files: it is unpacked anew", folder)
         shutil.rmtree(folder)
     try:
-        with zipfile.ZipFile(archive) as file, replace_folder(folder, frozenset()) as stage:
+        with zipfile.ZipFile(archive) as file, replace_folder(folder, frozenset()) as staging:
             entries = [entry for entry in file.infolist() if _is_wanted(entry, archive)]
             wanted = [entry for entry in entries if _ending(entry.filename) in EXTENSIONS]
             _check_entries(wanted, archive)
-            size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(stage).free
+            size, free = sum(entry.file_size for entry in wanted), shutil.disk_usage(staging).free
             if size > free:
                 raise DataError(f"{archive} holds {size >> 20} MB of images, {cache} has room for {free >> 20} MB")
-            file.extractall(stage, wanted)
-            (stage / _COUNT).write_text(str(len(wanted)), encoding="ascii")
+            file.extractall(staging, wanted)
+            (staging / _COUNT).write_text(str(len(wanted)), encoding="ascii")
     except OutputError:
         if not folder.is_dir():  # another process has unpacked it meanwhile
             raise
@@ -198,7 +198,7 @@ def _check_entries(entries: Sequence[zipfile.ZipInfo], archive: Path) -> None:
     for entry in entries:
         if names[entry.filename] > 1:
             raise DataError(f"{archive} holds '{entry.filename}' {names[entry.filename]} times: pack it anew")
-        if entry.file_size > max(LARGEST_FILE, _LONGEST_RATIO * entry.compress_size):
+        if entry.file_size > max(LARGEST_FILE, _LARGEST_RATIO * entry.compress_size):
             raise DataError(f"{archive} holds '{entry.filename}' of {entry.file_size} bytes: do not trust this file")
 
 

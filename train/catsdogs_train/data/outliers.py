@@ -28,7 +28,7 @@ FOLDS = 5
 HELD_OUT = 0
 """The part that a network never sees while it learns, where it sees the others: it judges, then."""
 
-_LARGEST = 0.4  # share of all images above which a folder is no kind among several, but most of the set
+_MOST_OF_ALL = 0.4  # with a larger share of the images in one folder, it is no kind among several
 _SHARE, _MOST_REPEATS = 0.1, 8  # of the training images; and how often each is shown in an epoch, to get there
 
 
@@ -104,7 +104,7 @@ def _folds(paths: Sequence[Path]) -> list[int]:
     the one that is nearest to a fifth of all.
     """
     sizes = Counter(path.parent for path in paths)
-    if len(sizes) < FOLDS or max(sizes.values()) > _LARGEST * len(paths):
+    if len(sizes) < FOLDS or max(sizes.values()) > _MOST_OF_ALL * len(paths):
         return [index % FOLDS for index in range(len(paths))]
     filled, fold_of = [0] * FOLDS, {}
     for folder, count in sorted(sizes.items(), key=lambda item: (-item[1], item[0])):

@@ -69,7 +69,7 @@ def extend_split(
     if not new:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
-    seen = earlier.earlier_hashes.union(sample.sha256 for sample in (*earlier.train, *earlier.earlier_train)) - known
+    seen = earlier.learned_hashes.union(sample.sha256 for sample in (*earlier.train, *earlier.earlier_train)) - known
     judging = {sample.sha256 for sample in (*earlier.val, *earlier.earlier_val)} - known
     train, val, more = _divide_new(new, seen, judging, seed)
     quarantine += more
@@ -93,7 +93,7 @@ def extend_split(
         tuple(quarantine),
         earlier_train=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
         earlier_val=tuple(sample for sample in (*old.val, *old.earlier_val) if sample.sha256 not in taken),
-        earlier_hashes=seen - taken,
+        learned_hashes=seen - taken,
     )
 
 

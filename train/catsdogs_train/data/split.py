@@ -33,7 +33,11 @@ class Sample:
 
     path: Path
     label: int
-    """Index of its class in `Split.classes`."""
+    """Index of its class in `Split.classes`.
+
+    Two kinds of images have no class: for one of neither it is the fold (`find_outliers`), for one without a label 0,
+    which nothing learns from.
+    """
     sha256: str
     """SHA-256 of the content, in hexadecimal."""
     source: str = ""
@@ -63,8 +67,8 @@ class Split:
     """What earlier runs learned from, and this one does not: it must not judge a later one."""
     earlier_val: tuple[Sample, ...] = ()
     """What earlier runs were judged by, and this one is not."""
-    earlier_hashes: frozenset[str] = frozenset()
-    """SHA-256 of what earlier runs learned from and no later one will: it must not judge, either."""
+    learned_hashes: frozenset[str] = frozenset()
+    """SHA-256 of what else this run or an earlier one learned from, and no table names: it must not judge, either."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,8 +214,8 @@ def divide(
         sizes: dict[int, Counter[float]] = defaultdict(Counter)
         for item, key in zip(candidates, keys, strict=True):
             sizes[item.sample.label][key] += 1
-        judging = {label: _judging(own) for label, own in sizes.items()}
-        held_out = [item for item, key in zip(candidates, keys, strict=True) if key in judging[item.sample.label]]
+        val_keys = {label: _choose_val_keys(own) for label, own in sizes.items()}
+        held_out = [item for item, key in zip(candidates, keys, strict=True) if key in val_keys[item.sample.label]]
     else:
         held_out = take(candidates, val_size, seed, "--val-size")
     held = {item.sample for item in held_out}
@@ -221,13 +225,13 @@ def divide(
     return left, held_out, quarantine
 
 
-def _judging(sizes: Mapping[float, int]) -> set[float]:
-    """Returns the keys that validate, of a class: those below `VAL_SHARE`, or more in a class of few images.
+def _choose_val_keys(sizes: Mapping[float, int]) -> set[float]:
+    """Chooses the keys of a class whose images validate.
 
-    `sizes` says how many images have each key: those that are nearly the same have one. A class gets `LEAST_VAL` images
-    to validate on, if that is no more than a third of it, nor of its keys. Those below `VAL_SHARE` validate in any
-    case: they stay where they are when others are added. But one key at least does, and half of the class trains, if
-    one key is not more.
+    A key stands for a group of near copies (`_keys`); `sizes` says how many images each has. Keys up to `VAL_SHARE`
+    validate, so that images stay on their side when others are added. A small class gives more, the lowest first, until
+    `LEAST_VAL` images validate, but no more than a third of its images or keys for that. At least one key validates; a
+    further one only if half of the images are left to train on. A key with more than half of the images comes last.
     """
     count = sum(sizes.values())
     ranked = [key for _, key in sorted((2 * size > count, key) for key, size in sizes.items())]

@@ -27,24 +27,24 @@ def cross_validate(features: Features, labels: Labels, groups: Sequence[int], se
     With a class of fewer groups than `FOLDS` there are fewer folds. What nobody can judge is taken for what it is: a
     class of fewer than `LEAST_GROUPS`, or one that is in one fold alone.
     """
-    names, members = np.unique(labels), np.asarray(groups)
+    present, group_of = np.unique(labels), np.asarray(groups)
     group_counts = np.zeros(labels.max() + 1, np.int64)
-    group_counts[names] = [len(np.unique(members[labels == name])) for name in names]
+    group_counts[present] = [len(np.unique(group_of[labels == name])) for name in present]
     probabilities = np.eye(len(group_counts), dtype=np.float32)[labels]
-    several = np.flatnonzero(group_counts[labels] >= LEAST_GROUPS)
-    if len(np.unique(labels[several])) < 2:  # no other class to take an image for
+    usable = np.flatnonzero(group_counts[labels] >= LEAST_GROUPS)
+    if len(np.unique(labels[usable])) < 2:  # no other class to take an image for
         return probabilities
-    features, labels, members = features[several], labels[several], members[several]
+    features, labels, group_of = features[usable], labels[usable], group_of[usable]
     folds = min(FOLDS, int(group_counts[group_counts >= LEAST_GROUPS].min()))
     spread = features.std(axis=0)
     inputs = (features - features.mean(axis=0)) / (spread + 1e-3 * spread.mean() + 1e-6)
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
-    for rest, fold in splitter.split(inputs, labels, members):
-        judged = fold[np.isin(labels[fold], labels[rest])]  # nobody else knows the other classes
-        if not len(judged) or len(np.unique(labels[rest])) < 2:
+    for others, held_out in splitter.split(inputs, labels, group_of):
+        judged = held_out[np.isin(labels[held_out], labels[others])]  # nobody else knows the other classes
+        if not len(judged) or len(np.unique(labels[others])) < 2:
             continue
-        model = LogisticRegression(C=1 / (_PENALTY * len(rest)), class_weight="balanced", max_iter=200, tol=1e-3)
-        model.fit(inputs[rest], labels[rest])
-        probabilities[several[judged]] = 0.0
-        probabilities[np.ix_(several[judged], model.classes_)] = model.predict_proba(inputs[judged])
+        model = LogisticRegression(C=1 / (_PENALTY * len(others)), class_weight="balanced", max_iter=200, tol=1e-3)
+        model.fit(inputs[others], labels[others])
+        probabilities[usable[judged]] = 0.0
+        probabilities[np.ix_(usable[judged], model.classes_)] = model.predict_proba(inputs[judged])
     return probabilities

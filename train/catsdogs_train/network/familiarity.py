@@ -17,7 +17,7 @@ Values = NDArray[np.float64]
 THRESHOLD = 0.5
 """Familiarity of what is barely familiar: the sigmoid of 0."""
 
-STAGES = "the pooled outputs of conv4 and conv5"
+FEATURES_IN_WORDS = "the pooled outputs of conv4 and conv5"
 """What `Features` are, in words."""
 
 _PENALTY = 0.1  # on the squared weights, for standardized features, beside the mean log loss of the two sides
@@ -56,12 +56,12 @@ class Detector:
         return np.asarray(values @ self.weights + self.bias)
 
     def with_threshold_for(self, target_recall: float, judges: Values, *others: Values) -> "Detector":
-        """Moves and scales the score so that another image has at least 0 with that probability; the deviation is 2.
+        """Moves and scales the score: a further image of the classes gets at least 0 with that probability.
 
-        `judges` are scores of images that show one of the classes and of which nothing was learned, shape (N,). Of
-        N + 1 images in any order, no more may lie below than the share allows: split conformal prediction (Vovk et
-        al., "Algorithmic Learning in a Random World", 2005). `others` are scores of images of other kinds, such as
-        those of another camera: it holds for each kind.
+        `judges` are scores, shape (N,), of images of the classes that nothing was learned from; afterwards their
+        standard deviation is 2. Split conformal prediction (Vovk et al., "Algorithmic Learning in a Random World",
+        2005): the threshold is below so many of the N that the promise holds for image N + 1. `others` are scores of
+        other kinds of images, such as those of another camera: the lowest threshold is taken, so it holds for each.
         """
         deviation = float(judges.std()) or max(abs(float(judges.min())), 1.0)  # of one image
         threshold = min(_threshold(target_recall, kind, deviation) for kind in (judges, *others))
@@ -69,12 +69,13 @@ class Detector:
         return replace(self, weights=scale * self.weights, bias=scale * (self.bias - threshold))
 
 
-def _threshold(target_recall: float, judges: Values, deviation: float) -> float:
-    """Returns a score between two of the judges, away from both: what computes in float32 decides the same."""
-    scores = np.sort(judges)
+def _threshold(target_recall: float, values: Values, deviation: float) -> float:
+    """Returns the middle between the lowest score to keep and the next lower one: rounding changes no decision."""
+    scores = np.sort(values)
     rank = math.floor((len(scores) + 1) * (1 - target_recall) + 1e-9)  # of the lowest that is kept; 0: too few
     index = max(rank - 1, 0)
     lower = scores[scores < scores[index]]  # not just the one before, of which this may be a copy
+    # Nothing lower: a tenth of a deviation below; a whole one where there are too few images for the promise
     below = lower[-1] if len(lower) else scores[index] - (0.1 if rank else 1.0) * deviation
     return float(scores[index] + below) / 2
 
@@ -93,9 +94,9 @@ class FamiliarityFit:
     """Scores of the validation images, which set the threshold (few of them, with others), shape (N,); at least 0 is
     kept."""
     outlier_scores: Values
-    """Of images of neither, shape (M,), each by weights that were learned from none of its folder or, where they are in
-    few folders, not from the image itself; likewise. Where the backbone learned from the others, too: one fold alone.
-    The threshold is set with scores of detectors that knew all of them."""
+    """Scores of images of neither, shape (M,); below 0 is refused. Each is from a detector that did not learn from the
+    image's fold: its folder or, with few folders, a fifth of the images. Where the backbone learned from the other
+    folds, only the one that it never saw is here."""
 
     @property
     def refused(self) -> float | None:
@@ -141,7 +142,7 @@ def held_out_scores(fit: Callable[[Features], Detector], features: Features, gro
     return scores
 
 
-def fit_boundary(features: Features, outliers: Features, read: str = STAGES) -> Detector:
+def fit_boundary(features: Features, outliers: Features, read: str = FEATURES_IN_WORDS) -> Detector:
     """Learns to tell features (N, F) of the classes from those (M, F) of neither; `read` says in words what they are.
 
     Logistic regression, in which both sides count the same. That images of neither teach what other images of

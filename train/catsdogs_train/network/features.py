@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from catsdogs_edge.images.decode import RgbBatch
 from catsdogs_train.data.arrays import is_whole, read_array, write_array
 from catsdogs_train.network.distribution import Distribution
-from catsdogs_train.network.resnet import get_backbone, stage_output
+from catsdogs_train.network.resnet import get_backbone, stage_output, tap_backbone
 from catsdogs_train.views.batches import BatchShard, ImageBatches, SampleWeights, Targets, draw_order
 
 Features: TypeAlias = NDArray[np.float32]
@@ -35,9 +35,7 @@ def make_extractor(network: keras.Model) -> keras.Model:
     """Makes a model from images to both kinds of `Features`, apart; weights are shared."""
     backbone = get_backbone(network)
     earlier = keras.layers.GlobalAveragePooling2D(dtype="float32")(backbone.get_layer(stage_output(backbone, 4)).output)
-    tapped = keras.Model(backbone.input, [backbone.output, earlier], name=backbone.name)
-    centred = network.get_layer("subtract_imagenet_mean").output
-    return keras.Model(network.input, tapped(centred, training=False), name="extractor")
+    return keras.Model(network.input, tap_backbone(network, [backbone.output, earlier]), name="extractor")
 
 
 def make_mapper(network: keras.Model) -> keras.Model:
@@ -47,9 +45,8 @@ def make_mapper(network: keras.Model) -> keras.Model:
     Localization", 2016.
     """
     backbone = get_backbone(network)
-    tapped = keras.Model(backbone.input, backbone.get_layer(stage_output(backbone, 5)).output, name=backbone.name)
-    centred = network.get_layer("subtract_imagenet_mean").output
-    return keras.Model(network.input, network.get_layer("logits")(tapped(centred, training=False)), name="mapper")
+    maps = tap_backbone(network, backbone.get_layer(stage_output(backbone, 5)).output)
+    return keras.Model(network.input, network.get_layer("logits")(maps), name="mapper")
 
 
 def extract_features(

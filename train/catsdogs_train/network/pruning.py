@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.network.resnet import add_ends, find_tensors, get_backbone, rebuild
+from catsdogs_train.network.resnet import add_ends, find_tensors, get_backbone, rebuild, tap_backbone
 from catsdogs_train.network.structure import (
     STEM,
     ChannelSet,
@@ -109,9 +109,7 @@ def measure(network: keras.Model, batches: Iterable[RgbBatch], seed: int) -> Sta
     backbone = get_backbone(network)
     structure = Structure(backbone)
     layers = sorted({layer for item in structure.sets for layer in item.readers})
-    tapped = keras.Model(backbone.input, [backbone.get_layer(name).output for name in layers])
-    centred = network.get_layer("subtract_imagenet_mean").output
-    model = keras.Model(network.input, tapped(centred, training=False))
+    model = keras.Model(network.input, tap_backbone(network, [backbone.get_layer(name).output for name in layers]))
     steps = {block.name: (structure.feeders[block.name], block.output) for block in structure.droppable}
     random = np.random.default_rng(seed)
     sums: dict[str, list[Any]] = {name: [0, 0.0, 0.0] for name in layers}
@@ -173,6 +171,7 @@ def choose(network: keras.Model, statistics: Statistics, target: float, size: in
     if cost_at(low) <= target:
         return plan_at(low)
     for _ in range(_STEPS):
+        # Shares reach over powers of ten: halve their logarithm; from 0, which has none, step down by tens
         middle = np.sqrt(low * high) if low else high / 10
         if cost_at(middle) > target:
             low = middle
@@ -285,19 +284,19 @@ def apply(network: keras.Model, statistics: Statistics, plan: Plan, size: int) -
         if layer.name in structure.inputs:
             part, read = structure.inputs[layer.name]
             kernel, bias = weights
-            weights = _fold(kernel, bias, plan.kept[part], statistics.moments[read])
+            weights = _leave_out_inputs(kernel, bias, plan.kept[part], statistics.moments[read])
         convolution = re.sub("_bn$", "_conv", layer.name)
         if convolution in structure.outputs:
             weights = [values[..., plan.kept[structure.outputs[convolution]]] for values in weights]
         layer.set_weights(weights)
     last, (kernel, bias) = structure.blocks[-1], network.get_layer("logits").get_weights()
     result = add_ends(small, len(bias))
-    folded = _fold(kernel, bias, plan.kept[f"conv{last.stage}"], statistics.moments[last.output])
+    folded = _leave_out_inputs(kernel, bias, plan.kept[f"conv{last.stage}"], statistics.moments[last.output])
     result.get_layer("logits").set_weights(folded)
     return result
 
 
-def _fold(kernel: Values, bias: Values, kept: Indices, moments: Moments) -> list[Values]:
+def _leave_out_inputs(kernel: Values, bias: Values, kept: Indices, moments: Moments) -> list[Values]:
     """Leaves out inputs of a kernel (..., C, O), predicted by least squares from those that are kept; and its bias.
 
     Where a kernel looks at several pixels, the prediction has no constant: around the image, all inputs are zero.

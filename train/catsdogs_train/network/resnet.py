@@ -213,6 +213,13 @@ def rebuild(
     return keras.Model.from_config(config)
 
 
+def tap_backbone(network: keras.Model, outputs: Any) -> Any:
+    """Returns tensors of the backbone, one or a list, as they follow from the network's input; weights are shared."""
+    backbone = get_backbone(network)
+    tapped = keras.Model(backbone.input, outputs, name=backbone.name)
+    return tapped(network.get_layer("subtract_imagenet_mean").output, training=False)
+
+
 def find_tensors(nodes: Any) -> Iterator[list[Any]]:
     """Finds what a layer is fed by in Keras' description of it: name of a layer, and two numbers."""
     if isinstance(nodes, Mapping):
@@ -225,9 +232,10 @@ def find_tensors(nodes: Any) -> Iterator[list[Any]]:
 
 
 def fold_normalization(backbone: keras.Model) -> keras.Model:
-    """Returns a backbone of the same answers without batch normalization, which the convolutions before it do as well.
+    """Returns a backbone of the same answers without batch normalization: its factors go into the convolutions.
 
-    As it learns nothing here, it only takes time: a quarter of that of fine-tuning on a CPU.
+    Only for a backbone that does not learn: folded kernels can be a hundred times smaller, and Adam's steps do not
+    shrink with them. A CPU needs two thirds of the time.
     """
     gone = {layer.name: layer for layer in backbone.layers if isinstance(layer, keras.layers.BatchNormalization)}
     before = {layer.input._keras_history.operation.name: layer for layer in gone.values()}

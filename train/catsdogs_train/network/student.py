@@ -30,11 +30,12 @@ from catsdogs_train.network.resnet import (
     load_network,
     rebuild,
     stage_output,
+    tap_backbone,
     to_inference_model,
 )
 from catsdogs_train.settings import ComputeDtype
 
-_STAGES = {3: 0.5, 4: 1.0, 5: 1.0}
+_STAGE_WEIGHTS = {3: 0.5, 4: 1.0, 5: 1.0}
 """What the outputs of each stage count, beside the answers."""
 
 _TEACHING = 1 / 0.3
@@ -77,7 +78,7 @@ def make_student(
     kept = {name: channels for name, channels in plan.kept.items() if not name.endswith("relu")}
     network = build_twin(pruned, None, precision)
     network.set_weights(pruned.get_weights())
-    return Student(network, _fold(full, precision), teacher_size, precision, kept)
+    return Student(network, _without_normalization(full, precision), teacher_size, precision, kept)
 
 
 def load_student(folder: Path, teacher: Path, teacher_size: int, precision: ComputeDtype) -> Student:
@@ -89,14 +90,11 @@ def load_student(folder: Path, teacher: Path, teacher_size: int, precision: Comp
     except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
         raise DataError(f"{folder / 'student.npz'} is damaged ({error}): remove {folder}, and train anew") from error
     full = load_network(teacher, None, ComputeDtype.FLOAT32)
-    return Student(network, _fold(full, precision), teacher_size, precision, kept)
+    return Student(network, _without_normalization(full, precision), teacher_size, precision, kept)
 
 
-def _fold(network: keras.Model, precision: ComputeDtype) -> keras.Model:
-    """Returns a copy for images of any size, without batch normalization: a CPU takes two thirds of the time for it.
-
-    For what does not learn: folded kernels can be a hundred times smaller, and Adam's steps do not shrink with them.
-    """
+def _without_normalization(network: keras.Model, precision: ComputeDtype) -> keras.Model:
+    """Returns a copy for images of any size, with batch normalization folded; see `fold_normalization`."""
     folded = fold_normalization(get_backbone(network))
     with dtype_policy_scope(precision):
         copy = add_ends(rebuild(folded, (None, None, 3)), network.output.shape[-1])
@@ -116,10 +114,9 @@ def make_learner(student: Student) -> keras.Model:
 def _tap(network: keras.Model, name: str) -> keras.Model:
     """Makes a model from images to a network's logits and the outputs of its later stages; weights are shared."""
     backbone = get_backbone(network)
-    stages = [backbone.get_layer(stage_output(backbone, stage)).output for stage in _STAGES]
-    tapped = keras.Model(backbone.input, [backbone.output, *stages], name=backbone.name)
-    features, *outputs = tapped(network.get_layer("subtract_imagenet_mean").output, training=False)
-    named = {f"conv{stage}": output for stage, output in zip(_STAGES, outputs, strict=True)}
+    stages = [backbone.get_layer(stage_output(backbone, stage)).output for stage in _STAGE_WEIGHTS]
+    features, *outputs = tap_backbone(network, [backbone.output, *stages])
+    named = {f"conv{stage}": output for stage, output in zip(_STAGE_WEIGHTS, outputs, strict=True)}
     return keras.Model(network.input, {"logits": network.get_layer("logits")(features), **named}, name=name)
 
 
@@ -131,7 +128,7 @@ class _Match(keras.layers.Layer):  # type: ignore[misc]
         self._kept = dict(kept)
 
     def call(self, ours: dict[str, Any], theirs: dict[str, Any]) -> Any:
-        for stage, weight in _STAGES.items():
+        for stage, weight in _STAGE_WEIGHTS.items():
             name = f"conv{stage}"
             wanted = ops.stop_gradient(ops.take(theirs[name], self._kept[name], axis=-1))
             spread = ops.mean(ops.var(wanted, axis=(0, 1, 2))) + 1e-6  # the loss is a share of it

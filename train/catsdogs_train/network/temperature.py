@@ -21,9 +21,9 @@ def fit_temperature(logits: Scores, truth: Labels) -> float:
     if np.all(logits.argmax(axis=1) == truth):
         return 1.0
 
-    def surprise(power: float) -> float:
-        prior = (power / _SPREAD) ** 2 / 2
-        return log_loss(softmax(logits / np.float32(np.exp(power))), truth) + prior / len(truth)
+    def surprise(log_temperature: float) -> float:
+        prior = (log_temperature / _SPREAD) ** 2 / 2
+        return log_loss(softmax(logits / np.float32(np.exp(log_temperature))), truth) + prior / len(truth)
 
     found = minimize_scalar(surprise, bounds=tuple(np.log(_RANGE)), method="bounded")
     return float(np.exp(found.x))

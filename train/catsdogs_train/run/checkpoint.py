@@ -101,11 +101,11 @@ class Checkpoint:
         features = sorted((file.name, file.stat().st_size) for file in self.folder.glob("features-*.npy"))
         return json.dumps([known, features]).encode()
 
-    def features(self, name: str) -> Path:
+    def features_file(self, name: str) -> Path:
         """Returns the path of the file for some features."""
         return self.folder / f"features-{name}.npy"
 
-    def images(self, name: str) -> Path:
+    def images_file(self, name: str) -> Path:
         """Returns the path of the file for decoded images."""
         return self.folder / f"images-{name}.npy"
 

@@ -35,7 +35,7 @@ class EarlierRun(msgspec.Struct, frozen=True):
         return self.folder / "model.keras"
 
     @property
-    def others(self) -> list[Path]:
+    def outlier_folders(self) -> list[Path]:
         """The folders with its images of neither."""
         one = self.settings.get("other")
         return [Path(name) for name in self.other_folders or ([one] if one else [])]
@@ -69,34 +69,37 @@ def read_earlier(folder: Path, option: str) -> EarlierRun:
 
 
 def has_ended(folder: Path) -> bool:
-    """Returns whether a run folder without a checkpoint holds a training that has come to its end."""
+    """Returns whether a run folder without a checkpoint holds a training that has come to its end.
+
+    Damaged files count as an end: nothing may be written over them.
+    """
     try:
-        return (folder / "model.keras").exists() and _read_finished(folder).done
-    except DataError:  # damaged, or of a version that nobody knows: nothing to write over
+        return (folder / "model.keras").exists() and _read_run_json(folder).done
+    except DataError:
         return True
 
 
 def read_best(folder: Path, fingerprint: Mapping[str, Any]) -> Epoch:
     """Reads the figures of the best epoch of a run that is done; raises `DataError` if it is another training."""
-    run = _read_finished(folder)
+    run = _read_run_json(folder)
     check_same(run.fingerprint, fingerprint, folder)
     return run.best_epoch
 
 
 def read_fingerprint(folder: Path) -> dict[str, Any]:
-    """Reads what decided how a run ended that is done; raises `DataError` where that cannot be."""
-    return _read_finished(folder).fingerprint
+    """Reads what decides how the training in a run folder ends, whether it has ended or not; raises `DataError`."""
+    return _read_run_json(folder).fingerprint
 
 
-def _read_finished(folder: Path) -> "_FinishedRun":
+def _read_run_json(folder: Path) -> "_RunJson":
     path = folder / "run.json"
     try:
-        return from_json(path.read_bytes(), _FinishedRun)
+        return from_json(path.read_bytes(), _RunJson)
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read ({error!r}): choose another --out") from error
 
 
-class _FinishedRun(msgspec.Struct):
+class _RunJson(msgspec.Struct):
     """What is read of `run.json`."""
 
     fingerprint: dict[str, Any]

@@ -49,11 +49,10 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def is_better_than(self, other: "Epoch") -> bool:
-        """Returns whether it has more right answers in validation, or as many and is to be preferred.
+        """Returns whether it is to be kept instead: it has more right answers or, with as many, is of a later stage.
 
-        A later stage is; of fine-tuning, the later epoch, because the learning rate falls to zero; of other stages, the
-        one with less loss. Losses of two stages say nothing about each other: label smoothing makes that of fine-tuning
-        greater.
+        Within fine-tuning the later epoch wins, because the learning rate falls to zero; within other stages the
+        smaller loss. Losses of two stages cannot be compared: label smoothing makes that of fine-tuning greater.
         """
         stages, tuning = list(Stage), Stage.FINE_TUNING
         one, two = (
@@ -107,9 +106,10 @@ class TrainingState:
         return is_best
 
     def waited(self) -> int:
-        """Counts the epochs of the last stage since the best one, or, if that was in a stage before, all of them.
+        """Counts the epochs of the last stage since the best one; all of them if that was in an earlier stage.
 
-        A later epoch of fine-tuning that is only as good ends no wait.
+        In fine-tuning it counts from the first epoch with the best accuracy: a later one that only equals it is kept,
+        but ends no wait.
         """
         best, since = self.history[self.best], self.best
         if best.stage is Stage.FINE_TUNING:

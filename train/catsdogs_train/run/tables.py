@@ -12,7 +12,7 @@ ASIDE = "aside.csv"
 """Images that earlier runs learned from, or were judged by; there only where a run goes on from an earlier one."""
 
 _SPLIT = "split.csv"
-_SEEN = "seen"
+_SEEN = "seen"  # in the column `set`: of something that was learned from, only the hash is known
 _SETS = frozenset({"train", "val", _SEEN})
 
 
@@ -26,11 +26,11 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def write_split(folder: Path, split: Split) -> None:
     """Writes `split.csv`: which images train, and which validate; and `aside.csv` with those that only did so before.
 
-    The second is there only where a run goes on from an earlier one. Of `Split.earlier_hashes` it has the hash alone.
+    The second is there only where a run goes on from an earlier one. Of `Split.learned_hashes` it has the hash alone.
     """
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
-    if split.earlier_train or split.earlier_val or split.earlier_hashes:
-        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.earlier_hashes)]
+    if split.earlier_train or split.earlier_val or split.learned_hashes:
+        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.learned_hashes)]
         _write_samples(folder / ASIDE, split.earlier_train, split.earlier_val, split.classes, seen)
 
 
@@ -75,7 +75,7 @@ def read_learned(folder: Path) -> frozenset[str]:
     return frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
 
 
-def check_judges(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
+def check_not_learned(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
     """Checks that a run learned from none of the images that are to judge what comes of it.
 
     `learned` is what `read_learned` returns. Raises `DataError` where it did.

@@ -73,7 +73,7 @@ class TrainingContext:
         targets, sample_weights: Of what is shown, float32 (N, C) and (N,); zero where there is no label.
         truth: Labels of the validation images, int64 (N,).
         val_images: These, as they are.
-        batches: All that images are read by now, so that one that fails can be named.
+        current_batches: All that images are read by now, so that one that fails can be named.
         board: For TensorBoard, if it is asked for.
     """
 
@@ -110,7 +110,7 @@ class TrainingContext:
         self.sample_weights = np.pad(make_sample_weights(split.train, classes, balance=settings.balance), (0, rest))
         self.truth = np.array([sample.label for sample in split.val], np.int64)
         self.val_images: ImageBatches | RgbBatch = make_batches(settings, split.val)
-        self.batches = [self.val_images]
+        self.current_batches = [self.val_images]
         self.board: TensorBoardWriter | None = None
 
     def prepare_images(self) -> None:
@@ -124,11 +124,11 @@ class TrainingContext:
         self._device_images = DeviceImages(train, resident=is_resident, mixes=self.settings.mixup > 0)
 
     def _decode(self, name: str, samples: Sequence[Sample]) -> RgbBatch:
-        file = self.checkpoint.images(name)
+        file = self.checkpoint.images_file(name)
         if not is_whole(file):
             _log.info("decoding %d images once (%s)", len(samples), name)
             if self.distribution.is_chief:
-                decode_once(self.reading(make_batches(self.settings, samples)), self.settings.input_size, file)
+                decode_once(self.remember_batches(make_batches(self.settings, samples)), self.settings.input_size, file)
         self.distribution.barrier(f"{file.name} is written")
         return read_array(file)
 
@@ -170,11 +170,11 @@ class TrainingContext:
             mixup=mixup,
             shard=self.distribution.shard if shuffle else None,
         )
-        return self.reading(batches)
+        return self.remember_batches(batches)
 
-    def reading(self, batches: ImageBatches) -> ImageBatches:
+    def remember_batches(self, batches: ImageBatches) -> ImageBatches:
         """Returns what is to be read from now on, beside the validation images, and notes it in `batches`."""
-        self.batches[1:] = [batches]
+        self.current_batches[1:] = [batches]
         return batches
 
     def validate(self) -> Scores:

@@ -70,7 +70,7 @@ def compare(context: TrainingContext, student: Student) -> Comparison:
     """
     settings = context.settings
     bar = context.progress.callback("asking the teacher")
-    batches = context.reading(make_batches(settings, context.split.val, image_size=student.teacher_size))
+    batches = context.remember_batches(make_batches(settings, context.split.val, image_size=student.teacher_size))
     (logits,) = context.distribution.predict(student.teacher, batches, [bar])
     costs = [
         estimate_cost(rebuild(get_backbone(network), (size, size, 3)))

@@ -56,9 +56,8 @@ def train_epochs(
     """
     settings, state = context.settings, context.state
     is_head = stage is Stage.HEAD
-    epochs, after = settings.head_epochs, settings.tuning_epochs
-    if not is_head:
-        epochs, after = settings.tuning_epochs, 0
+    epochs = settings.head_epochs if is_head else settings.tuning_epochs
+    later_epochs = settings.tuning_epochs if is_head else 0  # of the stage after this one
     smoothing = 0.0 if is_head else settings.label_smoothing
     loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
     learner.compile(optimizer=optimizer, loss=loss, metrics=[_LabelledAccuracy(name="accuracy")])
@@ -71,8 +70,9 @@ def train_epochs(
     patience = _patience(context, stage)
     for number in range(done, epochs):
         bar = context.progress.callback(f"{stage.value}, epoch {number + 1} of {epochs}")
+        most = len(state.history) + epochs - number + later_epochs  # with this one, if no stage ends early
         epoch, logits = _run_epoch(context, stage, learner, batches(number), validate, bar)
-        _log.info("epoch %d of %d: %s", epoch.epoch, epoch.epoch - 1 + epochs - number + after, epoch.describe())
+        _log.info("epoch %d of %d: %s", epoch.epoch, most, epoch.describe())
         _check_finite(epoch)
         is_best = state.add(epoch, values(learner.trainable_variables), values(optimizer.variables), logits)
         state.over = number + 1 == epochs or state.waited() == patience
@@ -139,7 +139,7 @@ def _write(context: TrainingContext, epoch: Epoch, *, is_best: bool) -> None:
     if context.board:
         context.board.add(epoch)
     if context.distribution.is_chief:
-        context.checkpoint.save(context.state)  # first: where a model is and no checkpoint, a training is done
+        context.checkpoint.save(context.state)  # first: a run folder whose epoch is in no checkpoint has to begin anew
     if epoch.stage is Stage.DISTILLATION:  # a student is no model before it is known to be good enough
         context.write_run(None)
     elif not _on_features(context, epoch.stage):

@@ -15,7 +15,7 @@ from catsdogs_train.data.blank_frames import draw_blank_frames
 from catsdogs_train.data.outliers import FOLDS, HELD_OUT
 from catsdogs_train.data.split import ENOUGH, Sample
 from catsdogs_train.network.familiarity import (
-    STAGES,
+    FEATURES_IN_WORDS,
     Detector,
     FamiliarityFit,
     OutputLayer,
@@ -34,7 +34,7 @@ from catsdogs_train.views.batches import ImageBatches, draw_order
 
 _log = logging.getLogger(__name__)
 
-_VIEW = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
+_SOFTENED = Recipe(soft=0.25)  # so that neither side is known by its sharpness, in which cameras and archives differ
 _MOST = 6000  # images of the classes, drawn at random: more take time and memory, and change little
 _BLANK = 240  # frames that show nothing, as cameras deliver them
 
@@ -49,12 +49,12 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
 
     def extract(batches: ImageBatches | RgbBatch) -> Features:
         if isinstance(batches, ImageBatches):
-            context.reading(batches)
+            context.remember_batches(batches)
         return extract_features(extractor, batches, [context.progress.callback("familiarity")], context.distribution)
 
     if context.settings.views and context.state.history[-1].stage is Stage.HEAD:  # computed already, most likely
         compute_val_features(context, extractor)
-        val_features = np.array(read_array(context.checkpoint.features("val")))
+        val_features = np.array(read_array(context.checkpoint.features_file("val")))
     else:
         val_features = extract(context.val_images)
     return fit_familiarity(
@@ -113,7 +113,7 @@ def fit_familiarity(
 
     refused: list[Values] = []
     if outliers:
-        learn = partial(fit_boundary, read=f"{STAGES} and the largest logit") if is_tuned else fit_boundary
+        learn = partial(fit_boundary, read=f"{FEATURES_IN_WORDS} and the largest logit") if is_tuned else fit_boundary
         detector, refused = _fit_with_outliers(settings, chosen, outliers, look, learn, with_threshold, judging)
     else:
         features = look(make_batches(settings, chosen))
@@ -144,11 +144,11 @@ def _fit_with_outliers(
     Frames that show nothing are beside them.
     """
     plain, soft = chosen[::2], chosen[1::2]
-    halves = make_batches(settings, plain), make_batches(settings, soft, _VIEW)
+    halves = make_batches(settings, plain), make_batches(settings, soft, _SOFTENED)
     features = np.concatenate([look(half) for half in halves])
     blurred = load_batch([item.path for item in chosen[:: max(len(chosen) // _BLANK, 1)]], settings.input_size)
     blank = look(draw_blank_frames(_BLANK, settings.input_size, settings.seed, list(blurred)))
-    views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _VIEW)]
+    views = [look(make_batches(settings, outliers, recipe)) for recipe in (None, _SOFTENED)]
     every = np.concatenate([blank, *views])
     groups = group_near_copies([sample.path for sample in (*plain, *soft)])
     held_out = held_out_scores(lambda part: learn(part, every), features, groups)
@@ -157,6 +157,7 @@ def _fit_with_outliers(
         some = np.concatenate([blank, *(view[indices] for view in views)])
         return with_threshold(learn(features, some), held_out)
 
+    # The label of an image of neither is its fold.
     folds = np.array([sample.label for sample in outliers])
     # Each fold is judged by what was learned from the rest.
     scores = [fit(np.flatnonzero(folds != fold)).score(views[0][folds == fold]) for fold in judging]

@@ -33,14 +33,14 @@ def train_head(context: TrainingContext) -> None:
     width = head.input.shape[-1]
     count = min(settings.views, settings.head_epochs)
     _compute_features(context, count)
-    files = [context.checkpoint.features(str(view)) for view in range(count)]
+    files = [context.checkpoint.features_file(str(view)) for view in range(count)]
 
     def batches(epoch: int) -> FeatureBatches:
         arguments = context.targets, context.sample_weights, settings.batch_size, settings.seed
         return FeatureBatches(files[epoch % count], width, *arguments, epoch, context.distribution.shard)
 
     def validate() -> Scores:
-        features = read_array(context.checkpoint.features("val"))  # the answer is a copy: no file stays open
+        features = read_array(context.checkpoint.features_file("val"))  # the answer is a copy: no file stays open
         return OutputLayer(*head.get_weights()).logits(features)
 
     train_epochs(context, Stage.HEAD, head, optimizer, batches, validate)
@@ -57,11 +57,11 @@ def _compute_features(context: TrainingContext, views: int) -> None:
     for view in range(views):
         batches = context.make_views(view, PUBLISHED, shuffle=False)
         bar = context.progress.callback(f"features of view {view + 1} of {views}")
-        compute_features(shown, batches, context.checkpoint.features(str(view)), [bar], context.distribution)
+        compute_features(shown, batches, context.checkpoint.features_file(str(view)), [bar], context.distribution)
     context.state.features_seconds += time.perf_counter() - started
 
 
 def compute_val_features(context: TrainingContext, extractor: keras.Model) -> None:
     """Computes the features of the validation images, unless that was done before with this backbone."""
-    file, bar = context.checkpoint.features("val"), context.progress.callback("features to validate on")
+    file, bar = context.checkpoint.features_file("val"), context.progress.callback("features to validate on")
     compute_features(extractor, context.val_images, file, [bar], context.distribution)

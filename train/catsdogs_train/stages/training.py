@@ -37,7 +37,7 @@ def run_stages(context: TrainingContext) -> Epoch:
     if context.settings.tensorboard and context.distribution.is_chief:
         context.board = TensorBoardWriter(context.settings.out)
     try:
-        with context.progress, readable_errors(context.batches, context.settings.batch_size):
+        with context.progress, readable_errors(context.current_batches, context.settings.batch_size):
             context.prepare_images()
             if context.student:
                 if not state.has_ended(Stage.DISTILLATION):
@@ -82,7 +82,7 @@ def _probabilities_by_others(context: TrainingContext) -> Scores | None:
 
     On other hosts than the first, which writes, it is None, too.
     """
-    file = context.checkpoint.features("0")
+    file = context.checkpoint.features_file("0")
     if not context.distribution.is_chief or not is_whole(file):
         return None
     samples, width = context.split.train, get_backbone(context.network).output.shape[-1]

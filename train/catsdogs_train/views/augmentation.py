@@ -58,7 +58,7 @@ _ERASED = (0.15, 0.4)  # least and greatest width, and height, of an erased rect
 _GAP, _THICKNESS, _TILT = (0.07, 0.25), (0.005, 0.03), 0.3
 
 
-VIEW = np.dtype(
+VIEW_DTYPE = np.dtype(
     [
         ("matrix", np.float32, (2, 3)),  # from a point (x, y, 1) of the view to the point of the image that it shows
         ("colour", np.float32, (3, 4)),  # from (red, green, blue, 1) to red, green and blue
@@ -73,10 +73,10 @@ VIEW = np.dtype(
 """What a view looks like."""
 
 NOWHERE = (0.0, 1e6, 3e6)
-"""Bars that are not there, in `VIEW`."""
+"""Bars that are not there, in `VIEW_DTYPE`."""
 
 Views: TypeAlias = NDArray[np.void]
-"""Any number of `VIEW`, shape (N,)."""
+"""Any number of `VIEW_DTYPE`, shape (N,)."""
 
 _SAME_COLOURS = np.eye(3, 4, dtype=np.float32)
 _GREY = np.array([0.299, 0.587, 0.114])  # of ITU-R BT.601
@@ -95,7 +95,7 @@ def draw_views(
     size = size or edge
     rows = np.stack([_random_numbers(seed, view, index // _BLOCK)[index % _BLOCK] for index in indices])
     numbers = iter(rows.T)  # between 0 and 1; each is taken, whatever the recipe
-    views = np.zeros(len(indices), VIEW)
+    views = np.zeros(len(indices), VIEW_DTYPE)
 
     def between(low: float, high: float) -> NDArray[np.float64]:
         spread: NDArray[np.float64] = low + (high - low) * next(numbers)

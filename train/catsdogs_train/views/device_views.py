@@ -12,17 +12,17 @@ from keras import ops
 from numpy.typing import NDArray
 
 from catsdogs_edge.images.decode import RgbBatch
-from catsdogs_train.views.augmentation import VIEW, Views
+from catsdogs_train.views.augmentation import VIEW_DTYPE, Views
 from catsdogs_train.views.batches import Mix
 
 PackedViews: TypeAlias = NDArray[np.float32]
 """What views look like and how they are mixed, shape (N, 35): a row for each, as `pack` writes it."""
 
-PACKED = VIEW.itemsize // 4 + 2
+PACKED = VIEW_DTYPE.itemsize // 4 + 2
 """Numbers in a row of `PackedViews`."""
 
 # Where in a row they begin
-_AT = {name: offset // 4 for name, (_, offset, *_) in (VIEW.fields or {}).items()}
+_AT = {name: offset // 4 for name, (_, offset, *_) in (VIEW_DTYPE.fields or {}).items()}
 
 
 def pack(views: Views, mix: Mix) -> PackedViews:

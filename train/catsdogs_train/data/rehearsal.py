@@ -59,9 +59,8 @@ def extend_split(
     if drop:
         old, new, more = _drop_listed(earlier, new, drop)
         quarantine += more
-    (learned, more), (judged, rest) = _read(old.train, old.earlier_train), _read(old.val, old.earlier_val)
-    anew = {path.resolve() for path, _ in labelled}  # what is in DATA as well is taken for what it is now
-    quarantine += [item for item in (*more, *rest) if item.path.resolve() not in anew]
+    learned, judged, more = _read_old(old, labelled)
+    quarantine += more
     quarantine += _known_ones(new, learned, judged, classes)
     known = {item.sample.sha256 for item in (*learned, *judged)}
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
@@ -95,6 +94,19 @@ def extend_split(
         earlier_val=tuple(sample for sample in (*old.val, *old.earlier_val) if sample.sha256 not in taken),
         learned_hashes=seen - taken,
     )
+
+
+def _read_old(
+    old: Split, labelled: Sequence[tuple[Path, int]]
+) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
+    """Reads what the earlier run learned from, and was judged by; says what is left out of both.
+
+    What is in DATA as well is taken for what it is now.
+    """
+    learned, left_out = _read(old.train, old.earlier_train)
+    judged, val_left_out = _read(old.val, old.earlier_val)
+    anew = {path.resolve() for path, _ in labelled}
+    return learned, judged, [item for item in (*left_out, *val_left_out) if item.path.resolve() not in anew]
 
 
 def _divide_new(

@@ -170,6 +170,7 @@ def call_here(
         stack.enter_context(contextlib.redirect_stdout(out))
         stack.enter_context(contextlib.redirect_stderr(err))
         patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(sys, "unraisablehook", sys.unraisablehook)  # the command sets its own
         patch.setattr(sys, "argv", [f"/bin/{name}", *map(str, arguments)])
         patch.setattr(logging.getLogger(), "handlers", [])  # the command adds its own
         if env is not None:

@@ -269,7 +269,8 @@ def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
     data = [*(settings.data or ()), *([download(settings.dataset)] if settings.dataset else ())]
     drop = DropList.read(settings.drop) if settings.drop else None
     if earlier:
-        return extend_split(earlier.classes, earlier.read_split(), data, settings.seed, drop)
+        only_other = settings.other is not None  # what is neither may be all that is new
+        return extend_split(earlier.classes, earlier.read_split(), data, settings.seed, drop, may_lack=only_other)
     return make_split(
         data,
         val=settings.val,

@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -29,6 +30,8 @@ _EXTRA_OF_MODULE = {
     "watchdog": "watch", "keras": None, "matplotlib": None, "tensorflow": None, "sklearn": None, "scipy": None,
     "onnx_ir": "export", "imagehash": None, "filelock": None, "platformdirs": None,
 }  # fmt: skip
+
+_A_MOMENT = 0.05  # seconds until the destructor has ended
 
 _EMPTY_VALUE = re.compile(r"--[\w-]+=")
 
@@ -101,6 +104,19 @@ def _handle_signals() -> None:
     for number in ENDING:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _end)
+    sys.unraisablehook = _send_again
+
+
+def _send_again(discarded: "sys.UnraisableHookArgs") -> None:
+    """Sends a signal again whose exception Python has discarded: it came inside of a destructor."""
+    if not isinstance(discarded.exc_value, KeyboardInterrupt | SystemExit):
+        sys.__unraisablehook__(discarded)
+        return
+    number = _received[-1] if _received else signal.SIGINT
+    for each in ENDING:
+        if signal.getsignal(each) is _end_at_once:
+            signal.signal(each, _end)
+    threading.Timer(_A_MOMENT, os.kill, (os.getpid(), number)).start()
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

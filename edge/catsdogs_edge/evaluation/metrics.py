@@ -19,7 +19,8 @@ def accuracy_interval(hits: int, count: int) -> tuple[float, float]:
     spread = _Z**2 / count
     centre = (share + spread / 2) / (1 + spread)
     half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / count + spread / (4 * count))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+    # The ends are exact, but for rounding
+    return 0.0 if hits == 0 else centre - half, 1.0 if hits == count else centre + half
 
 
 def drop_interval(lost: int, won: int, count: int) -> tuple[float, float]:

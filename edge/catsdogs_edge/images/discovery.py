@@ -33,6 +33,7 @@ VIDEO_ENDINGS = frozenset(
 """File name endings, in lower case, of videos: a search through a folder passes them over."""
 
 _PARTS = frozenset({"eval", "test", "testing", "train", "training", "val", "valid", "validation"})  # of a data set
+_REVIEWED = frozenset({"classes", "other", "rows"})  # where `catsdogs-review` puts images
 _LONGEST_NAME = 2**16  # bytes in a list; a path has 4096 at most
 
 
@@ -246,6 +247,8 @@ def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
             f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
             "each class"
         )
+    if "classes" in {folder.name for folder in folders} <= _REVIEWED:
+        raise DataError(f"{root} is what catsdogs-review fills: did you mean {root / 'classes'} instead of it?")
     inner = {tuple(path.name for path in class_folders(folder, is_quiet=True)) for folder in folders}
     if len(inner) == 1 and len(*inner) >= 2 and {folder.name.casefold() for folder in folders} <= _PARTS:
         likely = next((folder for folder in folders if folder.name.casefold().startswith("train")), folders[0])

@@ -117,3 +117,15 @@ def test_hidden_output_comes_out_when_something_else_fails() -> None:
 
 def test_an_interrupt_is_130() -> None:
     assert run("raise KeyboardInterrupt").returncode == 130
+
+
+def test_a_signal_inside_of_a_destructor_ends_the_command_too() -> None:
+    done = run("""import os, signal, time
+    class Last:
+        def __del__(self): os.kill(os.getpid(), signal.SIGTERM)
+    last = Last(); del last
+    time.sleep(10)
+    print('it went on')""")
+    assert done.returncode == 143
+    assert "it went on" not in done.stdout
+    assert "Traceback" not in done.stderr

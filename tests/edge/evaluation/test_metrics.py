@@ -58,3 +58,9 @@ def test_an_interval_is_of_shares() -> None:
         (lowest, _), (_, highest) = accuracy_interval(0, count), accuracy_interval(count, count)
         assert 0 <= lowest < 1e-9
         assert 1 - 1e-9 < highest <= 1
+
+
+@pytest.mark.parametrize("count", range(1, 60))
+def test_an_interval_holds_its_accuracy(count: int) -> None:
+    assert accuracy_interval(count, count)[1] == 1.0
+    assert accuracy_interval(0, count)[0] == 0.0

@@ -68,3 +68,11 @@ def test_a_list_as_programs_on_windows_write_it_is_read(tmp_path: Path) -> None:
     listed = tmp_path / "worst.csv"
     listed.write_text("path,sha256\nküche.png,ABC\n", encoding="utf-16")
     assert DropList.read(listed).hashes == {"abc"}
+
+
+def test_a_line_that_is_taken_out_drops_nothing(tmp_path: Path) -> None:
+    listed = tmp_path / "worst.csv"
+    listed.write_text(f"path,sha256\n#/a/cat.png,{'0' * 64}\n/b/dog.png,  \n")
+    drop = DropList.read(listed)
+    assert not drop.hashes
+    assert drop.paths == {Path("/b/dog.png")}

@@ -362,3 +362,26 @@ def test_files_of_a_flat_folder_that_are_no_images_are_named(flat: Path, caplog:
     (flat / "train" / "cat.9.heic").touch()
     find_all([flat])
     assert f"{flat / 'train'}: left out: 1 .heic, 1 .txt (HEIC" in caplog.text
+
+
+def test_one_class_alone_is_named_with_its_folder(folders: Path) -> None:
+    shutil.rmtree(folders / "dog")
+    with pytest.raises(DataError, match=r"pets has 1 class folders \(cat\)"):
+        find_all([folders])
+
+
+def test_photographs_of_a_camera_beside_flat_names_are_left_out(flat: Path, caplog: pytest.LogCaptureFixture) -> None:
+    source = next((flat / "train").glob("cat.*"))
+    for number in range(3):
+        shutil.copy(source, source.with_name(f"IMG_{number}.png"))
+    classes, labelled = find_all([flat])
+    assert (classes, len(labelled)) == (("cat", "dog"), 6)
+    assert "left out: 3 images not named by a class and a number" in caplog.text
+
+
+def test_the_folder_of_a_review_names_the_way(folders: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders, tmp_path / "labelled" / "classes")
+    for name in ("other", "rows"):
+        (tmp_path / "labelled" / name).mkdir()
+    with pytest.raises(DataError, match=r"did you mean .*labelled/classes"):
+        find_all([tmp_path / "labelled"])

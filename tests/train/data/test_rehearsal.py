@@ -167,7 +167,7 @@ def test_labels_that_are_wrong_are_left_out_of_the_old_ones_too(
     assert f"1 more lines of {listed} name none of those" in caplog.text
     listed.write_text("sha256\n" + "\n".join(sample.sha256 for sample in earlier.train if sample.label == 0) + "\n")
     write_folder(tmp_path / "dogs", per_class=6, first_seed=700, kinds=["dog"])
-    write_folder(tmp_path / "dogs", per_class=1, first_seed=700, kinds=["cat"])
+    (tmp_path / "dogs" / "cat").mkdir()
     with pytest.raises(DataError, match="no image of class 'cat' is left to train on: add others"):
         extend_split(CLASSES, earlier, [tmp_path / "dogs"], 0, DropList.read(listed))
 
@@ -237,3 +237,36 @@ def test_what_judged_and_is_elsewhere_now_still_judges(
     for seed in range(5):
         split = extend_split(CLASSES, read_split(tmp_path, CLASSES), [tmp_path / "moved"], seed)
         assert not {sample.sha256 for sample in split.train} & {sample.sha256 for sample in first.earlier_val}
+
+
+def test_new_images_of_a_class_that_are_near_copies_are_learned(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=12, first_seed=500, kinds=["dog"])
+    write_folder(tmp_path / "new", per_class=1, first_seed=500, kinds=["cat"])
+    (cat,) = (tmp_path / "new" / "cat").iterdir()
+    image = cv2.imread(str(cat))
+    assert image is not None
+    for number in range(5):
+        assert cv2.imwrite(str(cat.with_name(f"burst{number}.jpg")), image, [cv2.IMWRITE_JPEG_QUALITY, 90 + number])
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    new = [sample for sample in split.train if sample.source != EARLIER]
+    assert sum(sample.label == 0 for sample in new) == 6
+    assert sum(sample.label == 1 for sample in split.val if sample.source != EARLIER) > 0
+
+
+def test_without_new_images_of_the_classes_what_is_neither_may_be_new(tmp_path: Path, earlier: Split) -> None:
+    for name in CLASSES:
+        (tmp_path / "new" / name).mkdir(parents=True)
+    with pytest.raises(DataError, match="nothing to learn"):
+        extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, may_lack=True)
+    assert {sample.path for sample in split.train} == {sample.path for sample in earlier.train}
+    assert {sample.path for sample in split.val} == {sample.path for sample in earlier.val}
+
+
+def test_why_none_of_the_new_images_is_learned_is_said(tmp_path: Path, earlier: Split) -> None:
+    for name in CLASSES:
+        (tmp_path / "new" / name).mkdir(parents=True)
+    for sample in earlier.val:
+        write_twin(sample, tmp_path / "new")
+    with pytest.raises(DataError, match=r"new images none is left .* nearly the same .*which validates"):
+        extend_split(CLASSES, earlier, [tmp_path / "new"], 0)

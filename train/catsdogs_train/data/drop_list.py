@@ -38,9 +38,12 @@ class DropList:
                     found = ", ".join(reader.fieldnames or ["none"])
                     raise DataError(f"--drop {file} has the columns {found}, expected path or sha256")
                 for row in reader:
-                    if row.get("sha256"):
-                        hashes.add(row["sha256"].strip().lower())
-                    elif row.get("path"):
+                    if str(next(iter(row.values()))).startswith("#"):  # a line that somebody has taken out
+                        continue
+                    path, sha256 = ((row.get(name) or "").strip() for name in ("path", "sha256"))
+                    if sha256:
+                        hashes.add(sha256.lower())
+                    elif path:
                         paths.add(Path(row["path"]).resolve())
         except (OSError, ValueError, csv.Error) as error:
             if isinstance(error, DataError):

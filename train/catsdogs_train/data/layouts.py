@@ -120,8 +120,9 @@ def _flat(folder: Path) -> list[tuple[Path, str]]:
     images = sorted(path for path in folder.iterdir() if looks_like_image(path.name))
     found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
     counts = Counter(label for _, label in found)
-    labels = {label for label, count in counts.items() if count >= 2}  # one image, such as cover_1.jpg, is no class
-    if not 2 <= len(labels) <= _MOST_FLAT or _CAMERAS & {label.casefold().rstrip("_") for label in labels}:
+    # One image, such as cover_1.jpg, is no class, nor are those that a camera named
+    labels = {name for name, count in counts.items() if count >= 2 and name.casefold().rstrip("_") not in _CAMERAS}
+    if not 2 <= len(labels) <= _MOST_FLAT:
         return []
     return [(path, label) for path, label in found if label in labels]
 
@@ -138,6 +139,8 @@ def _inner(folder: Path) -> Path:
         inside = class_folders(folder, is_quiet=True)
         if len(inside) != 1 or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
             return folder
+        if not class_folders(inside[0], is_quiet=True) and not _flat(inside[0]):
+            return folder  # one class alone
         folder = inside[0]
 
 

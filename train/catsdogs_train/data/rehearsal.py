@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
+from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.layouts import find_all, in_words, unpack
 from catsdogs_train.data.split import (
@@ -43,6 +44,8 @@ def extend_split(
     data: Sequence[Path],
     seed: int,
     drop: DropList | None = None,
+    *,
+    may_lack: bool = False,
 ) -> Split:
     """Joins the images of an earlier run and new ones.
 
@@ -51,7 +54,8 @@ def extend_split(
     something to judge by. Few new images count more, up to `_MOST_WEIGHT`, so that those of a class have their
     `LEAST_SHARE` of it together.
 
-    Raises `DataError` where there is nothing new, classes that the earlier run has not, or its images are gone.
+    Raises `DataError` where there is nothing new, unless it `may_lack` that; for classes that the earlier run has not;
+    and where its images are gone.
     """
     labelled = _find_new(classes, data)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
@@ -65,7 +69,7 @@ def extend_split(
     known = {item.sample.sha256 for item in (*learned, *judged)}
     origins = {unpack(root) if root.is_file() else root: str(root) for root in data}
     new = [_named(item, origins) for item in new if item.sample.sha256 not in known]
-    if not new:
+    if not new and not may_lack:
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
     seen = earlier.learned_hashes.union(sample.sha256 for sample in (*earlier.train, *earlier.earlier_train)) - known
@@ -78,9 +82,13 @@ def extend_split(
     train, near_new = without_near(train, judges)
     old_train, near_old = without_near(_draw(learned, MOST_TRAIN, seed), judges)
     quarantine += [*near_learned, *near_new, *near_old]
-    if not train:
-        raise DataError(f"{len(new)} new images are too few: none is left to learn from")
-    _log.info("%d new images to train beside %d of the earlier run", len(train), len(old_train))
+    if new and not train:
+        examples = "".join(f"; {item.path}: {item.reason}" for item in near_new[:1])
+        raise DataError(
+            f"of {counted(len(new), 'new image')} none is left to learn from: {len(near_new)} are nearly the same as "
+            f"images that validate, {len(val)} validate themselves{examples}"
+        )
+    _log.info("%s to train beside %d of the earlier run", counted(len(train), "new image"), len(old_train))
     all_train = (*(item.sample for item in old_train), *_weigh(train, old_train))
     all_val = tuple(item.sample for item in (*_draw(judged, MOST_VAL, seed), *val))
     check_classes(classes, all_train, "to train on")
@@ -115,6 +123,10 @@ def _divide_new(
     """Divides new images, but for those of hashes that had a side before: they go there."""
     free = [item for item in new if item.sample.sha256 not in seen | judging]
     train, val, quarantine = divide(free, None, None, seed)
+    # A class whose new images are all near copies, or one, is learned: the earlier run has others to judge it by.
+    taught = {item.sample.label for item in train}
+    train += [item for item in val if item.sample.label not in taught]
+    val = [item for item in val if item.sample.label in taught]
     train += [item for item in new if item.sample.sha256 in seen]
     val += [item for item in new if item.sample.sha256 in judging]
     return train, val, quarantine

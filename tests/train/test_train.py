@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from catsdogs_edge.errors import DataError
-from catsdogs_train.run.earlier_run import read_earlier
+from catsdogs_edge.images.drawings import write_folder
+from catsdogs_train import train
+from catsdogs_train.data.split import make_split
+from catsdogs_train.run.earlier_run import EarlierRun, read_earlier
+from catsdogs_train.run.tables import write_split
 from catsdogs_train.settings import Settings
 from catsdogs_train.train import _take_over
 
@@ -47,3 +51,17 @@ def test_a_default_that_is_spelled_out_is_no_other_training(run: Path) -> None:
     spelled = replace(plain, fine_tune_epochs=30, fine_tune_rate=3e-4, fine_tune_size=160, epochs=300, image_size=224)
     assert spelled.decisive() == plain.decisive()
     assert replace(plain, fine_tune_epochs=31).decisive() != plain.decisive()
+
+
+def test_a_run_that_would_learn_nothing_new_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_folder(tmp_path / "old", per_class=6)
+    split = make_split([tmp_path / "old"], val=None, train_size=None, val_size=None, seed=0)
+    write_split(tmp_path, split)
+    earlier = EarlierRun(version=1, classes=split.classes, image_size=32, folder=tmp_path)
+    rooms = [replace(sample, label=0) for sample in split.val]
+    monkeypatch.setattr(train, "read_fingerprint", lambda _: {"images of neither": train._hash(rooms)})
+    with pytest.raises(DataError, match="there is nothing to learn"):
+        train._check_new(earlier, split, rooms)
+    train._check_new(earlier, split, rooms[1:])
+    new = replace(split.train[0], sha256="another")
+    train._check_new(earlier, replace(split, train=(*split.train, new)), rooms)

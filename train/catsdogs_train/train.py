@@ -186,6 +186,8 @@ def _prepare(
     distribution.check(settings.batch_size, len(split.train))
     if teacher:
         teacher.check_classes(split.classes)
+    if earlier and settings.other:
+        _check_new(earlier, split, outliers)
     split = _note_learned(settings, split, unlabelled, teacher, earlier)
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     before = read_fingerprint(settings.out) if found in {_Found.RUN, _Found.EPOCH} else checkpoint.fingerprint
@@ -226,6 +228,15 @@ def _find_images(
     if len(split.quarantine) > _NAMED:
         _log.info("left out: %d more; all are in quarantine.csv", len(split.quarantine) - _NAMED)
     return split, outliers, unlabelled
+
+
+def _check_new(earlier: EarlierRun, split: Split, outliers: Sequence[Sample]) -> None:
+    """Raises `DataError` where there is no image, neither of a class nor of neither, that the earlier run had not."""
+    old = earlier.read_split()
+    known = {sample.sha256 for sample in (*old.train, *old.val, *old.earlier_train, *old.earlier_val)}
+    is_new = any(sample.sha256 not in known for sample in (*split.train, *split.val))
+    if not is_new and read_fingerprint(earlier.folder).get("images of neither") == _hash(outliers):
+        raise DataError("DATA and --other hold no image that the earlier run did not have: there is nothing to learn")
 
 
 def _note_learned(

@@ -3,6 +3,7 @@
 Results go to standard output, everything else to standard error; `catsdogs_edge.errors.ExitCode` lists how they end.
 """
 
+import _thread
 import errno
 import io
 import logging
@@ -11,6 +12,7 @@ import re
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -109,14 +111,19 @@ def _handle_signals() -> None:
 
 def _send_again(discarded: "sys.UnraisableHookArgs") -> None:
     """Sends a signal again whose exception Python has discarded: it came inside of a destructor."""
-    if not isinstance(discarded.exc_value, KeyboardInterrupt | SystemExit):
+    is_ours = isinstance(discarded.exc_value, KeyboardInterrupt | SystemExit)
+    ending = [number for number in ENDING if signal.getsignal(number) is _end_at_once]  # as `_end` leaves them
+    if not is_ours or not ending:
         sys.__unraisablehook__(discarded)
         return
-    number = _received[-1] if _received else signal.SIGINT
-    for each in ENDING:
-        if signal.getsignal(each) is _end_at_once:
-            signal.signal(each, _end)
-    threading.Timer(_A_MOMENT, os.kill, (os.getpid(), number)).start()
+    for each in ending:
+        signal.signal(each, _end)
+    number = signal.Signals(_received[-1]) if _received else signal.SIGINT
+    # On Windows, `os.kill` would end the process as it stands
+    send = partial(_thread.interrupt_main, number) if sys.platform == "win32" else partial(os.kill, os.getpid(), number)
+    timer = threading.Timer(_A_MOMENT, send)
+    timer.daemon = True
+    timer.start()
 
 
 def _end(number: int, _: FrameType | None) -> NoReturn:

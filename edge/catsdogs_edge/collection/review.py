@@ -178,12 +178,13 @@ class Review:
         deleted = gone = 0
         with self._lock:
             there = {item.path.name: item for item in find_collected(self.folder)}
+            done: set[str] = set()
             try:
                 for name, label in self._said.items():
-                    if label == UNSURE:
+                    if label == UNSURE and name in there:
                         continue
                     if name not in there:
-                        gone += 1
+                        gone += label != UNSURE
                     elif label == DELETE:
                         self._delete(there[name])
                         deleted += 1
@@ -191,8 +192,13 @@ class Review:
                         moved[label] = moved.get(label, 0) + 1
                     else:
                         gone += 1
+                    done.add(name)
             finally:  # after an error, too, those that were moved have no label any more
-                self._said = {name: label for name, label in self._said.items() if os.path.lexists(self.folder / name)}
+                self._said = {
+                    name: label
+                    for name, label in self._said.items()
+                    if name not in done and os.path.lexists(self.folder / name)
+                }
                 self._compact()
         return Confirmed(moved, deleted, gone)
 

@@ -330,3 +330,12 @@ def test_an_image_whose_row_cannot_follow_has_not_gone(tmp_path: Path, monkeypat
     done = review.confirm()
     assert (done.moved, done.gone) == ({"dog": 1}, 0)
     assert len(list((tmp_path / "labelled" / "classes" / "dog").iterdir())) == 2
+
+
+def test_a_label_of_an_image_without_its_row_goes(tmp_path: Path) -> None:
+    names = collect(tmp_path, 2)
+    review = open_review(tmp_path)
+    review.say(names, "dog")
+    (tmp_path / names[0]).with_suffix(".json").unlink()
+    assert review.confirm().gone == 1
+    assert review.confirm().gone == 0

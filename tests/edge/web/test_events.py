@@ -176,3 +176,10 @@ def test_a_scene_that_flickers_costs_few_images(camera: FakeCamera) -> None:
     events = camera.history.events()
     assert len(events) == 40
     assert sum(camera.history.has_image(event.id) for event in events) < 20
+
+
+def test_an_image_is_of_no_event_of_an_earlier_server(camera: FakeCamera, client: httpx.Client) -> None:
+    camera.show("cat")
+    (event,) = client.get("api/v1/events").json()["events"]
+    assert client.get(f"api/v1/{event['image']}").status_code == 200
+    assert client.get("api/v1/events/1.jpg?at=1.000").status_code == 404

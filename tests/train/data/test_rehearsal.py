@@ -270,3 +270,11 @@ def test_why_none_of_the_new_images_is_learned_is_said(tmp_path: Path, earlier: 
         write_twin(sample, tmp_path / "new")
     with pytest.raises(DataError, match=r"new images none is left .* nearly the same .*which validates"):
         extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+
+
+def test_near_copies_alone_are_no_reason_to_refuse_a_round_of_neither(tmp_path: Path, earlier: Split) -> None:
+    for name in CLASSES:
+        (tmp_path / "new" / name).mkdir(parents=True)
+    write_twin(earlier.val[0], tmp_path / "new")
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0, may_lack=True)
+    assert {sample.path for sample in split.train} == {sample.path for sample in earlier.train}

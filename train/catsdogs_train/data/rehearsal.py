@@ -82,7 +82,7 @@ def extend_split(
     train, near_new = without_near(train, judges)
     old_train, near_old = without_near(_draw(learned, MOST_TRAIN, seed), judges)
     quarantine += [*near_learned, *near_new, *near_old]
-    if new and not train:
+    if not train and not may_lack:
         examples = "".join(f"; {item.path}: {item.reason}" for item in near_new[:1])
         raise DataError(
             f"of {counted(len(new), 'new image')} none is left to learn from: {len(near_new)} are nearly the same as "
@@ -122,11 +122,12 @@ def _divide_new(
 ) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
     """Divides new images, but for those of hashes that had a side before: they go there."""
     free = [item for item in new if item.sample.sha256 not in seen | judging]
-    train, val, quarantine = divide(free, None, None, seed)
+    train, val, _ = divide(free, None, None, seed)
     # A class whose new images are all near copies, or one, is learned: the earlier run has others to judge it by.
     taught = {item.sample.label for item in train}
-    train += [item for item in val if item.sample.label not in taught]
     val = [item for item in val if item.sample.label in taught]
+    held_out = {item.sample for item in val}
+    train, quarantine = without_near([item for item in free if item.sample not in held_out], val)
     train += [item for item in new if item.sample.sha256 in seen]
     val += [item for item in new if item.sample.sha256 in judging]
     return train, val, quarantine

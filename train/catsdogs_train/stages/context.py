@@ -173,7 +173,7 @@ class TrainingContext:
         return self.remember_batches(batches)
 
     def remember_batches(self, batches: ImageBatches) -> ImageBatches:
-        """Returns what is to be read from now on, beside the validation images, and notes it in `batches`."""
+        """Returns what is to be read from now on, beside the validation images, and notes it in `current_batches`."""
         self.current_batches[1:] = [batches]
         return batches
 

@@ -70,8 +70,10 @@ async def events(request: Request) -> Response:
 
 async def event_image(request: Request) -> Response:
     """Answers with the image of an event."""
-    image = camera(request).history.image(int(request.path_params["id"]))
-    if image is None:
+    history, number = camera(request).history, int(request.path_params["id"])
+    image = history.image(number)
+    event = next((event for event in history.events(number - 1) if event.id == number), None)
+    if image is None or event is None or request.query_params.get("at", _moment(event)) != _moment(event):
         raise HTTPException(404, "there is no such image, or not any more")
     return Response(image, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400, immutable"})
 
@@ -120,6 +122,11 @@ async def keep_snapshot(request: Request) -> Response:
     return Json(to_fields(watched, event), 201)
 
 
+def _moment(event: Event) -> str:
+    """Returns what tells an event from another one of that number, before a restart."""
+    return f"{event.time:.3f}"
+
+
 def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
     """Returns an event for programs; `image` is relative to `api/v1/`, and of no other event, also after a restart."""
     return {
@@ -130,7 +137,7 @@ def to_fields(watched: WatchedSource, event: Event) -> dict[str, Any]:
         "label": event.label,
         "probability": event.probability,
         "familiarity": event.familiarity,
-        "image": f"events/{event.id}.jpg?at={event.time:.3f}" if watched.history.has_image(event.id) else None,
+        "image": f"events/{event.id}.jpg?at={_moment(event)}" if watched.history.has_image(event.id) else None,
     }
 
 
@@ -177,6 +184,7 @@ ENDPOINTS = (
         handler=event_image,
         summary="The image of an event.",
         tag="events",
+        query={"at": "Only that of the event of this time, as the list of events has it."},
         answers={200: "image/jpeg", 404: "application/json"},
     ),
     Endpoint(

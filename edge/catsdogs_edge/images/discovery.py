@@ -158,9 +158,14 @@ def find_in_folder(folder: Path) -> list[Path]:
     """Finds the images in a folder, as `find_images` does, and says which files are left out."""
     left_out: Counter[str] = Counter()
     found = list(find_images([folder], left_out=left_out))
-    if left_out:
-        _log.info("%s: %s", folder, describe_left_out(left_out))
+    name_left_out(folder, left_out)
     return found
+
+
+def name_left_out(where: Path, left_out: Counter[str]) -> None:
+    """Says in the log which files of a folder or a zip file are left out, if any."""
+    if left_out:
+        _log.info("%s: %s", where, describe_left_out(left_out))
 
 
 def describe_left_out(left_out: Counter[str]) -> str:

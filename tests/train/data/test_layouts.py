@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from catsdogs_edge.collection.review import CLASSES, OTHER, ROWS
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_train.data.layouts import find_all, unpack
@@ -380,8 +381,8 @@ def test_photographs_of_a_camera_beside_flat_names_are_left_out(flat: Path, capl
 
 
 def test_the_folder_of_a_review_names_the_way(folders: Path, tmp_path: Path) -> None:
-    shutil.copytree(folders, tmp_path / "labelled" / "classes")
-    for name in ("other", "rows"):
+    shutil.copytree(folders, tmp_path / "labelled" / CLASSES)
+    for name in (OTHER, ROWS):
         (tmp_path / "labelled" / name).mkdir()
     with pytest.raises(DataError, match=r"did you mean .*labelled/classes"):
         find_all([tmp_path / "labelled"])

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
 from catsdogs_edge.images.decode import EXTENSIONS, LARGEST_FILE
-from catsdogs_edge.images.discovery import class_folders, describe_left_out, find_labelled, looks_like_image
+from catsdogs_edge.images.discovery import class_folders, find_labelled, looks_like_image, name_left_out
 from catsdogs_edge.output.files import replace_folder
 from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.cache import cache_folder
@@ -61,9 +61,9 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
 def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     folder = root
     try:
-        folder = unpack(root) if root.is_file() else root
         if root.is_file():
-            _name_left_out(root, _endings_in(root))
+            folder = unpack(root)
+            name_left_out(root, _no_images(_files_in(root)))
         if not folder.is_dir():
             raise DataError(f"{root}: no such folder or zip file (expected one with a folder of images for each class)")
         return _labelled(_inner(folder), root)
@@ -103,16 +103,10 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
 def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
     """Warns of images in a folder that have no label, and says which files there are no images."""
     files = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
-    _name_left_out(folder, (_ending(path.name) for path in files))
+    name_left_out(folder, _no_images(path.name for path in files))
     strays = sorted(path for path in files if looks_like_image(path.name) and path not in used)
     if strays:
         _log.warning("left out: %s %s; such as %s", counted(len(strays), "image"), why, strays[0])
-
-
-def _name_left_out(root: Path, endings: Iterable[str]) -> None:
-    """Says how many files are no images, by their endings."""
-    if left_out := Counter(sorted(ending for ending in endings if ending not in EXTENSIONS)):
-        _log.info("%s: %s", root, describe_left_out(left_out))
 
 
 def _flat(folder: Path) -> list[tuple[Path, str]]:
@@ -185,10 +179,15 @@ def _is_whole(folder: Path) -> bool:
     return expected == str(sum(path.is_file() for path in folder.rglob("*")) - 1)
 
 
-def _endings_in(archive: Path) -> Iterator[str]:
-    """Yields the endings of the files in a zip file that was unpacked, but hidden ones."""
+def _files_in(archive: Path) -> Iterator[str]:
+    """Yields the names of the files in a zip file that was unpacked, but hidden ones."""
     with zipfile.ZipFile(archive) as file:
-        yield from (_ending(entry.filename) for entry in file.infolist() if _is_wanted(entry, archive))
+        yield from (entry.filename for entry in file.infolist() if _is_wanted(entry, archive))
+
+
+def _no_images(names: Iterable[str]) -> Counter[str]:
+    """Counts the files that are no images, by their endings."""
+    return Counter(sorted(ending for ending in map(_ending, names) if ending not in EXTENSIONS))
 
 
 def _ending(name: str) -> str:

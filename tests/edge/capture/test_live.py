@@ -67,13 +67,23 @@ def until(source: LiveSource, enough: Callable[[Frame], bool], seconds: float = 
 
 
 def test_who_is_slow_gets_the_newest_frame_and_the_number_of_those_in_between() -> None:
-    device = Device(frames(10_000, 0.005))
+    taken = []  # numbers of frames after which the next one was asked for
+
+    def script() -> Iterator[BgrImage | Callable[[], object]]:
+        for number in range(10_000):
+            yield lambda: time.sleep(0.005)
+            yield image(number)
+            taken.append(number)
+
+    device = Device(script())
     source = LiveSource(lambda: device, "camera 0", timing=QUICK).wait()
-    seen = []
-    for frame in islice(source, 5):
-        assert time.monotonic() - frame.captured < 0.1
-        seen.append(frame)
+    stream = iter(source)
+    seen = [next(stream)]
+    while len(seen) < 5:
         time.sleep(0.1)
+        newest = taken[-1]
+        seen.append(next(stream))
+        assert seen[-1].number >= newest
     source.close()
     assert all(frame.state is State.LIVE and not frame.error for frame in seen)
     assert all(frame.dropped > 5 for frame in seen[1:])
@@ -241,10 +251,8 @@ def test_a_driver_that_hangs_does_not_keep_the_program() -> None:
     devices = iter([Device(hanging()), Device(frames(10_000))])
     source = LiveSource(lambda: next(devices), "camera 0", timing=QUICK).wait()
     until(source, lambda frame: frame.number >= 3)
-    start = time.monotonic()
     source.close()
-    assert time.monotonic() - start < 1.5
-    never.set()
+    never.set()  # only now: who waits for the driver would wait for ever
 
 
 def test_what_cannot_be_opened_at_first_is_an_error_at_once() -> None:

@@ -4,6 +4,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -44,9 +45,10 @@ class Pages(BaseHTTPRequestHandler):
         elif name == "/slow":
             self.send_response(200)
             self.end_headers()
-            for _ in range(20):
-                self.wfile.write(b"x")
-                time.sleep(0.1)
+            with suppress(ConnectionError):
+                while True:  # until the other side has had enough
+                    self.wfile.write(b"x")
+                    time.sleep(0.1)
         else:
             kind = "multipart/x-mixed-replace; boundary=x" if name == "/stream" else "image/png"
             self.send_response(200)
@@ -128,10 +130,8 @@ def test_the_time_of_an_image_begins_with_its_answer(pages: Server, monkeypatch:
 
 def test_limits_hold(pages: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(remote, "SECONDS", 0.5)
-    begun = time.monotonic()
     with pytest.raises(ImageError, match="did not arrive within 0 s"):
         fetch(f"http://{pages[0]}/slow")
-    assert time.monotonic() - begun < 1.5
     monkeypatch.setattr(remote, "LARGEST", 100)
     with pytest.raises(ImageError, match="more than 0 MB"):
         fetch(f"http://{pages[0]}/image.png")

@@ -20,6 +20,7 @@ from catsdogs_edge.model.contract import NEITHER, Contract, Precision
 from catsdogs_edge.model.onnx_file import OnnxFile, read_onnx_file
 from catsdogs_edge.model.prediction import Prediction, decide
 from catsdogs_edge.model.scores import Outputs, Scores
+from catsdogs_edge.runtime.deadline import deadline
 from catsdogs_edge.runtime.providers import ON_CORES, Provider
 from catsdogs_edge.runtime.session import RUN_ERRORS, open_session, placement
 
@@ -191,19 +192,14 @@ class Classifier:
             return self._run_alone(session, names, batch)
 
     def _run_alone(self, session: ort.InferenceSession, names: list[str], batch: RgbBatch) -> list[Scores]:
-        options = ort.RunOptions()
-        deadline = threading.Timer(LONGEST_RUN, setattr, (options, "terminate", True))
-        deadline.daemon = True
-        deadline.start()
-        try:
-            results = session.run(names, {self.contract.input_name: batch}, options)
-        except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
-            if options.terminate:
-                raise ModelError(f"the model does not answer within {LONGEST_RUN:.0f} s") from error
-            said = " ".join(str(error).split())
-            raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
-        finally:
-            deadline.cancel()
+        with deadline(LONGEST_RUN) as options:
+            try:
+                results = session.run(names, {self.contract.input_name: batch}, options)
+            except RUN_ERRORS as error:  # such as a GPU whose memory others have taken
+                if options.terminate:
+                    raise ModelError(f"the model does not answer within {LONGEST_RUN:.0f} s") from error
+                said = " ".join(str(error).split())
+                raise ProviderError(f"{self.provider} failed: {said}; try another --provider") from error
         return [np.asarray(result, np.float32) for result in results]
 
     def decide(self, outputs: Outputs) -> list[Prediction]:

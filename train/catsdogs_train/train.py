@@ -21,7 +21,7 @@ from catsdogs_train.data.download import download
 from catsdogs_train.data.drop_list import DropList
 from catsdogs_train.data.outliers import exclude_held_out, find_outliers
 from catsdogs_train.data.rehearsal import extend_split
-from catsdogs_train.data.split import ENOUGH, Sample, Split, make_split
+from catsdogs_train.data.split import ENOUGH, Sample, Sides, Split, make_split
 from catsdogs_train.data.unlabelled import find_unlabelled
 from catsdogs_train.network.device_batches import choose_views_on
 from catsdogs_train.network.distribution import Distribution, assemble
@@ -33,7 +33,7 @@ from catsdogs_train.run.history import Epoch
 from catsdogs_train.run.lock import lock_run_folder
 from catsdogs_train.run.report import few_images
 from catsdogs_train.run.run_folder import RunFolderWriter
-from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_learned
+from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_sides
 from catsdogs_train.run.tensorboard import check_tensorboard
 from catsdogs_train.settings import Settings
 from catsdogs_train.stages.context import Prepared, TrainingContext
@@ -182,13 +182,14 @@ def _prepare(
     if (teacher or earlier) and distribution.shard.hosts > 1:
         raise DataError(f"{'--teacher' if teacher else '--from'} works on one host: let it train alone")
     other_folders = _find_other_folders(settings, earlier)
-    split, outliers, unlabelled = _find_images(settings, earlier, other_folders)
+    sides = _read_sides(settings)
+    split, outliers, unlabelled = _find_images(settings, earlier, sides, other_folders)
     distribution.check(settings.batch_size, len(split.train))
     if teacher:
         teacher.check_classes(split.classes)
     if earlier and settings.other:
         _check_new(earlier, split, outliers)
-    split = _note_learned(settings, split, unlabelled, teacher, earlier)
+    split = _note_learned(settings, split, unlabelled, sides)
     decoded = sum(map(len, (split.train, split.val, outliers, unlabelled)))
     before = read_fingerprint(settings.out) if found in {_Found.RUN, _Found.EPOCH} else checkpoint.fingerprint
     views_on = choose_views_on(settings, decoded, distribution.shard.devices, before.get("--views-on"))
@@ -201,10 +202,10 @@ def _prepare(
 
 
 def _find_images(
-    settings: Settings, earlier: EarlierRun | None, other_folders: Sequence[Path]
+    settings: Settings, earlier: EarlierRun | None, sides: Sides, other_folders: Sequence[Path]
 ) -> tuple[Split, list[Sample], list[Sample]]:
     """Returns the images with a label, those of neither, and those without a label; says how many there are."""
-    split = _make_split(settings, earlier)
+    split = _make_split(settings, earlier, sides)
     for problem in problems_of_classes(split.classes):
         raise DataError(f"the data {problem}")
     names = ", ".join(split.classes)
@@ -239,20 +240,26 @@ def _check_new(earlier: EarlierRun, split: Split, outliers: Sequence[Sample]) ->
         raise DataError("DATA and --other hold no image that the earlier run did not have: there is nothing to learn")
 
 
-def _note_learned(
-    settings: Settings,
-    split: Split,
-    unlabelled: Sequence[Sample],
-    teacher: EarlierRun | None,
-    earlier: EarlierRun | None,
-) -> Split:
+def _find_origin(settings: Settings) -> tuple[str, Path] | None:
+    """Returns the option that names the run from which the network comes, and its folder; None where --from does."""
+    if settings.teacher:
+        return "--teacher", settings.teacher
+    if not settings.from_run and is_network_of_run(Path(settings.weights)):
+        return "--weights", Path(settings.weights).parent
+    return None
+
+
+def _read_sides(settings: Settings) -> Sides:
+    """Reads what the network, or its teacher, learned from before, and was judged by."""
+    origin = _find_origin(settings)
+    return read_sides(origin[1]) if origin else Sides()
+
+
+def _note_learned(settings: Settings, split: Split, unlabelled: Sequence[Sample], sides: Sides) -> Split:
     """Notes what the network, or its teacher, learned from before; raises `DataError` where that would validate."""
-    learned = split.learned_hashes.union(sample.sha256 for sample in unlabelled)
-    option, origin = ("--teacher", teacher.folder) if teacher else ("--weights", Path(settings.weights).parent)
-    if teacher or (not earlier and is_network_of_run(Path(settings.weights))):
-        of_origin = read_learned(origin)
-        check_not_learned(option, origin, of_origin, split.val)
-        learned |= of_origin
+    if origin := _find_origin(settings):
+        check_not_learned(*origin, sides.learned, split.val)
+    learned = split.learned_hashes.union(sample.sha256 for sample in unlabelled) | sides.learned
     listed = {sample.sha256 for sample in (*split.train, *split.earlier_train)}  # those have rows of their own
     return replace(split, learned_hashes=learned - listed)
 
@@ -272,7 +279,7 @@ def _find_other_folders(settings: Settings, earlier: EarlierRun | None) -> list[
     return list({folder.resolve(): folder for folder in there}.values())
 
 
-def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
+def _make_split(settings: Settings, earlier: EarlierRun | None, sides: Sides) -> Split:
     """Finds the images, and divides them."""
     for option, folder in (("--other", settings.other), ("--unlabelled", settings.unlabelled)):
         if folder and not folder.is_dir():  # better to hear it now than after all images were looked at
@@ -289,6 +296,7 @@ def _make_split(settings: Settings, earlier: EarlierRun | None) -> Split:
         val_size=settings.val_size,
         seed=settings.seed,
         drop=drop,
+        sides=sides,
     )
 
 

@@ -237,20 +237,20 @@ def is_searched(folder: str) -> bool:
     return not folder.startswith(".") and folder not in _OF_SYSTEMS
 
 
-def find_labelled(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def find_labelled(root: Path, least: int = 2) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """Finds images that are sorted into one folder for each class.
 
     Returns the folders' names, sorted, and each image with the index of its folder, in order. Raises `DataError` where
-    there are fewer than two class folders, or they are a level deeper.
+    there are fewer class folders than `least`, or they are a level deeper.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder (expected one with a folder of images for each class)")
     folders = class_folders(root)
-    if len(folders) < 2:
-        names = ", ".join(path.name for path in folders)
+    if len(folders) < least:
+        names = f" ({', '.join(path.name for path in folders)})" if folders else ""
         raise DataError(
-            f"{root} has {len(folders)} class folders ({names}), expected two or more: one folder of images for "
-            "each class"
+            f"{root} has {len(folders)} class folder{'s' * (len(folders) != 1)}{names}, expected {least} or more: one folder of "
+            "images for each class"
         )
     if "classes" in {folder.name for folder in folders} <= _REVIEWED:
         raise DataError(f"{root} is what catsdogs-review fills: did you mean {root / 'classes'} instead of it?")

@@ -367,7 +367,7 @@ def test_files_of_a_flat_folder_that_are_no_images_are_named(flat: Path, caplog:
 
 def test_one_class_alone_is_named_with_its_folder(folders: Path) -> None:
     shutil.rmtree(folders / "dog")
-    with pytest.raises(DataError, match=r"pets has 1 class folders \(cat\)"):
+    with pytest.raises(DataError, match=r"pets has 1 class folder \(cat\)"):
         find_all([folders])
 
 

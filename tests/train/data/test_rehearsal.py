@@ -60,10 +60,17 @@ def test_few_new_images_count_as_much_as_a_share_of_their_class(
 
 
 def test_one_class_alone_may_be_new(tmp_path: Path, earlier: Split) -> None:
-    write_folder(tmp_path / "new", per_class=6, first_seed=500, kinds=["cat"])
-    (tmp_path / "new" / "dog").mkdir()
+    write_folder(tmp_path / "new", per_class=6, first_seed=500, kinds=["dog"])
     split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
-    assert {sample.label for sample in split.train if sample.source != EARLIER} == {0}
+    assert {sample.label for sample in split.train if sample.source != EARLIER} == {1}
+
+
+def test_one_class_alone_may_be_in_a_zip(tmp_path: Path, earlier: Split) -> None:
+    for number, kind in enumerate(("dog", "cat")):
+        write_folder(tmp_path / kind, per_class=6, first_seed=500 + number, kinds=[kind])
+    archive = Path(shutil.make_archive(str(tmp_path / "new"), "zip", tmp_path / "dog"))
+    split = extend_split(CLASSES, earlier, [archive, tmp_path / "cat"], 0)
+    assert {sample.label for sample in split.train if sample.source != EARLIER} == {0, 1}
 
 
 def test_what_is_nearly_an_image_that_judges_is_not_learned(tmp_path: Path, earlier: Split) -> None:
@@ -77,7 +84,7 @@ def test_what_is_nearly_an_image_that_judges_is_not_learned(tmp_path: Path, earl
     ("kinds", "seed", "message"),
     [
         (["cat", "dog"], 0, "no image that the earlier run did not have"),
-        (["cat", "room"], 500, r"DATA has the classes \(room\), which the earlier run does not know: train anew"),
+        (["cat", "room"], 500, r"new has the classes \(room\), which the earlier run does not know: train anew"),
     ],
 )
 def test_what_cannot_be_is_one_line(kinds: list[str], seed: int, message: str, tmp_path: Path, earlier: Split) -> None:

@@ -12,7 +12,7 @@ from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.images.similarity import EDGE
 from catsdogs_train.data import split as split_module
 from catsdogs_train.data.audit import Finding
-from catsdogs_train.data.split import Candidate, Sample, Split, make_split, take
+from catsdogs_train.data.split import Candidate, Sample, Sides, Split, make_split, take
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +143,31 @@ def test_nearly_equal_images_are_on_one_side(drawn: Path, tmp_path: Path) -> Non
         assert len(result.train) + len(result.val) + len(result.quarantine) == 200 or train_size
         stems = [{name.rpartition(".")[0] for name in names(samples)} for samples in (result.train, result.val)]
         assert not stems[0] & stems[1]
+
+
+@pytest.mark.parametrize(("train_size", "val_size"), [(None, None), (40, 20)])
+def test_images_stay_on_the_side_that_they_had_in_an_earlier_run(
+    train_size: int | None, val_size: int | None, drawn: Path, tmp_path: Path
+) -> None:
+    """Also where it was divided by another seed; near copies go with them, new images are divided."""
+    before = split(drawn, seed=1)
+    learned, judged = (frozenset(sample.sha256 for sample in part) for part in (before.train, before.val))
+    shutil.copytree(drawn, tmp_path / "more")
+    for sample in (*before.train[:4], *before.val[:4]):
+        folder = tmp_path / "more" / sample.path.parent.name
+        near_copy(sample.path, folder / f"copy-{sample.path.stem}.jpg")
+    write_folder(tmp_path / "new", per_class=30, first_seed=900)
+    data = [tmp_path / "more", tmp_path / "new"]
+    after = make_split(data, val=None, train_size=train_size, val_size=val_size, seed=0, sides=Sides(learned, judged))
+    trains, validates = ({sample.sha256 for sample in part} for part in (after.train, after.val))
+    assert not learned & validates
+    copies = {sample.path.name for sample in after.val if sample.path.name.startswith("copy-")}
+    assert copies <= {f"copy-{sample.path.stem}.jpg" for sample in before.val[:4]}
+    if val_size is None:
+        assert judged <= validates
+        assert learned <= trains
+        assert len(copies) == 4
+        assert {path.parent.parent.name for path in (sample.path for sample in after.val)} == {"more", "new"}
 
 
 def test_bursts_validate_as_seldom_as_single_images(tmp_path: Path) -> None:

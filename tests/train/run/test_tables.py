@@ -6,7 +6,7 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_train.data.split import Sample, Split
-from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_learned, read_split, write_split
+from catsdogs_train.run.tables import check_not_learned, is_network_of_run, read_sides, read_split, write_split
 
 CLASSES = ("cat", "dog")
 
@@ -63,10 +63,10 @@ def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split
     )
     write_split(tmp_path, split)
     assert read_split(tmp_path, CLASSES) == split
-    learned = read_learned(tmp_path)
+    learned = read_sides(tmp_path).learned
     check_not_learned("--weights", tmp_path, learned, split.val)
     chosen = {"train": split.train[0], "learned": split.earlier_train[0], "seen": own[min(split.learned_hashes)]}[part]
-    with pytest.raises(DataError, match=r"learned from 1 of the 3 images that are to validate: .* or --from"):
+    with pytest.raises(DataError, match=r"learned from 1 of the 3 images of --val: use the --val of that run, or none"):
         check_not_learned("--weights", tmp_path, learned, [*split.val, chosen])
 
 

@@ -221,9 +221,14 @@ def test_what_is_said_of_a_student_needs_a_teacher(option: str, call: Call, desk
 
 
 def test_a_teacher_that_learned_from_what_is_to_validate_is_refused(call: Call, desk: Path, tmp_path: Path) -> None:
-    done = distill(call, desk, tmp_path / "small", "--seed", "5")
+    with (desk / "teacher" / "split.csv").open(newline="") as stream:
+        learned = {row["label"]: Path(row["path"]) for row in csv.DictReader(stream) if row["set"] == "train"}
+    for kind, image in learned.items():
+        (tmp_path / "val" / kind).mkdir(parents=True)
+        shutil.copy(image, tmp_path / "val" / kind)
+    done = distill(call, desk, tmp_path / "small", "--val", tmp_path / "val")
     assert done.returncode == 1
-    assert "images that are to validate: use the DATA, --val and --seed of that run" in done.stderr
+    assert "learned from 3 of the 3 images of --val: use the --val of that run, or none" in done.stderr
 
 
 def test_without_the_images_it_was_begun_with_it_does_not_go_on(

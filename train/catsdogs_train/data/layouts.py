@@ -33,8 +33,10 @@ _COUNT = ".catsdogs-count"  # the number of files that were unpacked
 _DAMAGE = (EOFError, NotImplementedError, RuntimeError, ValueError, lzma.LZMAError, zipfile.BadZipFile, zlib.error)
 
 
-def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def find_all(roots: Sequence[Path], known: Sequence[str] = ()) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     """Finds the labelled images of one or more folders or zip files with the same classes.
+
+    Where the classes are `known`, from an earlier run, a folder may hold images of some of them alone.
 
     Each is laid out in one of these ways, and may lie alone in further folders:
 
@@ -42,12 +44,19 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
     - one folder of files that are named `cat.0.jpg`, `dog.0.jpg`.
 
     Returns the classes, sorted, and each file with the index of its class, in order; one that is in two classes, by a
-    link, with each of them. Raises `DataError` for another layout, or other classes in one than in another.
+    link, with each of them. Raises `DataError` for another layout, or other classes in one than in another, or than
+    those that are known.
     """
-    classes: tuple[str, ...] = ()
+    classes = tuple(known)
     found: list[tuple[Path, int]] = []
     for root in roots:
-        names, labelled = _find(root)
+        names, labelled = _find(root, least=1 if known else 2)
+        if known:
+            if unknown := set(names) - set(known):
+                strange = in_words(sorted(unknown))
+                raise DataError(f"{root} has the classes {strange}, which the earlier run does not know: train anew")
+            labelled = [(path, classes.index(names[label])) for path, label in labelled]
+            names = classes
         if classes and names != classes:
             raise DataError(f"{root} has the classes {in_words(names)}, expected {in_words(classes)} as in {roots[0]}")
         classes = names
@@ -58,7 +67,7 @@ def find_all(roots: Sequence[Path]) -> tuple[tuple[str, ...], list[tuple[Path, i
     return classes, [(path, label) for (_, label), path in once.items()]
 
 
-def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def _find(root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     folder = root
     try:
         if root.is_file():
@@ -66,7 +75,7 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
             name_left_out(root, _no_images(_files_in(root)))
         if not folder.is_dir():
             raise DataError(f"{root}: no such folder or zip file (expected one with a folder of images for each class)")
-        return _labelled(_inner(folder), root)
+        return _labelled(_inner(folder), root, least)
     except DataError as error:
         raise DataError(str(error).replace(str(folder), str(root))) from error  # where the user has it
     except CatsDogsError:
@@ -75,7 +84,7 @@ def _find(root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
 
 
-def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def _labelled(folder: Path, root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = class_folders(folder, is_quiet=True)
     images = {inner: [path for path in inner.iterdir() if looks_like_image(path.name)] for inner in classes}
     numbered = [inner for inner in classes if 2 * sum(map(_is_numbered, images[inner])) > len(images[inner])]
@@ -91,7 +100,7 @@ def _labelled(folder: Path, root: Path) -> tuple[tuple[str, ...], list[tuple[Pat
         _log.info("classes by the names of the files in %s: %s", root, ", ".join(labels))
         _name_strays(folder, {path for path, _ in flat}, "not named by a class and a number, as cat.0.jpg is")
         return labels, [(path, labels.index(label)) for path, label in flat]
-    names, found = find_labelled(folder)
+    names, found = find_labelled(folder, least)
     _name_strays(folder, set(), "beside the folders of the classes")
     folded: dict[str, str] = {}
     for name in names:

@@ -9,7 +9,7 @@ from pathlib import Path
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.output.terminal import counted
 from catsdogs_train.data.drop_list import DropList
-from catsdogs_train.data.layouts import find_all, in_words, unpack
+from catsdogs_train.data.layouts import find_all, unpack
 from catsdogs_train.data.split import (
     Candidate,
     Quarantined,
@@ -57,7 +57,7 @@ def extend_split(
     Raises `DataError` where there is nothing new, unless it `may_lack` that; for classes that the earlier run has not;
     and where its images are gone.
     """
-    labelled = _find_new(classes, data)
+    _, labelled = find_all(data, classes)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
     old = earlier
     if drop:
@@ -140,16 +140,6 @@ def _weigh(new: Sequence[Candidate], old: Sequence[Candidate]) -> Iterator[Sampl
         label = item.sample.label
         weight = LEAST_SHARE / (1 - LEAST_SHARE) * theirs[label] / ours[label]
         yield replace(item.sample, weight=min(max(weight, 1.0), _MOST_WEIGHT))
-
-
-def _find_new(classes: Sequence[str], data: Sequence[Path]) -> list[tuple[Path, int]]:
-    """Finds the images of DATA, each with the index of its class in the earlier run."""
-    names, labelled = find_all(data)
-    if unknown := set(names) - set(classes):
-        raise DataError(
-            f"DATA has the classes {in_words(sorted(unknown))}, which the earlier run does not know: train anew"
-        )
-    return [(path, classes.index(names[label])) for path, label in labelled]
 
 
 def _drop_listed(

@@ -72,6 +72,15 @@ class Split:
 
 
 @dataclass(frozen=True, slots=True)
+class Sides:
+    """What an earlier run, and those before it, used images for; by SHA-256."""
+
+    learned: frozenset[str] = frozenset()
+    judged: frozenset[str] = frozenset()
+    """What it was judged by."""
+
+
+@dataclass(frozen=True, slots=True)
 class Candidate:
     """An image that is fit for use."""
 
@@ -87,6 +96,7 @@ def make_split(
     val_size: int | None,
     seed: int,
     drop: DropList | None = None,
+    sides: Sides | None = None,
 ) -> Split:
     """Decides by the content of each image on which side it is.
 
@@ -94,7 +104,8 @@ def make_split(
     go where the one with the lowest hash goes. So an image that validates still does when others are added, moved or
     renamed, unless one of them is nearly the same as it. In a class of few images, and with sizes, the lowest hashes of
     the class validate, and the highest train: then the border moves a little when images are added. Without `val`, a
-    part of `data` validates. What is in `drop` is left out of `data`; a `val` is taken as it is.
+    part of `data` validates; what has a side already, by the run that the network comes from, stays there (`sides`).
+    What is in `drop` is left out of `data`; a `val` is taken as it is.
 
     Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
     both, fewer images than asked for, or mostly files that are no images.
@@ -102,7 +113,7 @@ def make_split(
     classes, labelled = find_all(data)
     candidates, quarantine = sort_out(labelled, classes, drop)
     if val is None:
-        train, held_out, more = divide(candidates, train_size, val_size, seed)
+        train, held_out, more = divide(candidates, train_size, val_size, seed, sides)
         quarantine += more
     else:
         val_classes, val_labelled = find_all([val])
@@ -206,23 +217,42 @@ def leave_out(candidates: Sequence[Candidate], drop: DropList) -> tuple[list[Can
 
 
 def divide(
-    candidates: list[Candidate], train_size: int | None, val_size: int | None, seed: int
+    candidates: list[Candidate], train_size: int | None, val_size: int | None, seed: int, sides: Sides | None = None
 ) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
     """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
+    judged, free = _apart(candidates, sides) if sides else ([], candidates)
     if val_size is None:
-        keys = _keys(candidates, seed)
+        keys = _keys(free, seed)
         sizes: dict[int, Counter[float]] = defaultdict(Counter)
-        for item, key in zip(candidates, keys, strict=True):
+        for item, key in zip(free, keys, strict=True):
             sizes[item.sample.label][key] += 1
         val_keys = {label: _choose_val_keys(own) for label, own in sizes.items()}
-        held_out = [item for item, key in zip(candidates, keys, strict=True) if key in val_keys[item.sample.label]]
+        held_out = [item for item, key in zip(free, keys, strict=True) if key in val_keys[item.sample.label]]
+        held_out = [*judged, *held_out]
     else:
-        held_out = take(candidates, val_size, seed, "--val-size")
+        held_out = take([*judged, *free], val_size, seed, "--val-size")
     held = {item.sample for item in held_out}
     left, quarantine = without_near([item for item in candidates if item.sample not in held], held_out)
     if train_size is not None:
         left = take(left, train_size, seed, "--train-size", highest=True)
     return left, held_out, quarantine
+
+
+def _apart(candidates: Sequence[Candidate], sides: Sides) -> tuple[list[Candidate], list[Candidate]]:
+    """Returns what validates, because an earlier run was judged by it, and what may; not what that learned from.
+
+    Near copies go together: where that run learned from one of them, none validates.
+    """
+    groups = near_groups([item.finding for item in candidates])
+    of_group: dict[int, set[str]] = defaultdict(set)
+    for item, group in zip(candidates, groups, strict=True):
+        of_group[group].add(item.finding.sha256)
+    judged: list[Candidate] = []
+    free: list[Candidate] = []
+    for item, group in zip(candidates, groups, strict=True):
+        if of_group[group].isdisjoint(sides.learned):
+            (free if of_group[group].isdisjoint(sides.judged) else judged).append(item)
+    return judged, free
 
 
 def _choose_val_keys(sizes: Mapping[float, int]) -> set[float]:

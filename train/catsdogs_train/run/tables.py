@@ -6,7 +6,7 @@ from pathlib import Path
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.output.rows import csv_line
-from catsdogs_train.data.split import Sample, Split
+from catsdogs_train.data.split import Sample, Sides, Split
 
 ASIDE = "aside.csv"
 """Images that earlier runs learned from, or were judged by; there only where a run goes on from an earlier one."""
@@ -69,22 +69,22 @@ def is_network_of_run(file: Path) -> bool:
     return file.suffix == ".keras" and all(file.with_name(name).is_file() for name in ("run.json", _SPLIT))
 
 
-def read_learned(folder: Path) -> frozenset[str]:
-    """Reads the SHA-256 of all that a run, and those before it, learned from; raises `DataError` for damage."""
+def read_sides(folder: Path) -> Sides:
+    """Reads what a run, and those before it, learned from, and were judged by; raises `DataError` for damage."""
     rows = [*_read_rows(folder / _SPLIT), *_read_rows(folder / ASIDE)]
-    return frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
+    learned = frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
+    return Sides(learned, frozenset(row["sha256"] for row in rows if row["set"] == "val"))
 
 
 def check_not_learned(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
     """Checks that a run learned from none of the images that are to judge what comes of it.
 
-    `learned` is what `read_learned` returns. Raises `DataError` where it did.
+    Raises `DataError` where it did, which can be with a --val alone: without, images stay on their side (`make_split`).
     """
     if both := len(learned.intersection(sample.sha256 for sample in judges)):
-        way_out = ", or --from, which keeps its images on their side" if option == "--weights" else ""
         raise DataError(
-            f"{option} {folder} learned from {both} of the {len(judges)} images that are to validate: use the "
-            f"DATA, --val and --seed of that run{way_out}"
+            f"{option} {folder} learned from {both} of the {len(judges)} images of --val: use the --val of that run, "
+            "or none: its images stay on their side"
         )
 
 

@@ -166,6 +166,7 @@ def test_an_interrupted_training_keeps_its_last_epoch(
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=60)
     assert process.returncode == 130, printed
+    assert f"{out}: broken off; the same command with --resume goes on" in printed
     assert json.loads((out / "run.json").read_text())["epochs_done"] >= 1
     assert keras.saving.load_model(out / "model.keras", compile=False).output_shape == (None, 2)
     assert not list(out.glob(".*"))

@@ -8,7 +8,7 @@ import pytest
 
 from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
-from catsdogs_train import train
+from catsdogs_train import images
 from catsdogs_train.data.split import make_split
 from catsdogs_train.run.earlier_run import EarlierRun, read_earlier
 from catsdogs_train.run.tables import write_split
@@ -59,9 +59,9 @@ def test_a_run_that_would_learn_nothing_new_is_refused(tmp_path: Path, monkeypat
     write_split(tmp_path, split)
     earlier = EarlierRun(version=1, classes=split.classes, image_size=32, folder=tmp_path)
     rooms = [replace(sample, label=0) for sample in split.val]
-    monkeypatch.setattr(train, "read_fingerprint", lambda _: {"images of neither": train._hash(rooms)})
+    monkeypatch.setattr(images, "read_fingerprint", lambda _: {"images of neither": images.hash_samples(rooms)})
     with pytest.raises(DataError, match="there is nothing to learn"):
-        train._check_new(earlier, split, rooms)
-    train._check_new(earlier, split, rooms[1:])
+        images._check_new(earlier, split, rooms)
+    images._check_new(earlier, split, rooms[1:])
     new = replace(split.train[0], sha256="another")
-    train._check_new(earlier, replace(split, train=(*split.train, new)), rooms)
+    images._check_new(earlier, replace(split, train=(*split.train, new)), rooms)

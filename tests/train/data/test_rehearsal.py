@@ -100,6 +100,20 @@ def test_images_that_are_gone_are_named(tmp_path: Path, earlier: Split) -> None:
         extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
 
 
+def test_images_that_were_moved_are_found_in_data(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "new", per_class=6, first_seed=500)
+    at_home = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    (tmp_path / "old").rename(tmp_path / "moved")
+    with pytest.raises(DataError, match=r"are gone, such as .*name the folder or zip file that holds them now"):
+        extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    moved = extend_split(CLASSES, earlier, [tmp_path / "new", tmp_path / "moved"], 0)
+    for before, after in ((at_home.train, moved.train), (at_home.val, moved.val)):
+        assert {(sample.sha256, sample.source) for sample in before} == {
+            (sample.sha256, sample.source) for sample in after
+        }
+    assert all(sample.path.is_file() for sample in (*moved.train, *moved.val))
+
+
 def test_what_is_not_what_it_was_is_left_out_and_named(tmp_path: Path, earlier: Split) -> None:
     write_folder(tmp_path / "new", per_class=4, first_seed=500)
     torn, changed = (earlier.train[index].path for index in (0, 1))

@@ -41,7 +41,7 @@ def desk(for_all: Path) -> Path:
         build_small_resnet(3, blocks=(1, 1, 2, 1)).save(folder / "start" / "model.keras")
         weights = folder / "start" / "model.keras"
         small: list[str | Path] = ["--weights", weights, "--views", "1", "--epochs", "2", *SIZE]
-        tuned = ("--fine-tune-epochs", "6", "--fine-tune-rate", "2e-3", "--unfreeze", "all", "--fine-tune-size", "64")
+        tuned = ("--fine-tune-epochs", "10", "--fine-tune-rate", "2e-3", "--unfreeze", "all", "--fine-tune-size", "64")
         work_here(_app, "catsdogs-train", folder / "pets", *small, *tuned, "--out", folder / "teacher")
 
     return make_once(for_all, "distillation", make)

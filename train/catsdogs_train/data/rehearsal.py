@@ -54,12 +54,13 @@ def extend_split(
     something to judge by. Few new images count more, up to `_MOST_WEIGHT`, so that those of a class have their
     `LEAST_SHARE` of it together.
 
-    Raises `DataError` where there is nothing new, unless it `may_lack` that; for classes that the earlier run has not;
-    and where its images are gone.
+    Images of the earlier run that were moved are found by their content, if they are in DATA. Raises `DataError` where
+    there is nothing new, unless it `may_lack` that; for classes that the earlier run has not; and where its images are
+    gone.
     """
     _, labelled = find_all(data, classes)
     new, quarantine = sort_out(labelled, classes, None, may_lack=True)
-    old = earlier
+    old = earlier = _find_again(earlier, new)
     if drop:
         old, new, more = _drop_listed(earlier, new, drop)
         quarantine += more
@@ -101,6 +102,25 @@ def extend_split(
         earlier_train=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
         earlier_val=tuple(sample for sample in (*old.val, *old.earlier_val) if sample.sha256 not in taken),
         learned_hashes=seen - taken,
+    )
+
+
+def _find_again(earlier: Split, new: Sequence[Candidate]) -> Split:
+    """Returns the earlier run's images, where those that are gone from their place have that of DATA."""
+    here = {item.sample.sha256: item.sample.path for item in new}
+
+    def find(samples: Sequence[Sample]) -> tuple[Sample, ...]:
+        return tuple(
+            replace(sample, path=here[sample.sha256]) if sample.sha256 in here and not sample.path.is_file() else sample
+            for sample in samples
+        )
+
+    return replace(
+        earlier,
+        train=find(earlier.train),
+        val=find(earlier.val),
+        earlier_train=find(earlier.earlier_train),
+        earlier_val=find(earlier.earlier_val),
     )
 
 
@@ -207,7 +227,7 @@ def _read(own: Sequence[Sample], aside: Sequence[Sample]) -> tuple[list[Candidat
     if missing:
         raise DataError(
             f"{len(missing)} of the {len(own)} images of the earlier run are gone, such as {missing[0]}: put them "
-            "back, or train anew"
+            "back, name the folder or zip file that holds them now as DATA, too, or train anew"
         )
     before = {sample.path: sample for sample in (*own, *aside) if sample.path.is_file()}
     candidates, quarantine = read_candidates([(sample.path, sample.label) for sample in before.values()])

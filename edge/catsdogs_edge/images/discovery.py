@@ -249,8 +249,8 @@ def find_labelled(root: Path, least: int = 2) -> tuple[tuple[str, ...], list[tup
     if len(folders) < least:
         names = f" ({', '.join(path.name for path in folders)})" if folders else ""
         raise DataError(
-            f"{root} has {len(folders)} class folder{'s' * (len(folders) != 1)}{names}, expected {least} or more: one folder of "
-            "images for each class"
+            f"{root} has {len(folders)} class folder{'s' * (len(folders) != 1)}{names}, expected {least} or more: one "
+            "folder of images for each class"
         )
     if "classes" in {folder.name for folder in folders} <= _REVIEWED:
         raise DataError(f"{root} is what catsdogs-review fills: did you mean {root / 'classes'} instead of it?")

@@ -62,7 +62,8 @@ def widen_first_convolution(model: ir.Model) -> None:
 
     pairs = reshape(first, image, f"{image.name}_in_pairs", [0, half, 2, half, 6])
     # For each block, six numbers of the first row of a pair and six of the second: half the time of a Transpose
-    rows = ir.node("Split", [pairs, _add(graph, np.array([1, 1]), "one_each")], {"axis": 2}, num_outputs=2)
+    one_each = _add(graph, np.array([1, 1], np.int64), f"{image.name}_rows_of_a_pair")
+    rows = ir.node("Split", [pairs, one_each], {"axis": 2}, num_outputs=2, name=f"{image.name}_rows")
     blocks = ir.node("Concat", rows.outputs, {"axis": 4}, name=f"{image.name}_in_blocks")
     graph.insert_before(first, [rows, blocks])
     first.replace_input_with(0, reshape(first, blocks.outputs[0], f"{image.name}_in_rows", [0, half, half * 12]))

@@ -70,7 +70,7 @@ def test_the_wrong_answers_are_listed_surest_first(run_folder: Path) -> None:
 def test_what_is_printed_is_ours(run_folder: Path) -> None:
     lines = (run_folder / "printed.txt").read_text().splitlines()
     assert len(lines) == 7, lines
-    assert lines[6] == "learning what is familiar, with 0 images of neither"
+    assert lines[6] == "learning what is familiar, with no images of neither"
     assert lines[0].endswith("after epoch 1")
     assert lines[1].startswith("looking at 40 images")
     assert re.fullmatch(r"\d+ images to train, \d+ to validate; classes: cat, dog", lines[2])

@@ -44,13 +44,13 @@ def find_training_images(settings: Settings, earlier: EarlierRun | None) -> Trai
     """
     other_folders = _find_other_folders(settings, earlier)
     origin = _find_origin(settings)
-    sides = read_sides(origin[1]) if origin else Sides()
+    sides = read_sides(origin[1]) if origin else None
     split = _make_split(settings, earlier, sides)
     names = ", ".join(split.classes)
     _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
     if len(split.val) < ENOUGH:
         _log.warning("%s", few_images(len(split.val)))
-    if origin:
+    if origin and sides:
         check_not_learned(*origin, sides.learned, split.val)
     outliers: list[Sample] = []
     quarantine = list(split.quarantine)
@@ -68,7 +68,7 @@ def find_training_images(settings: Settings, earlier: EarlierRun | None) -> Trai
     _name_some(quarantine)
     if earlier and settings.other:
         _check_new(earlier, split, outliers)
-    learned = split.learned_hashes.union(sample.sha256 for sample in unlabelled) | sides.learned
+    learned = split.learned_hashes.union((sample.sha256 for sample in unlabelled), sides.learned if sides else ())
     listed = {sample.sha256 for sample in (*split.train, *split.earlier_train)}  # those have rows of their own
     split = replace(split, quarantine=tuple(quarantine), learned_hashes=learned - listed)
     return TrainingImages(split, outliers, unlabelled, other_folders)
@@ -103,7 +103,7 @@ def _find_other_folders(settings: Settings, earlier: EarlierRun | None) -> list[
     return list({folder.resolve(): folder for folder in there}.values())
 
 
-def _make_split(settings: Settings, earlier: EarlierRun | None, sides: Sides) -> Split:
+def _make_split(settings: Settings, earlier: EarlierRun | None, sides: Sides | None) -> Split:
     """Finds the images, and divides them."""
     for option, folder in (("--other", settings.other), ("--unlabelled", settings.unlabelled)):
         if folder and not folder.is_dir():  # better to hear it now than after all images were looked at

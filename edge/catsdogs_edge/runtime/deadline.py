@@ -4,6 +4,7 @@ One thread looks after all of them. A `threading.Timer` for each would start a t
 the time that a small network needs for an image.
 """
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -19,27 +20,27 @@ class _Watch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
+        self._is_looking = False
         self._running: dict[int, tuple[float, ort.RunOptions]] = {}
         """By id of its options, when a run has to end."""
 
     def add(self, options: ort.RunOptions, seconds: float) -> None:
         with self._lock:
+            if not self._is_looking:
+                threading.Thread(target=self._look, name="deadline", daemon=True).start()
+                self._is_looking = True
             self._running[id(options)] = time.monotonic() + seconds, options
-            if self._thread is None or not self._thread.is_alive():  # a thread does not survive a fork
-                self._thread = threading.Thread(target=self._look, name="deadline", daemon=True)
-                self._thread.start()
 
     def remove(self, options: ort.RunOptions) -> None:
         with self._lock:
-            del self._running[id(options)]
+            self._running.pop(id(options), None)
 
     def _look(self) -> None:
         while True:
             time.sleep(_TICK)
             with self._lock:
                 if not self._running:
-                    self._thread = None
+                    self._is_looking = False
                     return
                 for end, options in self._running.values():
                     if end <= time.monotonic():
@@ -48,16 +49,19 @@ class _Watch:
 
 _watch = _Watch()
 
+if hasattr(os, "register_at_fork"):  # a forked process has no threads of the other one, and maybe its lock held
+    os.register_at_fork(after_in_child=_watch.__init__)  # type: ignore[misc]
+
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[ort.RunOptions]:
-    """Gives options for one run, which ends with an error when it has taken so long, and up to a second more.
+    """Gives options for one run. The run ends with an error after so many seconds, or up to a second later.
 
     Their `terminate` is set then.
     """
     options = ort.RunOptions()
-    _watch.add(options, seconds)
     try:
+        _watch.add(options, seconds)
         yield options
     finally:
         _watch.remove(options)

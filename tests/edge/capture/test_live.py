@@ -81,6 +81,8 @@ def test_who_is_slow_gets_the_newest_frame_and_the_number_of_those_in_between() 
     seen = [next(stream)]
     while len(seen) < 5:
         time.sleep(0.1)
+        while not taken:
+            time.sleep(0.01)
         newest = taken[-1]
         seen.append(next(stream))
         assert seen[-1].number >= newest

@@ -1,3 +1,4 @@
+import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +34,6 @@ def watchers() -> list[threading.Thread]:
 
 def test_what_takes_too_long_is_ended_and_the_rest_goes_on(session: ort.InferenceSession) -> None:
     with deadline(60) as others, deadline(0.1) as options:
-        assert run(session, options)
         end = time.monotonic() + 20
         while not options.terminate and time.monotonic() < end:
             time.sleep(0.01)
@@ -55,3 +55,14 @@ def test_one_thread_looks_after_all_runs_and_goes(session: ort.InferenceSession)
         thread.join(20)
         assert not thread.is_alive()
     assert count(0) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_forked_process_looks_after_its_own_runs() -> None:
+    with deadline(60), deadline_module._watch._lock:  # as where another thread is in between
+        child = os.fork()
+        if not child:
+            with deadline(60):
+                ours = len(deadline_module._watch._running)
+            os._exit(ours)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -108,13 +108,18 @@ def test_many_at_a_time_are_answered_and_the_camera_goes_on(camera: FakeCamera, 
     camera.run(15)
     data = encode(plain(BLUE, 480, 640), ".jpg")
     before, memory = camera.number, resident()
+
+    def ask(_: int) -> list[httpx.Response]:
+        answers = [client.post("api/v1/classify", content=data) for _ in range(3)]
+        while camera.number < before + 5:  # it goes on while all of them are asking
+            answers.append(client.post("api/v1/classify", content=data))
+        return answers
+
     with ThreadPoolExecutor(32) as pool:
-        answers = list(pool.map(lambda _: client.post("api/v1/classify", content=data), range(96)))
-    shown = camera.number - before
+        answers = [answer for some in pool.map(ask, range(32)) for answer in some]
     assert {answer.status_code for answer in answers} <= {200, 503}
     assert {answer.json()["label"] for answer in answers if answer.status_code == 200} == {"dog"}
     assert resident() - memory < 150 * 2**20
-    assert shown > 0
 
 
 def test_deepstack_gets_its_own_words(plain_client: httpx.Client) -> None:

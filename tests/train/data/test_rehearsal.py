@@ -65,6 +65,17 @@ def test_one_class_alone_may_be_new(tmp_path: Path, earlier: Split) -> None:
     assert {sample.label for sample in split.train if sample.source != EARLIER} == {1}
 
 
+@pytest.mark.parametrize("name", ["dog.{}.png", "dog/young/{}.png"])
+def test_one_class_alone_may_lie_in_any_way(name: str, tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "drawn", per_class=6, first_seed=500, kinds=["dog"])
+    for number, path in enumerate(sorted((tmp_path / "drawn").rglob("*.png"))):
+        target = tmp_path / "new" / name.format(number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.rename(target)
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert {sample.label for sample in split.train if sample.source != EARLIER} == {1}
+
+
 def test_one_class_alone_may_be_in_a_zip(tmp_path: Path, earlier: Split) -> None:
     for number, kind in enumerate(("dog", "cat")):
         write_folder(tmp_path / kind, per_class=6, first_seed=500 + number, kinds=[kind])
@@ -112,6 +123,7 @@ def test_images_that_were_moved_are_found_in_data(tmp_path: Path, earlier: Split
             (sample.sha256, sample.source) for sample in after
         }
     assert all(sample.path.is_file() for sample in (*moved.train, *moved.val))
+    assert not [item for item in moved.quarantine if item.reason == "the earlier run has it"]
 
 
 def test_what_is_not_what_it_was_is_left_out_and_named(tmp_path: Path, earlier: Split) -> None:

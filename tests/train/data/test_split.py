@@ -1,6 +1,7 @@
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -145,29 +146,58 @@ def test_nearly_equal_images_are_on_one_side(drawn: Path, tmp_path: Path) -> Non
         assert not stems[0] & stems[1]
 
 
-@pytest.mark.parametrize(("train_size", "val_size"), [(None, None), (40, 20)])
+def with_sides(before: Split, *data: Path, train_size: int | None = None, val_size: int | None = None) -> Split:
+    learned, judged = (frozenset(sample.sha256 for sample in part) for part in (before.train, before.val))
+    sides = Sides(learned, judged)
+    return make_split(data, val=None, train_size=train_size, val_size=val_size, seed=0, sides=sides)
+
+
+def hashes(samples: Sequence[Sample]) -> set[str]:
+    return {sample.sha256 for sample in samples}
+
+
+@pytest.mark.parametrize(("train_size", "val_size"), [(None, None), (40, 20), (40, 60)])
 def test_images_stay_on_the_side_that_they_had_in_an_earlier_run(
     train_size: int | None, val_size: int | None, drawn: Path, tmp_path: Path
 ) -> None:
     """Also where it was divided by another seed; near copies go with them, new images are divided."""
     before = split(drawn, seed=1)
-    learned, judged = (frozenset(sample.sha256 for sample in part) for part in (before.train, before.val))
     shutil.copytree(drawn, tmp_path / "more")
     for sample in (*before.train[:4], *before.val[:4]):
         folder = tmp_path / "more" / sample.path.parent.name
         near_copy(sample.path, folder / f"copy-{sample.path.stem}.jpg")
-    write_folder(tmp_path / "new", per_class=30, first_seed=900)
-    data = [tmp_path / "more", tmp_path / "new"]
-    after = make_split(data, val=None, train_size=train_size, val_size=val_size, seed=0, sides=Sides(learned, judged))
-    trains, validates = ({sample.sha256 for sample in part} for part in (after.train, after.val))
-    assert not learned & validates
-    copies = {sample.path.name for sample in after.val if sample.path.name.startswith("copy-")}
-    assert copies <= {f"copy-{sample.path.stem}.jpg" for sample in before.val[:4]}
-    if val_size is None:
-        assert judged <= validates
-        assert learned <= trains
-        assert len(copies) == 4
-        assert {path.parent.parent.name for path in (sample.path for sample in after.val)} == {"more", "new"}
+    write_folder(tmp_path / "new", per_class=90, first_seed=900)
+    after = with_sides(before, tmp_path / "more", tmp_path / "new", train_size=train_size, val_size=val_size)
+    assert not hashes(before.train) & hashes(after.val)
+    assert not hashes(before.val) & hashes(after.train)
+    if val_size:
+        assert (len(after.train), len(after.val)) == (train_size, val_size)
+        assert len(hashes(before.val) & hashes(after.val)) >= min(val_size, len(before.val)) - 4  # copies judge, too
+    else:
+        assert hashes(before.train) <= hashes(after.train)
+        assert hashes(before.val) <= hashes(after.val)
+        copies = {sample.path.name for sample in after.val if sample.path.name.startswith("copy-")}
+        assert copies == {f"copy-{sample.path.stem}.jpg" for sample in before.val[:4]}
+        assert "new" in {sample.path.parent.parent.name for sample in after.val}
+
+
+@pytest.mark.parametrize("copies", [0, 9])
+def test_one_new_image_or_burst_of_a_class_is_learned(copies: int, drawn: Path, tmp_path: Path) -> None:
+    """The earlier run has others to judge it by."""
+    before = split(drawn, seed=1)
+    write_folder(tmp_path / "new", per_class=1, first_seed=900)
+    for path in list((tmp_path / "new").rglob("*.png")):
+        for quality in range(60, 60 + 3 * copies, 3):
+            near_copy(path, path.with_name(f"{quality}.jpg"), quality)
+    after = with_sides(before, drawn, tmp_path / "new")
+    assert hashes(after.val) == hashes(before.val)
+    assert len(after.train) == len(before.train) + 2 * (1 + copies)
+
+
+def test_where_all_was_learned_the_way_out_is_named(drawn: Path) -> None:
+    before = split(drawn)
+    with pytest.raises(DataError, match=r"to validate on: add others, or give the --val of the earlier run"):
+        with_sides(replace(before, train=(*before.train, *before.val), val=()), drawn)
 
 
 def test_bursts_validate_as_seldom_as_single_images(tmp_path: Path) -> None:

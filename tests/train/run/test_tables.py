@@ -66,7 +66,7 @@ def test_a_network_is_not_judged_by_what_it_learned(tmp_path: Path, split: Split
     learned = read_sides(tmp_path).learned
     check_not_learned("--weights", tmp_path, learned, split.val)
     chosen = {"train": split.train[0], "learned": split.earlier_train[0], "seen": own[min(split.learned_hashes)]}[part]
-    with pytest.raises(DataError, match=r"learned from 1 of the 3 images of --val: use the --val of that run, or none"):
+    with pytest.raises(DataError, match=r"learned from 1 of the 3 images of --val: leave them out of it"):
         check_not_learned("--weights", tmp_path, learned, [*split.val, chosen])
 
 

@@ -228,7 +228,7 @@ def test_a_teacher_that_learned_from_what_is_to_validate_is_refused(call: Call, 
         shutil.copy(image, tmp_path / "val" / kind)
     done = distill(call, desk, tmp_path / "small", "--val", tmp_path / "val")
     assert done.returncode == 1
-    assert "learned from 3 of the 3 images of --val: use the --val of that run, or none" in done.stderr
+    assert "learned from 3 of the 3 images of --val: leave them out of it, or give the --val of that run" in done.stderr
 
 
 def test_without_the_images_it_was_begun_with_it_does_not_go_on(

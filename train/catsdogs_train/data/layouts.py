@@ -9,7 +9,7 @@ import stat
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Sequence, Set
 from pathlib import Path, PurePosixPath
 
 from catsdogs_edge.errors import CatsDogsError, DataError, OutputError
@@ -50,7 +50,7 @@ def find_all(roots: Sequence[Path], known: Sequence[str] = ()) -> tuple[tuple[st
     classes = tuple(known)
     found: list[tuple[Path, int]] = []
     for root in roots:
-        names, labelled = _find(root, least=1 if known else 2)
+        names, labelled = _find(root, known)
         if known:
             if unknown := set(names) - set(known):
                 strange = in_words(sorted(unknown))
@@ -67,7 +67,7 @@ def find_all(roots: Sequence[Path], known: Sequence[str] = ()) -> tuple[tuple[st
     return classes, [(path, label) for (_, label), path in once.items()]
 
 
-def _find(root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def _find(root: Path, known: Collection[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     folder = root
     try:
         if root.is_file():
@@ -75,7 +75,7 @@ def _find(root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int
             name_left_out(root, _no_images(_files_in(root)))
         if not folder.is_dir():
             raise DataError(f"{root}: no such folder or zip file (expected one with a folder of images for each class)")
-        return _labelled(_inner(folder), root, least)
+        return _labelled(_inner(folder, known), root, known)
     except DataError as error:
         raise DataError(str(error).replace(str(folder), str(root))) from error  # where the user has it
     except CatsDogsError:
@@ -84,7 +84,7 @@ def _find(root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int
         raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
 
 
-def _labelled(folder: Path, root: Path, least: int) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
+def _labelled(folder: Path, root: Path, known: Collection[str]) -> tuple[tuple[str, ...], list[tuple[Path, int]]]:
     classes = class_folders(folder, is_quiet=True)
     images = {inner: [path for path in inner.iterdir() if looks_like_image(path.name)] for inner in classes}
     numbered = [inner for inner in classes if 2 * sum(map(_is_numbered, images[inner])) > len(images[inner])]
@@ -94,13 +94,13 @@ def _labelled(folder: Path, root: Path, least: int) -> tuple[tuple[str, ...], li
             f"{by_name[0]} holds images of several classes by their names: did you mean it, not {root}? If it is a "
             "class, rename its images, so that they are not called by a name and a number"
         )
-    flat = [] if len(classes) >= 2 else _flat(folder)
+    flat = [] if len(classes) >= 2 else _flat(folder, known)
     labels = tuple(sorted({label for _, label in flat}))
     if flat:
         _log.info("classes by the names of the files in %s: %s", root, ", ".join(labels))
         _name_strays(folder, {path for path, _ in flat}, "not named by a class and a number, as cat.0.jpg is")
         return labels, [(path, labels.index(label)) for path, label in flat]
-    names, found = find_labelled(folder, least)
+    names, found = find_labelled(folder, 1 if known else 2)
     _name_strays(folder, set(), "beside the folders of the classes")
     folded: dict[str, str] = {}
     for name in names:
@@ -118,14 +118,17 @@ def _name_strays(folder: Path, used: Set[Path], why: str) -> None:
         _log.warning("left out: %s %s; such as %s", counted(len(strays), "image"), why, strays[0])
 
 
-def _flat(folder: Path) -> list[tuple[Path, str]]:
-    """Finds images that are named by their class, two or more of each; none where the names are those of a camera."""
+def _flat(folder: Path, known: Collection[str] = ()) -> list[tuple[Path, str]]:
+    """Finds images that are named by their class, two or more of each; none where the names are those of a camera.
+
+    There must be two classes, or one that is known.
+    """
     images = sorted(path for path in folder.iterdir() if looks_like_image(path.name))
     found = [(path, match[1]) for path in images if (match := _FLAT.fullmatch(path.name))]
     counts = Counter(label for _, label in found)
     # One image, such as cover_1.jpg, is no class, nor are those that a camera named
     labels = {name for name, count in counts.items() if count >= 2 and name.casefold().rstrip("_") not in _CAMERAS}
-    if not 2 <= len(labels) <= _MOST_FLAT:
+    if not (2 <= len(labels) <= _MOST_FLAT or labels.intersection(known)):
         return []
     return [(path, label) for path, label in found if label in labels]
 
@@ -135,12 +138,15 @@ def _is_numbered(path: Path) -> bool:
     return path.stem.isdecimal()
 
 
-def _inner(folder: Path) -> Path:
-    """Goes into a folder that lies alone: `PetImages` in Microsoft's zip, `train` in Kaggle's."""
+def _inner(folder: Path, known: Collection[str]) -> Path:
+    """Goes into a folder that lies alone, as `PetImages` in Microsoft's zip, or `train` in Kaggle's.
+
+    It does not go into one that is called like a known class.
+    """
     while True:
         entries = [entry for entry in folder.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
         inside = class_folders(folder, is_quiet=True)
-        if len(inside) != 1 or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
+        if len(inside) != 1 or inside[0].name in known or any(entry.suffix.lower() in EXTENSIONS for entry in entries):
             return folder
         if not class_folders(inside[0], is_quiet=True) and not _flat(inside[0]):
             return folder  # one class alone

@@ -200,8 +200,9 @@ def _known_ones(
     others = 0
     for side, way_out in ((learned, "--drop it to learn the new label"), (judged, "it judges, and keeps that")):
         labels = {item.sample.sha256: item.sample.label for item in side}
+        used = {item.sample.path for item in side}  # what was moved is found in DATA
         for item in new:
-            if (label := labels.get(item.sample.sha256)) is None:
+            if (label := labels.get(item.sample.sha256)) is None or item.sample.path in used:
                 continue
             reason = "the earlier run has it"
             if label != item.sample.label:

@@ -104,8 +104,8 @@ def make_split(
     go where the one with the lowest hash goes. So an image that validates still does when others are added, moved or
     renamed, unless one of them is nearly the same as it. In a class of few images, and with sizes, the lowest hashes of
     the class validate, and the highest train: then the border moves a little when images are added. Without `val`, a
-    part of `data` validates; what has a side already, by the run that the network comes from, stays there (`sides`).
-    What is in `drop` is left out of `data`; a `val` is taken as it is.
+    part of `data` validates; then, what the run from which the network comes learned from does not, and what that was
+    judged by is not learned (`sides`). What is in `drop` is left out of `data`; a `val` is taken as it is.
 
     Raises `DataError` for fewer than two classes, one without a usable image, other classes in `val`, the same files in
     both, fewer images than asked for, or mostly files that are no images.
@@ -133,7 +133,8 @@ def make_split(
     less = val_size is not None and val is None
     ways_out = ["raise --train-size"] * (train_size is not None) + ["lower --val-size"] * less
     check_classes(classes, train_samples, "to train on", ways_out)
-    check_classes(classes, val_samples, "to validate on", ["raise --val-size"] * (val_size is not None))
+    ways_out = ["raise --val-size"] * (val_size is not None) + ["give the --val of the earlier run"] * bool(sides)
+    check_classes(classes, val_samples, "to validate on", ways_out)
     return Split(classes, train_samples, val_samples, tuple(quarantine))
 
 
@@ -219,27 +220,30 @@ def leave_out(candidates: Sequence[Candidate], drop: DropList) -> tuple[list[Can
 def divide(
     candidates: list[Candidate], train_size: int | None, val_size: int | None, seed: int, sides: Sides | None = None
 ) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
-    """Keeps some back to validate on; what is nearly the same as one of them is not trained with."""
-    judged, free = _apart(candidates, sides) if sides else ([], candidates)
+    """Keeps some back to validate on; what is nearly the same as one of them is not trained with.
+
+    What an earlier run was judged by validates first, and is never trained with.
+    """
+    judges, free = _apart(candidates, sides) if sides else ([], candidates)
     if val_size is None:
-        keys = _keys(free, seed)
-        sizes: dict[int, Counter[float]] = defaultdict(Counter)
-        for item, key in zip(free, keys, strict=True):
-            sizes[item.sample.label][key] += 1
-        val_keys = {label: _choose_val_keys(own) for label, own in sizes.items()}
-        held_out = [item for item, key in zip(free, keys, strict=True) if key in val_keys[item.sample.label]]
-        held_out = [*judged, *held_out]
+        held_out = [*judges, *_choose_val(free, Counter(item.sample.label for item in judges), seed)]
     else:
-        held_out = take([*judged, *free], val_size, seed, "--val-size")
+        _check_enough("--val-size", val_size, len(judges) + len(free))
+        held_out = take(judges, min(val_size, len(judges)), seed, "--val-size")
+        held_out += take(free, val_size - len(held_out), seed, "--val-size")
     held = {item.sample for item in held_out}
-    left, quarantine = without_near([item for item in candidates if item.sample not in held], held_out)
+    quarantine = [
+        Quarantined(item.sample.path, "an earlier run was judged by it") for item in judges if item.sample not in held
+    ]
+    apart = held.union(item.sample for item in judges)
+    left, more = without_near([item for item in candidates if item.sample not in apart], held_out)
     if train_size is not None:
         left = take(left, train_size, seed, "--train-size", highest=True)
-    return left, held_out, quarantine
+    return left, held_out, [*quarantine, *more]
 
 
 def _apart(candidates: Sequence[Candidate], sides: Sides) -> tuple[list[Candidate], list[Candidate]]:
-    """Returns what validates, because an earlier run was judged by it, and what may; not what that learned from.
+    """Returns what an earlier run was judged by, and what had no side there.
 
     Near copies go together: where that run learned from one of them, none validates.
     """
@@ -247,30 +251,42 @@ def _apart(candidates: Sequence[Candidate], sides: Sides) -> tuple[list[Candidat
     of_group: dict[int, set[str]] = defaultdict(set)
     for item, group in zip(candidates, groups, strict=True):
         of_group[group].add(item.finding.sha256)
-    judged: list[Candidate] = []
+    judges: list[Candidate] = []
     free: list[Candidate] = []
     for item, group in zip(candidates, groups, strict=True):
         if of_group[group].isdisjoint(sides.learned):
-            (free if of_group[group].isdisjoint(sides.judged) else judged).append(item)
-    return judged, free
+            (free if of_group[group].isdisjoint(sides.judged) else judges).append(item)
+    return judges, free
 
 
-def _choose_val_keys(sizes: Mapping[float, int]) -> set[float]:
-    """Chooses the keys of a class whose images validate.
+def _choose_val(free: Sequence[Candidate], judges: Mapping[int, int], seed: int) -> list[Candidate]:
+    """Chooses what validates of images that have no side yet, beside so many of each class that do."""
+    keys = _keys(free, seed)
+    sizes: dict[int, Counter[float]] = defaultdict(Counter)
+    for item, key in zip(free, keys, strict=True):
+        sizes[item.sample.label][key] += 1
+    val_keys = {label: _choose_val_keys(own, judges.get(label, 0)) for label, own in sizes.items()}
+    return [item for item, key in zip(free, keys, strict=True) if key in val_keys[item.sample.label]]
+
+
+def _choose_val_keys(sizes: Mapping[float, int], judges: int = 0) -> set[float]:
+    """Chooses the keys of a class whose images validate, beside so many that do already.
 
     A key stands for a group of near copies (`_keys`); `sizes` says how many images each has. Keys up to `VAL_SHARE`
     validate, so that images stay on their side when others are added. A small class gives more, the lowest first, until
-    `LEAST_VAL` images validate, but no more than a third of its images or keys for that. At least one key validates; a
-    further one only if half of the images are left to train on. A key with more than half of the images comes last.
+    `LEAST_VAL` images validate, but no more than a third of its images or keys for that. A key validates only if half
+    of the images are left to train on, but for the first one, where nothing else would judge. A key with more than half
+    of the images comes last.
     """
     count = sum(sizes.values())
     ranked = [key for _, key in sorted((2 * size > count, key) for key, size in sizes.items())]
-    wanted, most_keys = max(min(LEAST_VAL, count // 3), 1), max(len(ranked) // 3, 1)
+    wanted, most_keys = max(min(LEAST_VAL, (count + judges) // 3), 1) - judges, max(len(ranked) // 3, 1)
     chosen: set[float] = set()
     images = 0
     for rank, key in enumerate(ranked):
         is_wanted = key <= VAL_SHARE or (rank < most_keys and images < wanted)
-        if is_wanted and (not chosen or 2 * (images + sizes[key]) <= count):
+        is_needed = not chosen and not judges
+        if is_wanted and (is_needed or 2 * (images + sizes[key]) <= count):
             chosen.add(key)
             images += sizes[key]
     return chosen
@@ -278,8 +294,7 @@ def _choose_val_keys(sizes: Mapping[float, int]) -> set[float]:
 
 def take(candidates: list[Candidate], count: int, seed: int, option: str, *, highest: bool = False) -> list[Candidate]:
     """Takes as many as an option asks for, with the lowest or highest keys, every class in its share of the whole."""
-    if count > len(candidates):
-        raise DataError(f"{option} {count}, but there are {len(candidates)} images for it: ask for fewer")
+    _check_enough(option, count, len(candidates))
     ranked: list[tuple[float, int, int]] = []
     keys = _keys(candidates, seed)
     by_label: dict[int, list[int]] = defaultdict(list)
@@ -291,6 +306,12 @@ def take(candidates: list[Candidate], count: int, seed: int, option: str, *, hig
         ranked += [(rank / len(indices), label, index) for rank, index in enumerate(indices)]
     chosen = sorted(index for _, _, index in sorted(ranked)[:count])
     return [candidates[index] for index in chosen]
+
+
+def _check_enough(option: str, count: int, there: int) -> None:
+    """Raises `DataError` where an option asks for more images than there are."""
+    if count > there:
+        raise DataError(f"{option} {count}, but there are {there} images for it: ask for fewer")
 
 
 def _keys(candidates: Sequence[Candidate], seed: int) -> list[float]:

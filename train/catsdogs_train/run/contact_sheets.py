@@ -34,34 +34,48 @@ class Wrong:
     """`val`, or `train`: there, the answer is that of what was learned from other images than this one."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Shown:
+    """What a stage of training was shown of each image."""
+
+    name: str
+    recipe: Recipe
+    size: int
+    """Edge length of the views."""
+    first: int
+    """Number of its first view."""
+    count: int
+
+
 def plot_views(settings: Settings, split: Split, path: Path) -> None:
     """Draws a training image of up to four classes, and the views of it that were learned from, to a PNG file."""
     first = {sample.label: index for index, sample in reversed(list(enumerate(split.train)))}
-    stages: list[tuple[str, Recipe, int, int, int]] = []
+    stages: list[_Shown] = []
     if not settings.teacher:
         views = min(settings.views or settings.head_epochs, settings.head_epochs)
-        stages.append(("head", PUBLISHED, settings.input_size, 0, views))
+        stages.append(_Shown("head", PUBLISHED, settings.input_size, 0, views))
     if settings.tuning_epochs:
         name, start = ("distillation", 0) if settings.teacher else ("fine-tuning", settings.head_epochs)
-        stages.append((name, STRONG, settings.view_size, start, settings.tuning_epochs))
+        stages.append(_Shown(name, STRONG, settings.view_size, start, settings.tuning_epochs))
     rows = []
     for label, index in sorted(first.items())[:4]:
         image = _load(split.train[index], settings.input_size)
         if image is not None:
             rows += [
-                [(f"{split.classes[label]}, as it is", image), *_views(image, index, settings.seed, *stage)]
+                [(f"{split.classes[label]}, as it is", image), *_views(image, index, settings.seed, stage)]
                 for stage in stages
             ]
     if rows:
         plot_images(rows, "What the network is shown of an image", path)
 
 
-def _views(
-    image: RgbImage, index: int, seed: int, stage: str, recipe: Recipe, size: int, first: int, count: int
-) -> list[tuple[str, RgbImage]]:
+def _views(image: RgbImage, index: int, seed: int, stage: _Shown) -> list[tuple[str, RgbImage]]:
     return [
-        (f"{stage}, view {number + 1}", make_view(image, seed, first + number, index, recipe, size))
-        for number in range(min(count, _SHOWN_VIEWS))
+        (
+            f"{stage.name}, view {number + 1}",
+            make_view(image, seed, stage.first + number, index, stage.recipe, stage.size),
+        )
+        for number in range(min(stage.count, _SHOWN_VIEWS))
     ]
 
 

@@ -79,12 +79,12 @@ def read_sides(folder: Path) -> Sides:
 def check_not_learned(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
     """Checks that a run learned from none of the images that are to judge what comes of it.
 
-    Raises `DataError` where it did, which can be with a --val alone: without, images stay on their side (`make_split`).
+    Raises `DataError` where it did, which can be with a --val alone: see `make_split`.
     """
     if both := len(learned.intersection(sample.sha256 for sample in judges)):
         raise DataError(
-            f"{option} {folder} learned from {both} of the {len(judges)} images of --val: use the --val of that run, "
-            "or none: its images stay on their side"
+            f"{option} {folder} learned from {both} of the {len(judges)} images of --val: leave them out of it, or "
+            "give the --val of that run"
         )
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -44,7 +45,8 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
     if has_neither(context.split.classes):
         _log.info("there is a class '%s', so no familiarity is learned", NEITHER)
         return None
-    _log.info("learning what is familiar, with %d images of neither", len(context.outliers))
+    others = f"{len(context.outliers)} images of neither" if context.outliers else "no images of neither"
+    _log.info("learning what is familiar, with %s", others)
     extractor = context.make_extractor()
 
     def extract(batches: ImageBatches | RgbBatch) -> Features:
@@ -67,6 +69,27 @@ def learn_familiarity(context: TrainingContext) -> FamiliarityFit | None:
         judging=[HELD_OUT] if context.has_exposed else range(FOLDS),
         is_tuned=context.state.history[-1].stage is not Stage.HEAD or context.settings.weights.endswith(".keras"),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Threshold:
+    """How familiar an image of the classes has to be."""
+
+    keep: float
+    """Share of them that must not be taken for neither."""
+    val_features: Features
+    """Of the validation images, as the detector takes them."""
+    is_tuned: bool
+    """Whether the network knows the training images too well."""
+
+    def set(self, detector: Detector, held_out: Values) -> Detector:
+        """Sets it by validation images, and by scores of training images that were held out in turn: each are kept.
+
+        Where the first are few, all set it together; but not where the network knows the second too well.
+        """
+        val = detector.score(self.val_features)
+        kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH and not self.is_tuned else [val, held_out]
+        return detector.with_threshold_for(self.keep, *kinds)
 
 
 def fit_familiarity(
@@ -101,25 +124,16 @@ def fit_familiarity(
         return layer.add_largest(extract(batches)) if has_largest else extract(batches)
 
     judges = layer.add_largest(val_features) if has_largest else val_features
-
-    def with_threshold(detector: Detector, held_out: Values) -> Detector:
-        """Sets it by the validation images, and by training images that were held out in turn, for each to be kept.
-
-        Where the first are few, all set it together; but not where the network knows the second too well.
-        """
-        val = detector.score(judges)
-        kinds = [np.concatenate([val, held_out])] if len(val) < ENOUGH and not is_tuned else [val, held_out]
-        return detector.with_threshold_for(settings.keep, *kinds)
-
+    threshold = _Threshold(settings.keep, judges, is_tuned)
     refused: list[Values] = []
     if outliers:
         learn = partial(fit_boundary, read=f"{FEATURES_IN_WORDS} and the largest logit") if is_tuned else fit_boundary
-        detector, refused = _fit_with_outliers(settings, chosen, outliers, look, learn, with_threshold, judging)
+        detector, refused = _fit_with_outliers(settings, chosen, outliers, look, learn, threshold, judging)
     else:
         features = look(make_batches(settings, chosen))
         fit_near = partial(fit_distance, head_width=len(layer.kernel))
         groups = group_near_copies([sample.path for sample in chosen])
-        detector = with_threshold(fit_near(features), held_out_scores(fit_near, features, groups))
+        detector = threshold.set(fit_near(features), held_out_scores(fit_near, features, groups))
     return FamiliarityFit(
         detector=detector,
         target_recall=settings.keep,
@@ -135,7 +149,7 @@ def _fit_with_outliers(
     outliers: Sequence[Sample],
     look: Callable[[ImageBatches | RgbBatch], Features],
     learn: Callable[[Features, Features], Detector],
-    with_threshold: Callable[[Detector, Values], Detector],
+    threshold: _Threshold,
     judging: Iterable[int],
 ) -> tuple[Detector, list[Values]]:
     """Learns the boundary between images of the classes and others; returns the scores of each fold that judges, too.
@@ -155,7 +169,7 @@ def _fit_with_outliers(
 
     def fit(indices: NDArray[np.intp]) -> Detector:
         some = np.concatenate([blank, *(view[indices] for view in views)])
-        return with_threshold(learn(features, some), held_out)
+        return threshold.set(learn(features, some), held_out)
 
     # The label of an image of neither is its fold.
     folds = np.array([sample.label for sample in outliers])

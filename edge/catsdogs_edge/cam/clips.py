@@ -30,6 +30,7 @@ LONGEST = 60.0
 """Seconds of a clip; a longer visit has several."""
 
 _MOST_WAITING = 600  # frames that wait for the encoder; more are left out
+_MOST_BYTES = 128 << 20  # of JPEGs that wait for it, and of those from before a visit
 _LEAST_FPS, _MOST_FPS = 1.0, 30.0
 _QUALITY = 85
 _FRAMES_BETWEEN_LOOKS = 25  # at the size of the file, for the quota
@@ -66,6 +67,8 @@ class Clips:
         self._source = source
         self._pace = Pace()
         self._recent: deque[_Shot] = deque()
+        self._recent_bytes = 0
+        self._has_warned = False
         self._open: _Open | None = None
         self._encoder = _Encoder(quota, live=live)
 
@@ -105,8 +108,20 @@ class Clips:
 
     def _remember(self, shot: _Shot) -> None:
         self._recent.append(shot)
+        self._recent_bytes += len(shot.jpeg)
         while shot.clock - self._recent[0].clock > self._before or shot.clock < self._recent[0].clock:
-            self._recent.popleft()
+            self._recent_bytes -= len(self._recent.popleft().jpeg)
+        if self._recent_bytes <= _MOST_BYTES:
+            return
+        while self._recent_bytes > _MOST_BYTES:
+            self._recent_bytes -= len(self._recent.popleft().jpeg)
+        if not self._has_warned:
+            self._has_warned = True
+            seconds = shot.clock - self._recent[0].clock if self._recent else 0
+            _log.warning(
+                "Clips begin %.0f s before a visit, not %.0f: more frames of this size would take over %d MB.",
+                seconds, self._before, _MOST_BYTES >> 20,
+            )  # fmt: skip
 
     def _begin(self, first: FrameResult) -> None:
         if len(self._recent) > 1:  # else as it was before the clip before
@@ -118,6 +133,7 @@ class Clips:
         self._encoder.begin(f"{name}.webm", min(max(fps, _LEAST_FPS), _MOST_FPS))
         self._encoder.put(*self._recent)
         self._recent.clear()
+        self._recent_bytes = 0
 
     def _end(self) -> None:
         if self._open:
@@ -157,6 +173,7 @@ class _Encoder:
         self._work: queue.Queue[tuple[str, float] | list[_Shot] | bytes | None] = queue.Queue()
         self._error: Exception | None = None
         self._left_out = 0
+        self._taken = self._done = 0  # bytes; each is counted by one thread alone
         self.written = 0
         self._thread = threading.Thread(target=self._run, name="catsdogs-clips", daemon=True)
         self._thread.start()
@@ -167,12 +184,13 @@ class _Encoder:
 
     def put(self, *shots: _Shot) -> None:
         """Adds frames, unless too many wait: the one before them lasts longer then."""
-        while self._work.qsize() >= _MOST_WAITING:
+        while self._work.qsize() >= _MOST_WAITING or self._taken - self._done >= _MOST_BYTES:
             if self._live:
                 self._left_out += len(shots)
                 return
             self.check()
             time.sleep(_A_WHILE)
+        self._taken += sum(len(shot.jpeg) for shot in shots)
         self._work.put(list(shots))
 
     def end(self, snapshot: bytes) -> None:
@@ -204,6 +222,7 @@ class _Encoder:
                     for shot in item:
                         if video:
                             video.write(shot)
+                        self._done += len(shot.jpeg)
                 elif video:
                     self.written += video.finish(item)
                     video = None

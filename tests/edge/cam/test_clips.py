@@ -15,10 +15,12 @@ import cv2
 import numpy as np
 import pytest
 
+from catsdogs_edge.cam import clips as clips_module
 from catsdogs_edge.cam.clips import Clips
 from catsdogs_edge.capture.frames import Frame, State
 from catsdogs_edge.errors import OutputError
 from catsdogs_edge.images.decode import RgbImage
+from catsdogs_edge.images.jpeg import encode_jpeg
 from catsdogs_edge.output.quota import Limit, Quota
 from catsdogs_edge.stream.frame_result import FrameResult
 from catsdogs_edge.stream.regions import Region
@@ -350,6 +352,21 @@ def test_a_visit_in_two_regions_is_one_clip_whichever_sees_it_last(tmp_path: Pat
     (clip,) = tmp_path.glob("*.webm")
     assert clip.stem.endswith("flap-cat")
     assert length(clip) > 2
+
+
+def test_what_waits_in_memory_is_bounded_by_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Frames from before a visit are fewer then; of a file, none is left out for it."""
+    size = len(encode_jpeg(picture(GREY), 85))
+    monkeypatch.setattr(clips_module, "_MOST_BYTES", 4 * size)
+    clips = open_clips(tmp_path, before=5.0)
+    now = play(clips, "neither", 0, 3)
+    play(clips, "cat", now, 2)
+    clips.close()
+    (clip,) = tmp_path.glob("*.webm")
+    assert length(clip) == pytest.approx(2.35, abs=0.25)
+    assert caplog.text.count("Clips begin 0 s before a visit, not 5") == 1
 
 
 @pytest.mark.parametrize("after", [0.0, 0.05])

@@ -62,15 +62,22 @@ def find_training_images(settings: Settings, earlier: EarlierRun | None) -> Trai
         _log.info("%d images of neither", len(outliers))
     unlabelled: list[Sample] = []
     if settings.unlabelled:
-        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val)
+        judged = sides.judged if sides else frozenset[str]()
+        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val, judged)
         quarantine += left_out
         _log.info("%d images without a label", len(unlabelled))
     _name_some(quarantine)
     if earlier and settings.other:
         _check_new(earlier, split, outliers)
-    learned = split.learned_hashes.union((sample.sha256 for sample in unlabelled), sides.learned if sides else ())
-    listed = {sample.sha256 for sample in (*split.train, *split.earlier_train)}  # those have rows of their own
-    split = replace(split, quarantine=tuple(quarantine), learned_hashes=learned - listed)
+    listed = {sample.sha256 for sample in (*split.train, *split.val, *split.earlier_train, *split.earlier_val)}
+    learned = split.learned_hashes.union(sample.sha256 for sample in (*outliers, *unlabelled))
+    judged = split.judged_hashes
+    if sides:
+        learned, judged = learned | sides.learned, judged | sides.judged
+    learned -= listed  # those have rows of their own
+    split = replace(
+        split, quarantine=tuple(quarantine), learned_hashes=learned, judged_hashes=judged - listed - learned
+    )
     return TrainingImages(split, outliers, unlabelled, other_folders)
 
 
@@ -83,8 +90,8 @@ def _find_origin(settings: Settings) -> tuple[str, Path] | None:
     """Returns the option that names the run from which the network comes, and its folder; None where --from does."""
     if settings.teacher:
         return "--teacher", settings.teacher
-    if not settings.from_run and is_network_of_run(Path(settings.weights)):
-        return "--weights", Path(settings.weights).parent
+    if not settings.from_run and is_network_of_run(Path(settings.weights).resolve()):
+        return "--weights", Path(settings.weights).resolve().parent
     return None
 
 

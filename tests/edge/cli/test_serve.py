@@ -1,12 +1,12 @@
 """The commands that listen: how they start, whom they refuse, how they end."""
 
+import contextlib
 import select
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import pytest
 
 from tests.edge.conftest import RED, encode, make_certificate, plain
 from tests.edge.streams import Server, free_port, needs_ffmpeg, serve_http
+from tests.edge.web.conftest import wait_until
 from tests.processes import started
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
@@ -90,12 +91,16 @@ def test_https_needs_a_certificate_and_its_key(scripts: Path, tiny: Path, tmp_pa
         assert httpx.get(f"{url}healthz", verify=trusted).json() == {"status": "ok"}
         where = httpx.URL(url)
         idle = [socket.create_connection((where.host, where.port)) for _ in range(270)]  # no handshake begins
-        time.sleep(1)
-        readable, _, _ = select.select(idle, [], [], 0)
-        assert len(readable) == 270 - 256  # the others were closed
+        wait_until(lambda: len(select.select(idle, [], [], 0)[0]) == 270 - 256, 20)  # the others were closed
         for connection in idle:
             connection.close()
-        assert httpx.get(f"{url}healthz", verify=trusted, timeout=20).json() == {"status": "ok"}
+
+        def is_well() -> bool:
+            with contextlib.suppress(httpx.ConnectError):  # it has not heard of these ends yet
+                return bool(httpx.get(f"{url}healthz", verify=trusted, timeout=20).json() == {"status": "ok"})
+            return False
+
+        wait_until(is_well, 20)
 
 
 def test_nothing_of_the_server_is_imported_without_it(video: Path, tiny: Path) -> None:

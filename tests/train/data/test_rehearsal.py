@@ -1,4 +1,5 @@
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -109,6 +110,31 @@ def test_images_that_are_gone_are_named(tmp_path: Path, earlier: Split) -> None:
     earlier.train[0].path.unlink()
     with pytest.raises(DataError, match=r"1 of the \d+ images of the earlier run are gone, such as .*put them back"):
         extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+
+
+def test_what_a_run_before_the_earlier_one_learned_stays_and_its_copies_too(tmp_path: Path, earlier: Split) -> None:
+    """Of these, only hashes are known: `learned_hashes` and `judged_hashes`."""
+    learned, judged = (frozenset(sample.sha256 for sample in part) for part in (earlier.train, earlier.val))
+    write_folder(tmp_path / "other", per_class=20, first_seed=900)
+    between = make_split([tmp_path / "other"], val=None, train_size=None, val_size=None, seed=0)
+    between = replace(between, learned_hashes=learned, judged_hashes=judged)
+    write_split(tmp_path, between)
+    between = read_split(tmp_path, CLASSES)
+    shutil.copytree(tmp_path / "old", tmp_path / "again")
+    twins = {write_twin(sample, tmp_path / "again") for sample in earlier.train[::3]}
+    split = extend_split(CLASSES, between, [tmp_path / "again"], 0)
+    trains, validates = ({sample.sha256 for sample in part} for part in (split.train, split.val))
+    assert learned <= trains
+    assert judged <= validates
+    assert twins <= {sample.path for sample in split.train}
+
+
+def test_one_flat_image_of_a_class_may_be_new(tmp_path: Path, earlier: Split) -> None:
+    write_folder(tmp_path / "drawn", per_class=1, first_seed=500, kinds=["dog"])
+    (tmp_path / "new").mkdir()
+    (tmp_path / "drawn" / "dog" / "500.png").rename(tmp_path / "new" / "dog.7.png")
+    split = extend_split(CLASSES, earlier, [tmp_path / "new"], 0)
+    assert tmp_path / "new" / "dog.7.png" in {sample.path for sample in split.train}
 
 
 def test_images_that_were_moved_are_found_in_data(tmp_path: Path, earlier: Split) -> None:

@@ -12,8 +12,8 @@ from catsdogs_edge.errors import DataError
 from catsdogs_edge.images.drawings import write_folder
 from catsdogs_edge.images.similarity import EDGE
 from catsdogs_train.data import split as split_module
-from catsdogs_train.data.audit import Finding
-from catsdogs_train.data.split import Candidate, Sample, Sides, Split, make_split, take
+from catsdogs_train.data.audit import Finding, examine
+from catsdogs_train.data.split import Candidate, Sample, Sides, Split, make_split, set_apart, take
 
 
 @pytest.fixture(scope="module")
@@ -192,6 +192,19 @@ def test_one_new_image_or_burst_of_a_class_is_learned(copies: int, drawn: Path, 
     after = with_sides(before, drawn, tmp_path / "new")
     assert hashes(after.val) == hashes(before.val)
     assert len(after.train) == len(before.train) + 2 * (1 + copies)
+
+
+def test_new_frames_that_join_a_burst_teach_no_judge(drawn: Path, tmp_path: Path) -> None:
+    """They are near what was learned, and near what judges: these were not near each other."""
+    before = split(drawn, seed=1)
+    learned, judge = (Candidate(part[0], examine([part[0].path])[0]) for part in (before.train, before.val))
+    both = replace(
+        learned, sample=replace(learned.sample, sha256="new"), finding=replace(learned.finding, sha256="new")
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(split_module, "near_groups", lambda findings: [0] * len(findings))
+        sides = Sides(frozenset([learned.sample.sha256]), frozenset([judge.sample.sha256]))
+        assert set_apart([learned, judge, both], sides) == ([judge], [])
 
 
 def test_where_all_was_learned_the_way_out_is_named(drawn: Path) -> None:

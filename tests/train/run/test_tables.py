@@ -78,3 +78,13 @@ def test_only_the_network_in_a_run_folder_tells_what_it_learned(tmp_path: Path, 
     (tmp_path / "run.json").write_text("{}")
     assert is_network_of_run(tmp_path / "model.keras")
     assert not is_network_of_run(tmp_path / "imagenet")
+
+
+@pytest.mark.parametrize(
+    "content", ["", "set,label,path,sha256,source\n", "set,label,path,sha256,source\ntrain,cat,a\0,x,\n"]
+)
+def test_a_table_that_lost_its_rows_is_damaged(content: str, tmp_path: Path) -> None:
+    """Else what the run learned would be forgotten without a word."""
+    (tmp_path / "split.csv").write_text(content)
+    with pytest.raises(DataError, match=r"split\.csv (is damaged|cannot be read)"):
+        read_sides(tmp_path)

@@ -128,6 +128,7 @@ def _flat(folder: Path, known: Collection[str] = ()) -> list[tuple[Path, str]]:
     counts = Counter(label for _, label in found)
     # One image, such as cover_1.jpg, is no class, nor are those that a camera named
     labels = {name for name, count in counts.items() if count >= 2 and name.casefold().rstrip("_") not in _CAMERAS}
+    labels |= counts.keys() & set(known)
     if not (2 <= len(labels) <= _MOST_FLAT or labels.intersection(known)):
         return []
     return [(path, label) for path, label in found if label in labels]

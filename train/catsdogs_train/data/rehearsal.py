@@ -14,11 +14,13 @@ from catsdogs_train.data.split import (
     Candidate,
     Quarantined,
     Sample,
+    Sides,
     Split,
     check_classes,
     divide,
     leave_out,
     read_candidates,
+    set_apart,
     sort_out,
     take,
     without_near,
@@ -74,7 +76,7 @@ def extend_split(
         raise DataError("DATA holds no image that the earlier run did not have: there is nothing to learn")
     # What was dropped, changed or removed since, and is in DATA now, stays on its side, too.
     seen = earlier.learned_hashes.union(sample.sha256 for sample in (*earlier.train, *earlier.earlier_train)) - known
-    judging = {sample.sha256 for sample in (*earlier.val, *earlier.earlier_val)} - known
+    judging = earlier.judged_hashes.union(sample.sha256 for sample in (*earlier.val, *earlier.earlier_val)) - known
     train, val, more = _divide_new(new, seen, judging, seed)
     quarantine += more
     # What was learned before must not judge, though it is not rehearsed.
@@ -102,6 +104,7 @@ def extend_split(
         earlier_train=tuple(item.sample for item in learned if item.sample.sha256 not in taken),
         earlier_val=tuple(sample for sample in (*old.val, *old.earlier_val) if sample.sha256 not in taken),
         learned_hashes=seen - taken,
+        judged_hashes=earlier.judged_hashes - taken,
     )
 
 
@@ -140,17 +143,15 @@ def _read_old(
 def _divide_new(
     new: Sequence[Candidate], seen: Set[str], judging: Set[str], seed: int
 ) -> tuple[list[Candidate], list[Candidate], list[Quarantined]]:
-    """Divides new images, but for those of hashes that had a side before: they go there."""
-    free = [item for item in new if item.sample.sha256 not in seen | judging]
+    """Divides new images, but for those of hashes that had a side before, and near copies of these: they go there."""
+    judges, free = set_apart(new, Sides(frozenset(seen), frozenset(judging)))
     train, val, _ = divide(free, None, None, seed)
     # A class whose new images are all near copies, or one, is learned: the earlier run has others to judge it by.
     taught = {item.sample.label for item in train}
-    val = [item for item in val if item.sample.label in taught]
-    held_out = {item.sample for item in val}
-    train, quarantine = without_near([item for item in free if item.sample not in held_out], val)
-    train += [item for item in new if item.sample.sha256 in seen]
-    val += [item for item in new if item.sample.sha256 in judging]
-    return train, val, quarantine
+    held_out = [*judges, *(item for item in val if item.sample.label in taught)]
+    held = {item.sample for item in held_out}
+    train, quarantine = without_near([item for item in new if item.sample not in held], held_out)
+    return train, held_out, quarantine
 
 
 def _weigh(new: Sequence[Candidate], old: Sequence[Candidate]) -> Iterator[Sample]:

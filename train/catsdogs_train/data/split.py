@@ -69,6 +69,8 @@ class Split:
     """What earlier runs were judged by, and this one is not."""
     learned_hashes: frozenset[str] = frozenset()
     """SHA-256 of what else this run or an earlier one learned from, and no table names: it must not judge, either."""
+    judged_hashes: frozenset[str] = frozenset()
+    """SHA-256 of what else an earlier run was judged by: it is not learned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +226,7 @@ def divide(
 
     What an earlier run was judged by validates first, and is never trained with.
     """
-    judges, free = _apart(candidates, sides) if sides else ([], candidates)
+    judges, free = set_apart(candidates, sides) if sides else ([], candidates)
     if val_size is None:
         held_out = [*judges, *_choose_val(free, Counter(item.sample.label for item in judges), seed)]
     else:
@@ -242,20 +244,24 @@ def divide(
     return left, held_out, [*quarantine, *more]
 
 
-def _apart(candidates: Sequence[Candidate], sides: Sides) -> tuple[list[Candidate], list[Candidate]]:
-    """Returns what an earlier run was judged by, and what had no side there.
+def set_apart(candidates: Sequence[Candidate], sides: Sides) -> tuple[list[Candidate], list[Candidate]]:
+    """Returns what judges, because an earlier run was judged by it, and what had no side there.
 
-    Near copies go together: where that run learned from one of them, none validates.
+    Near copies of either side go with it, but where they are of both: with what that run learned from.
     """
     groups = near_groups([item.finding for item in candidates])
     of_group: dict[int, set[str]] = defaultdict(set)
     for item, group in zip(candidates, groups, strict=True):
         of_group[group].add(item.finding.sha256)
+    judged = sides.judged - sides.learned
     judges: list[Candidate] = []
     free: list[Candidate] = []
     for item, group in zip(candidates, groups, strict=True):
-        if of_group[group].isdisjoint(sides.learned):
-            (free if of_group[group].isdisjoint(sides.judged) else judges).append(item)
+        is_learned = not of_group[group].isdisjoint(sides.learned)
+        if item.finding.sha256 in judged or not (is_learned or of_group[group].isdisjoint(judged)):
+            judges.append(item)
+        elif not is_learned:
+            free.append(item)
     return judges, free
 
 

@@ -1,6 +1,6 @@
 """Finds images that a student learns its teacher's answers to, whatever they show."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
 
 from catsdogs_edge.errors import DataError
@@ -10,9 +10,11 @@ from catsdogs_train.data.split import Quarantined, Sample
 
 
 def find_unlabelled(
-    folder: Path, known: Sequence[Sample], held_out: Sequence[Sample]
+    folder: Path, known: Sequence[Sample], held_out: Sequence[Sample], judged: Set[str] = frozenset()
 ) -> tuple[list[Sample], list[Quarantined]]:
     """Finds images that can be read, are not among `known`, and are not nearly the same as one that is held out.
+
+    Nor are they any by which an earlier run was `judged` (SHA-256).
 
     Returns them, and what was left out and why.
 
@@ -32,6 +34,8 @@ def find_unlabelled(
         if twin is not None:
             reason = f"nearly the same image as {held_out[twin].path}, which validates"
             left_out.append(Quarantined(path, reason))
+        elif finding.sha256 in judged:
+            left_out.append(Quarantined(path, "an earlier run was judged by it"))
         elif finding.sha256 in seen:
             left_out.append(Quarantined(path, f"the same file as {seen[finding.sha256]}"))
         else:

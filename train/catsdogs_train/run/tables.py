@@ -9,11 +9,11 @@ from catsdogs_edge.output.rows import csv_line
 from catsdogs_train.data.split import Sample, Sides, Split
 
 ASIDE = "aside.csv"
-"""Images that earlier runs learned from, or were judged by; there only where a run goes on from an earlier one."""
+"""What else a run, or those before it, learned from or were judged by; there only where there is some."""
 
 _SPLIT = "split.csv"
-_SEEN = "seen"  # in the column `set`: of something that was learned from, only the hash is known
-_SETS = frozenset({"train", "val", _SEEN})
+_SEEN, _JUDGED = "seen", "judged"  # in the column `set`: of what was learned from, or judged, only the hash is known
+_SETS = frozenset({"train", "val", _SEEN, _JUDGED})
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
@@ -26,12 +26,13 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[object]
 def write_split(folder: Path, split: Split) -> None:
     """Writes `split.csv`: which images train, and which validate; and `aside.csv` with those that only did so before.
 
-    The second is there only where a run goes on from an earlier one. Of `Split.learned_hashes` it has the hash alone.
+    The second is there only where there are some. Of `Split.learned_hashes` and `judged_hashes` it has the hash alone.
     """
     _write_samples(folder / _SPLIT, split.train, split.val, split.classes)
-    if split.earlier_train or split.earlier_val or split.learned_hashes:
-        seen = [(_SEEN, "", "", sha256, "") for sha256 in sorted(split.learned_hashes)]
-        _write_samples(folder / ASIDE, split.earlier_train, split.earlier_val, split.classes, seen)
+    hashes = {_SEEN: split.learned_hashes, _JUDGED: split.judged_hashes}
+    more = [(name, "", "", sha256, "") for name, some in hashes.items() for sha256 in sorted(some)]
+    if split.earlier_train or split.earlier_val or more:
+        _write_samples(folder / ASIDE, split.earlier_train, split.earlier_val, split.classes, more)
 
 
 def _write_samples(
@@ -48,7 +49,8 @@ def _write_samples(
 def read_split(folder: Path, classes: tuple[str, ...]) -> Split:
     """Reads what `write_split` wrote; raises `DataError` where it is damaged."""
     own, aside = _read_rows(folder / _SPLIT), _read_rows(folder / ASIDE)
-    if unknown := next((row for row in (*own, *aside) if row["set"] != _SEEN and row["label"] not in classes), None):
+    named = [row for row in (*own, *aside) if row["set"] not in {_SEEN, _JUDGED}]
+    if unknown := next((row for row in named if row["label"] not in classes), None):
         raise DataError(f"{folder} has an image of another class, {unknown['label']}: train anew")
 
     def samples(rows: Sequence[dict[str, str]], part: str) -> tuple[Sample, ...]:
@@ -58,22 +60,28 @@ def read_split(folder: Path, classes: tuple[str, ...]) -> Split:
             if row["set"] == part
         )
 
-    seen = frozenset(row["sha256"] for row in aside if row["set"] == _SEEN)
     return Split(
-        classes, samples(own, "train"), samples(own, "val"), (), samples(aside, "train"), samples(aside, "val"), seen
+        classes,
+        samples(own, "train"),
+        samples(own, "val"),
+        (),
+        earlier_train=samples(aside, "train"),
+        earlier_val=samples(aside, "val"),
+        learned_hashes=frozenset(row["sha256"] for row in aside if row["set"] == _SEEN),
+        judged_hashes=frozenset(row["sha256"] for row in aside if row["set"] == _JUDGED),
     )
 
 
 def is_network_of_run(file: Path) -> bool:
     """Returns whether this is the network in a run folder; others may have learned from anything."""
-    return file.suffix == ".keras" and all(file.with_name(name).is_file() for name in ("run.json", _SPLIT))
+    return file.suffix == ".keras" and file.with_name("run.json").is_file()
 
 
 def read_sides(folder: Path) -> Sides:
     """Reads what a run, and those before it, learned from, and were judged by; raises `DataError` for damage."""
     rows = [*_read_rows(folder / _SPLIT), *_read_rows(folder / ASIDE)]
     learned = frozenset(row["sha256"] for row in rows if row["set"] in {"train", _SEEN})
-    return Sides(learned, frozenset(row["sha256"] for row in rows if row["set"] == "val"))
+    return Sides(learned, frozenset(row["sha256"] for row in rows if row["set"] in {"val", _JUDGED}))
 
 
 def check_not_learned(option: str, folder: Path, learned: frozenset[str], judges: Sequence[Sample]) -> None:
@@ -97,8 +105,11 @@ def _read_rows(file: Path) -> list[dict[str, str]]:
             rows = [{"source": "", **row} for row in csv.DictReader(stream)]
     except (OSError, csv.Error) as error:
         raise DataError(f"{file} cannot be read ({error!r}): train anew") from error
+    if file.name == _SPLIT and not rows:
+        raise DataError(f"{file} is damaged: train anew")
     for row in rows:
-        if None in row.values() or not row.keys() >= {"label", "path", "sha256"} or row.get("set") not in _SETS:
+        is_whole = None not in row.values() and row.keys() >= {"label", "path", "sha256"} and row.get("set") in _SETS
+        if not is_whole or "\0" in row["path"]:
             raise DataError(f"{file} is damaged: train anew")
     return rows
 

@@ -45,13 +45,14 @@ def find_training_images(settings: Settings, earlier: EarlierRun | None) -> Trai
     other_folders = _find_other_folders(settings, earlier)
     origin = _find_origin(settings)
     sides = read_sides(origin[1]) if origin else None
+    before = sides or Sides()
     split = _make_split(settings, earlier, sides)
     names = ", ".join(split.classes)
     _log.info("%d images to train, %d to validate; classes: %s", len(split.train), len(split.val), names)
     if len(split.val) < ENOUGH:
         _log.warning("%s", few_images(len(split.val)))
-    if origin and sides:
-        check_not_learned(*origin, sides.learned, split.val)
+    if origin:
+        check_not_learned(*origin, before.learned, split.val)
     outliers: list[Sample] = []
     quarantine = list(split.quarantine)
     if other_folders:
@@ -62,21 +63,22 @@ def find_training_images(settings: Settings, earlier: EarlierRun | None) -> Trai
         _log.info("%d images of neither", len(outliers))
     unlabelled: list[Sample] = []
     if settings.unlabelled:
-        judged = sides.judged if sides else frozenset[str]()
-        unlabelled, left_out = find_unlabelled(settings.unlabelled, [*split.train, *outliers], split.val, judged)
+        known = [*split.train, *outliers]
+        unlabelled, left_out = find_unlabelled(settings.unlabelled, known, split.val, before.judged)
         quarantine += left_out
         _log.info("%d images without a label", len(unlabelled))
     _name_some(quarantine)
     if earlier and settings.other:
         _check_new(earlier, split, outliers)
+    # Those of these tables have rows of their own
     listed = {sample.sha256 for sample in (*split.train, *split.val, *split.earlier_train, *split.earlier_val)}
-    learned = split.learned_hashes.union(sample.sha256 for sample in (*outliers, *unlabelled))
-    judged = split.judged_hashes
-    if sides:
-        learned, judged = learned | sides.learned, judged | sides.judged
-    learned -= listed  # those have rows of their own
+    learned = (split.learned_hashes | before.learned).union(sample.sha256 for sample in (*outliers, *unlabelled))
+    judged = split.judged_hashes | before.judged
     split = replace(
-        split, quarantine=tuple(quarantine), learned_hashes=learned, judged_hashes=judged - listed - learned
+        split,
+        quarantine=tuple(quarantine),
+        learned_hashes=learned - listed,
+        judged_hashes=judged - learned - listed,
     )
     return TrainingImages(split, outliers, unlabelled, other_folders)
 
@@ -90,8 +92,9 @@ def _find_origin(settings: Settings) -> tuple[str, Path] | None:
     """Returns the option that names the run from which the network comes, and its folder; None where --from does."""
     if settings.teacher:
         return "--teacher", settings.teacher
-    if not settings.from_run and is_network_of_run(Path(settings.weights).resolve()):
-        return "--weights", Path(settings.weights).resolve().parent
+    weights = Path(settings.weights).resolve()  # it may be a link to that of a run
+    if not settings.from_run and is_network_of_run(weights):
+        return "--weights", weights.parent
     return None
 
 

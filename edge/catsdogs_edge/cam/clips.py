@@ -110,18 +110,20 @@ class Clips:
         self._recent.append(shot)
         self._recent_bytes += len(shot.jpeg)
         while shot.clock - self._recent[0].clock > self._before or shot.clock < self._recent[0].clock:
-            self._recent_bytes -= len(self._recent.popleft().jpeg)
-        if self._recent_bytes <= _MOST_BYTES:
-            return
+            self._forget_first()
+        is_too_much = self._recent_bytes > _MOST_BYTES
         while self._recent_bytes > _MOST_BYTES:
-            self._recent_bytes -= len(self._recent.popleft().jpeg)
-        if not self._has_warned:
+            self._forget_first()
+        if is_too_much and not self._has_warned:
             self._has_warned = True
             seconds = shot.clock - self._recent[0].clock if self._recent else 0
             _log.warning(
                 "Clips begin %.0f s before a visit, not %.0f: more frames of this size would take over %d MB.",
                 seconds, self._before, _MOST_BYTES >> 20,
             )  # fmt: skip
+
+    def _forget_first(self) -> None:
+        self._recent_bytes -= len(self._recent.popleft().jpeg)
 
     def _begin(self, first: FrameResult) -> None:
         if len(self._recent) > 1:  # else as it was before the clip before
